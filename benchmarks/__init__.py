@@ -1,0 +1,15 @@
+"""Measurements of stompd beside other STOMP brokers, on one machine and in one run.
+
+brokers     finds the brokers that are installed, starts and stops them
+wire        prepared bytes, and one connection of the load generator
+load        one run: producers and consumers in several processes, counted and timed
+scenarios   what is measured, and the bar that stompd has to clear
+idle        memory per idle connection; connects per second
+decoder     the frame decoder alone, without sockets
+plot        bar charts as SVG
+report      the table, the Markdown report, the arithmetic of the bars
+__main__    `python -m benchmarks`, which is `make bench`
+
+Absolute figures drift with the machine and with whatever else it does: only figures of the same
+run may be compared, and the report always shows all brokers of one run beside each other.
+"""
