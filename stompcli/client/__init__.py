@@ -1,0 +1,1 @@
+"""The STOMP client library on trio."""

@@ -1,0 +1,1 @@
+"""The stompd program: sockets, tasks, the clock, signals, configuration, the log."""

@@ -1,0 +1,1 @@
+"""Where messages are kept: engines behind the interface that the broker declares."""
