@@ -1,0 +1,324 @@
+"""The settings of stompd: what may be set, the built-in values, and what is refused.
+
+`Settings()` holds the built-in values. How a file, the environment and flags are laid over them is
+the matter of `stompd.server.sources`. Durations are seconds and sizes octets once they are read.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic_core import PydanticCustomError
+
+from stompd.server.units import (
+    KIB,
+    MIB,
+    Address,
+    address,
+    count,
+    duration,
+    positive,
+    quoted,
+    several,
+    show_duration,
+    show_size,
+    size,
+    switch,
+)
+
+_LONGEST_SOCKET_PATH: Final = 107
+
+
+def _reads(read: Callable[[object], object]) -> BeforeValidator:
+    """Make pydantic report the sentence of ``read``'s ValueError, and nothing around it."""
+
+    def validate(value: object) -> object:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise PydanticCustomError("refused", "{reason}", {"reason": str(error)}) from error
+
+    return BeforeValidator(validate)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(f"{quoted(value)} is not a text" if value != "" else "must not be empty")
+
+
+def _socket_path(value: object) -> Path:
+    path = value if isinstance(value, Path) else Path(_text(value)).expanduser()
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise ValueError(
+            f"{quoted(str(path))} is longer than a socket's path may be "
+            f"({_LONGEST_SOCKET_PATH} octets)"
+        )
+    return path
+
+
+def _factor(value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float | str) else 0.0
+    except ValueError:
+        number = 0.0
+    if 1 <= number < float("inf") and not isinstance(value, bool):
+        return number
+    raise ValueError(f"{quoted(value)} is not a factor (a number of 1 or more)")
+
+
+def _pattern(value: object) -> str:
+    text = _text(value)
+    if not text.startswith(("/queue/", "/topic/")) or text in {"/queue/", "/topic/"}:
+        raise ValueError(
+            f"{quoted(text)} is not a pattern of destinations (/queue/orders.#, /topic/*)"
+        )
+    return text
+
+
+def _dead_letter(value: object) -> str:
+    text = _text(value)
+    if text == "none" or (text.startswith("/queue/") and len(text) > len("/queue/")):
+        return text
+    raise ValueError(f'{quoted(text)} is neither a queue (/queue/DLQ.{{name}}) nor "none"')
+
+
+def _choice(*words: str) -> BeforeValidator:
+    def read(value: object) -> str:
+        if isinstance(value, str) and value.lower() in words:
+            return value.lower()
+        raise ValueError(f"{quoted(value)} is none of {', '.join(words)}")
+
+    return _reads(read)
+
+
+_SHOWN_AS_DURATION: Final = PlainSerializer(show_duration, return_type=str, when_used="json")
+_SHOWN_AS_SIZE: Final = PlainSerializer(show_size, return_type=str, when_used="json")
+_SHOWN_AS_TEXT: Final = PlainSerializer(str, return_type=str, when_used="json")
+
+Duration = Annotated[float, _reads(duration), _SHOWN_AS_DURATION]
+Size = Annotated[int, _reads(size), _SHOWN_AS_SIZE]
+Count = Annotated[int, _reads(count)]
+Positive = Annotated[int, _reads(positive)]
+Factor = Annotated[float, _reads(_factor)]
+Switch = Annotated[bool, _reads(switch)]
+Text = Annotated[str, _reads(_text)]
+
+
+class _Table(BaseModel):
+    """A table of the file: keys are written with hyphens, unknown ones are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=lambda name: name.replace("_", "-"),
+        validate_by_alias=True,
+        validate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class LimitSettings(_Table):
+    """What one peer may cost; a peer that goes over gets an ERROR that names the limit (LIM-01)."""
+
+    connections: Positive = 20_000
+    """Connections open at once; one more gets an ERROR and is closed."""
+    connections_per_address: Count = 0
+    """Connections open at once from one address; 0 is no limit."""
+    logins: Positive = 1000
+    """Connections that have not logged in yet."""
+    subscriptions: Positive = 10_000
+    """Subscriptions of one connection."""
+    transactions: Positive = 100
+    """Open transactions of one connection."""
+    transaction_frames: Positive = 100_000
+    """Frames in one transaction."""
+    transaction_bytes: Size = 64 * MIB
+    """Octets of body in one transaction."""
+    command: Positive = 32
+    """Octets in the command of a frame."""
+    header_line: Size = 16 * KIB
+    """Octets in one header line."""
+    headers: Positive = 1000
+    """Header lines in one frame."""
+    head: Size = 64 * KIB
+    """Octets in command and header lines together."""
+    body: Size = 32 * MIB
+    """Octets in a body."""
+    login_frame: Size = 64 * KIB
+    """Octets in a frame before the peer has logged in."""
+    receipt: Size = 4 * KIB
+    """Octets in the value of a receipt header."""
+
+
+class TimeoutSettings(_Table):
+    """How long stompd waits for a peer."""
+
+    login: Duration = 30.0
+    """From the connection to a complete CONNECT frame; people type."""
+    linger: Duration = 2.0
+    """After the last ERROR or RECEIPT, for the peer to close first."""
+    linger_bytes: Size = 64 * KIB
+    """Octets that are read and thrown away meanwhile."""
+    drain: Duration = 10.0
+    """At a stop, for connections to finish what they have begun."""
+    error_delay: Duration = 1.0
+    """Before an address is let go that was sent one ERROR after another."""
+
+
+class HeartBeatSettings(_Table):
+    """What stompd offers and asks for in heart-beats."""
+
+    minimum: Duration = 1.0
+    """The shortest period that stompd agrees to."""
+    default: Duration = 10.0
+    """The period that it names where the client named none."""
+    tolerance: Factor = 2.0
+    """A peer is gone after this many silent periods..."""
+    grace: Duration = 1.0
+    """...and this much longer."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.default < self.minimum:
+            raise _contradiction(
+                "default", show_duration(self.default), "minimum", show_duration(self.minimum)
+            )
+        return self
+
+
+class FlowSettings(_Table):
+    """How much is kept in memory for one connection, and how much is done in one turn."""
+
+    outbox_high: Size = 4 * MIB
+    """Octets waiting to be written from which a connection is given no more messages."""
+    outbox_low: Size = 1 * MIB
+    """Octets waiting to be written below which it is given messages again."""
+    read_size: Size = 256 * KIB
+    """Octets read at once."""
+    work_budget: Positive = 1000
+    """Messages routed for one connection before the others have their turn."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.outbox_high < self.outbox_low:
+            raise _contradiction(
+                "outbox-high", show_size(self.outbox_high), "outbox-low", show_size(self.outbox_low)
+            )
+        return self
+
+
+class VirtualHostSettings(_Table):
+    """The hosts that a CONNECT may name; each has its own destinations."""
+
+    names: Annotated[tuple[Text, ...], BeforeValidator(several)] = ("/",)
+    """The first is the one for clients that name none."""
+    strict: Switch = False
+    """Refuse a host that is not in ``names``; otherwise the first is used."""
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if not self.names:
+            raise PydanticCustomError(
+                "refused", "there must be one name at least", {"key": "names"}
+            )
+        return self
+
+
+class PolicySettings(_Table):
+    """How destinations behave whose name fits ``match``; an absent key changes nothing."""
+
+    match: Annotated[str, _reads(_pattern)]
+    """A destination, or a pattern with ``*`` for a word and ``#`` for any number of words."""
+    prefetch_count: Count | None = None
+    """Messages delivered and not yet acknowledged, for each subscription; 0 is no limit."""
+    prefetch_bytes: Size | None = None
+    """Octets delivered and not yet acknowledged, for each subscription; 0 is no limit."""
+    max_deliveries: Count | None = None
+    """Attempts after which a message becomes a dead letter; 0 is no limit."""
+    dead_letter: Annotated[str | None, _reads(_dead_letter)] = None
+    """The queue of dead letters; ``{name}`` is the queue's name, ``none`` drops them."""
+    max_messages: Count | None = None
+    """Messages in the queue; 0 is no limit."""
+    max_bytes: Size | None = None
+    """Octets in the queue; 0 is no limit."""
+    overflow: Annotated[
+        Literal["block", "reject", "drop-head"] | None, _choice("block", "reject", "drop-head")
+    ] = None
+    """What a full queue does with one more message."""
+    auto_delete_after: Duration | None = None
+    """Idle time after which an empty queue without subscribers goes; 0 keeps it."""
+    slow_consumer: Annotated[
+        Literal["close", "drop-oldest", "block"] | None, _choice("close", "drop-oldest", "block")
+    ] = None
+    """What happens to a subscriber of a topic that stays behind for longer than its grace."""
+    slow_consumer_grace: Duration | None = None
+    """How long producers are paced before that."""
+    window_messages: Positive | None = None
+    """Messages of a queue held in memory."""
+    window_bytes: Size | None = None
+    """Octets of a queue held in memory."""
+
+
+class LogSettings(_Table):
+    """What stompd writes to standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        _choice("debug", "info", "warning", "error"),
+    ] = "info"
+    """The least important entries that are written."""
+    format: Annotated[Literal["text", "json"], _choice("text", "json")] = "text"
+    """Lines for people, or a JSON object a line."""
+
+
+class Settings(_Table):
+    """Everything that can be set; each key is described in ``docs/configuration.md``."""
+
+    listen: Annotated[
+        tuple[Annotated[Address, _reads(address), _SHOWN_AS_TEXT], ...], BeforeValidator(several)
+    ] = (Address("127.0.0.1", 61613),)
+    """Addresses for STOMP over TCP; port 0 takes a free one."""
+    unix: Annotated[
+        tuple[Annotated[Path, _reads(_socket_path)], ...], BeforeValidator(several)
+    ] = ()
+    """Paths of Unix sockets for STOMP."""
+    allow_anonymous: Switch = False
+    """Listen on addresses that other machines can reach although no users are configured."""
+    trailing_newline: Switch = True
+    """Write a line feed after the NUL of each frame, so that telnet and nc show one per line."""
+    telnet_hints: Switch = True
+    """Understand telnet's control sequences and answer typing mistakes at the end of the line."""
+    implicit_begin: Switch = False
+    """Let a SEND or ACK in an unknown transaction begin it, as some clients rely on."""
+    limits: LimitSettings = LimitSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    heart_beat: HeartBeatSettings = HeartBeatSettings()
+    flow: FlowSettings = FlowSettings()
+    virtual_hosts: VirtualHostSettings = VirtualHostSettings()
+    policy: tuple[PolicySettings, ...] = ()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _somewhere_to_listen(self) -> Self:
+        if not self.listen and not self.unix:
+            raise PydanticCustomError(
+                "refused", "there is no address and no unix socket to listen on", {"key": "listen"}
+            )
+        return self
+
+    def exposed(self) -> tuple[Address, ...]:
+        """Return the addresses that other machines can reach although nobody has to log in."""
+        if self.allow_anonymous:
+            return ()
+        return tuple(address for address in self.listen if not address.is_loopback())
+
+
+def _contradiction(high: str, high_value: str, low: str, low_value: str) -> PydanticCustomError:
+    return PydanticCustomError(
+        "refused",
+        "{high_value} is less than {low} ({low_value})",
+        {"key": high, "high_value": high_value, "low": low, "low_value": low_value},
+    )

@@ -1,0 +1,17 @@
+"""How the stompd process ends, told by its exit status."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit statuses of ``stompd``; the numbers are those of sysexits.h."""
+
+    OK = 0
+    USAGE = 2
+    """The command line was not understood."""
+    UNAVAILABLE = 69
+    """An address cannot be listened on; most often another program has the port."""
+    SOFTWARE = 70
+    """A fault in stompd itself; the log has the traceback."""
+    CONFIGURATION = 78
+    """The configuration is wrong, or stompd refuses it as unsafe."""
