@@ -21,7 +21,6 @@ from stompd.protocol.frame import (
     LITERAL_COMMANDS,
     SERVER_COMMANDS,
     V10,
-    V11,
     Frame,
     Head,
 )
@@ -31,6 +30,8 @@ from stompd.protocol.headers import Heads, careful_head, parse_line
 _HEAD_END: Final = re.compile(rb"\n(?:\r?\n|(?=\0))")
 _GAP: Final = re.compile(rb"(?:[\n\0]|\r\n)+")
 _WORD: Final = re.compile(rb"[A-Za-z]+")
+# A control key drops the line that was being typed, so the interrupt starts a line.
+_INTERRUPTED_LINE: Final = re.compile(rb"\n\xff[\xed\xee\xf3\xf4]")
 
 _LF: Final = 10
 _CR: Final = 13
@@ -54,17 +55,18 @@ class Limits:
 class HeadTable:
     """The heads seen before, by version; may serve all decoders of equal role and limits."""
 
-    __slots__ = ("_heads", "_strict")
+    __slots__ = ("_commands", "_heads", "_strict")
 
     def __init__(self, role: Literal["server", "client"] = "server") -> None:
         self._heads: dict[str, Heads] = {}
+        self._commands = CLIENT_COMMANDS if role == "server" else SERVER_COMMANDS
         self._strict = role == "client"
 
     def of(self, version: str) -> Heads:
         """Return the heads of a version."""
         heads = self._heads.get(version)
         if heads is None:
-            heads = self._heads[version] = Heads(version, strict=self._strict)
+            heads = self._heads[version] = Heads(version, self._commands, strict=self._strict)
         return heads
 
 
@@ -72,15 +74,15 @@ class Decoder:
     """Turns a peer's octets into frames; ``role`` is the side that we are."""
 
     __slots__ = (
-        "_chunks",
+        "_body",
         "_commands",
-        "_crlf",
-        "_gathered",
         "_head",
         "_heads",
         "_held",
+        "_interrupt",
         "_known",
         "_lines",
+        "_odd",
         "_pivots",
         "_rest",
         "_role",
@@ -120,13 +122,14 @@ class Decoder:
         # How many octets and lines of `_rest` were already found good.
         self._seen = 0
         self._lines = 0
-        # A frame whose body is still coming: its head, its octets so far and their number.
+        # A frame whose body is still coming: its head and its octets so far. No list of pieces:
+        # a piece of one octet costs fifty there.
         self._head: Head | None = None
-        self._chunks: list[bytes] = []
-        self._gathered = 0
+        self._body = bytearray()
         # True between the frame that fixes the version and `begin`.
         self._held = False
-        self._crlf = False
+        # True if the last head did not end in LF LF, so that the next one probably will not either.
+        self._odd = False
         # None until there is a version: CONNECT is read with care.
         self._heads: Heads | None = None
         self._known: dict[bytes, Head] = {}
@@ -134,13 +137,15 @@ class Decoder:
         self._short = 0
         self._telnet_seen = 0
         self._telnet_octets = 0
+        # True if an interrupt was typed and the telnet command behind it is not whole yet.
+        self._interrupt = False
         # The frames after which the rest of the octets waits for `begin`.
         self._pivots = ("CONNECT", "STOMP") if role == "server" else ("CONNECTED",)
 
     @property
     def pending(self) -> int:
         """The octets held of a frame that is not whole yet."""
-        return len(self._rest) + self._gathered
+        return len(self._rest) + len(self._body)
 
     def begin(self, version: str, limits: Limits | None = None) -> None:
         """Decode from here on by ``version`` and, if given, ``limits``.
@@ -174,8 +179,7 @@ class Decoder:
         except RemoteProtocolError as error:
             self.error = error
             self._rest = b""
-            self._chunks.clear()
-            self._gathered = 0
+            self._body = bytearray()
         return frames
 
     def _decode(self, data: bytes, frames: list[Frame]) -> None:
@@ -204,7 +208,7 @@ class Decoder:
                 if position < 0:
                     return
                 continue
-            end = -1 if self._crlf else find(b"\n\n", position)
+            end = -1 if self._odd else find(b"\n\n", position)
             head = None
             start = end + 2
             if 0 < end <= position + short:
@@ -241,39 +245,36 @@ class Decoder:
                 self._rest = data[position:]
                 return
 
-    # Bodies that did not come in one piece: gathered, never scanned or joined twice.
+    # Bodies that did not come in one piece: gathered, never scanned twice.
 
     def _gather(self, head: Head, chunk: bytes) -> None:
         self._head = head
-        self._chunks = [chunk] if chunk else []
-        self._gathered = len(chunk)
-        if head.content_length is None and self._gathered > self.limits.body:
+        self._body += chunk
+        if head.content_length is None and len(chunk) > self.limits.body:
             raise self._over_body(head)
 
     def _continue_body(self, data: bytes, frames: list[Frame]) -> int:
         head = self._head
         assert head is not None  # noqa: S101 - for the type checker; the caller looked
+        body = self._body
         length = head.content_length
         if length is None:
             stop = data.find(b"\0")
-            size = self._gathered + (stop if stop >= 0 else len(data))
+            size = len(body) + (stop if stop >= 0 else len(data))
             if size > self.limits.body:
                 raise self._over_body(head)
         else:
-            stop = length - self._gathered
+            stop = length - len(body)
             if stop >= len(data):
                 stop = -1
             elif data[stop]:
                 raise self._no_nul(head)
         if stop < 0:
-            if data:
-                self._chunks.append(data)
-                self._gathered += len(data)
+            body += data
             return len(data)
-        self._chunks.append(data[:stop])
-        frames.append((head, b"".join(self._chunks)))
-        self._chunks = []
-        self._gathered = 0
+        body += data[:stop]
+        frames.append((head, bytes(body)))
+        self._body = bytearray()
         self._head = None
         if self.version is None and head.command in self._pivots:
             self._held = True
@@ -301,11 +302,9 @@ class Decoder:
         assert self._heads is not None  # noqa: S101 - for the type checker; the caller looked
         limits = self.limits
         try:
-            head = self._heads.quick_head(block, limits.body, limits.headers)
+            return self._heads.quick_head(block, limits.body, limits.headers)
         except RemoteProtocolError as error:
-            error.headers.update(_receipt_of_block(block, self.version))
-            raise
-        return head if head is not None and head.command in self._commands else None
+            raise self._fault(error, block) from None
 
     def _read_head(self, data: bytes, position: int, end: int) -> tuple[Head | None, int]:
         """Return the head at ``position`` and where its body starts, or None if it is unfinished.
@@ -325,13 +324,13 @@ class Decoder:
         nul = block.find(b"\0")
         if nul >= 0:
             raise self._nul_in_head(block[:nul])
-        self._crlf = b"\r" in block or match.end() - match.start() == len(b"\n\r\n")
+        self._odd = b"\r" in block or match.end() - match.start() != len(b"\n\n")
         block = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
         head = self._parse(block)
         if (
             data[match.end() - 1] == _LF
             and match.end() - match.start() == 1
-            and (head.content_length)
+            and head.content_length
         ):
             raise RemoteProtocolError(
                 "frame ended before its body",
@@ -343,35 +342,40 @@ class Decoder:
 
     def _parse(self, block: bytes) -> Head:
         limits = self.limits
-        if len(block) > limits.line:
-            self._check_lines(block)
         count = block.count(b"\n")
-        if count > limits.headers:
-            raise self._too_many_headers(block)
-        if len(block) > limits.head:
-            raise self._head_too_long(block)
         command = block[: block.find(b"\n")] if count else block
         try:
+            if len(block) > limits.line:
+                self._check_lines(block)
+            if count > limits.headers:
+                raise self._too_many_headers()
+            if len(block) > limits.head:
+                raise self._head_too_long()
             if command.decode("latin-1") not in self._commands:
                 raise self._unknown_command(command)
-            head = careful_head(block, self.version, limits.body, strict=self._role == "client")
+            if self._telnet and _INTERRUPTED_LINE.search(block):
+                raise _interrupted("Ctrl-C")
+            return careful_head(block, self.version, limits.body, strict=self._role == "client")
         except RemoteProtocolError as error:
-            if b"\xff" in block:
-                error = self._telnet_in_head(block) or error
-            error.headers.update(_receipt_of_block(block, self.version))
-            raise error from None
-        return head
+            raise self._fault(error, block) from None
 
     def _check_unfinished(self, data: bytes, position: int) -> None:
         """Refuse a head at the first line that is wrong: whoever types waits for no NUL.
 
         Every line is looked at once, however many pieces the head comes in.
         """
-        limits = self.limits
-        size = len(data) - position
         nul = data.find(b"\0", position + self._seen)
         if nul >= 0:
             raise self._nul_in_head(data[position:nul])
+        try:
+            self._check_new_lines(data, position)
+        except RemoteProtocolError as error:
+            good = position + self._seen
+            raise self._fault(error, data[position:good], data[good:]) from None
+
+    def _check_new_lines(self, data: bytes, position: int) -> None:
+        limits = self.limits
+        command = b""
         while True:
             start = position + self._seen
             stop = data.find(b"\n", start)
@@ -382,37 +386,47 @@ class Decoder:
                     raise self._unknown_command(line)
             elif len(line) > limits.line:
                 raise self._line_too_long(line, self._lines + 1)
+            elif self._telnet and telnet.is_interrupt(line):
+                raise _interrupted("Ctrl-C")
             elif stop >= 0:
-                self._check_line(data[position:stop], line)
-            elif line.startswith(b"\xff") and self._telnet:
-                interrupt = self._telnet_in_head(line)
-                if interrupt is not None:
-                    raise interrupt
+                command = command or data[position : data.find(b"\n", position)]
+                literal = command.removesuffix(b"\r").decode("latin-1") in LITERAL_COMMANDS
+                parse_line(line, None if literal else self.version or V10, self._lines + 1)
             if stop < 0:
                 break
             self._lines += 1
             self._seen = stop + 1 - position
             if self._lines - 1 > limits.headers:
-                raise self._too_many_headers(data[position:stop])
-        if size > limits.head + 2:
-            raise self._head_too_long(data[position:])
-
-    def _check_line(self, block: bytes, line: bytes) -> None:
-        command = block[: block.find(b"\n")].removesuffix(b"\r").decode("latin-1")
-        version = None if command in LITERAL_COMMANDS else self.version or V10
-        try:
-            parse_line(line, version, self._lines + 1)
-        except RemoteProtocolError as error:
-            if b"\xff" in line:
-                error = self._telnet_in_head(line) or error
-            error.headers.update(_receipt_of_block(block, self.version))
-            raise error from None
+                raise self._too_many_headers()
+        # As much as the end of the last line and half a blank line may stand behind the limit; and
+        # the CRs of CR LF are no part of what is limited.
+        room = limits.head + len(b"\n\r")
+        size = len(data) - position
+        if size > room and size - data.count(b"\r\n", position) > room:
+            raise self._head_too_long()
 
     def _check_lines(self, block: bytes) -> None:
         limit = self.limits.line
         for number, line in enumerate(block.split(b"\n"), 1):
             if len(line) > limit:
                 raise self._line_too_long(line, number)
+
+    def _fault(
+        self, error: RemoteProtocolError, block: bytes, unfinished: bytes = b""
+    ) -> RemoteProtocolError:
+        """Return the error to raise for a damaged head.
+
+        ``block`` is the head as far as its lines are whole, ``unfinished`` what follows. A control
+        key of a telnet user explains the damage better than anything else, and must be answered.
+        """
+        octets = block + unfinished
+        if self._telnet and b"\xff" in octets:
+            if telnet.DO_TIMING_MARK in octets:
+                self.answers.append(telnet.WONT_TIMING_MARK)
+            if any(bytes((telnet.IAC, kind)) in octets for kind in telnet.INTERRUPTS):
+                error = _interrupted("Ctrl-C")
+        error.headers.update(_receipt_of_block(block, self.version))
+        return error
 
     # What is wrong, in words; each with what to do about it.
 
@@ -423,38 +437,33 @@ class Decoder:
             "allowed",
         )
 
-    def _too_many_headers(self, block: bytes) -> RemoteProtocolError:
+    def _too_many_headers(self) -> RemoteProtocolError:
         return RemoteProtocolError(
-            "too many headers",
-            f"a frame may have {self.limits.headers} headers",
-            headers=_receipt_of_block(block, self.version),
+            "too many headers", f"a frame may have {self.limits.headers} headers"
         )
 
-    def _head_too_long(self, block: bytes) -> RemoteProtocolError:
+    def _head_too_long(self) -> RemoteProtocolError:
         return RemoteProtocolError(
             "headers over the limit",
             f"command and headers of a frame may have {self.limits.head} octets together",
-            headers=_receipt_of_block(block, self.version),
         )
 
     def _nul_in_head(self, block: bytes) -> RemoteProtocolError:
-        if block.endswith(b"\r"):
-            return _character_mode()
-        line = block[block.rfind(b"\n") + 1 :]
+        whole = block.rfind(b"\n") + 1
+        line = block[whole:]
         number = block.count(b"\n") + 1
-        return RemoteProtocolError(
-            "NUL inside the command or a header",
-            f'line {number}: after "{shown(line)}"; a frame is command, headers, an empty line, '
-            "body, NUL",
-            headers=_receipt_of_block(block, self.version),
-        )
+        if line.endswith(b"\r"):
+            error = _character_mode()
+        else:
+            error = RemoteProtocolError(
+                "NUL inside the command or a header",
+                f'line {number}: after "{shown(line)}"; a frame is command, headers, an empty '
+                "line, body, NUL",
+            )
+        return self._fault(error, block[:whole], line)
 
     def _unknown_command(self, line: bytes) -> RemoteProtocolError:
         line = line.removesuffix(b"\r")
-        if b"\xff" in line:
-            interrupt = self._telnet_in_head(line)
-            if interrupt is not None:
-                return interrupt
         word = line.strip(b" \t")
         text = word.decode("latin-1")
         hint = "commands are " + " ".join(sorted(self._commands))
@@ -493,10 +502,9 @@ class Decoder:
         elif octet == telnet.IAC and self._telnet:
             return self._telnet_command(data, position)
         line = data[position:].split(b"\n", 1)[0]
-        raise self._unknown_command(line[: self.limits.command])
+        raise self._fault(self._unknown_command(line[: self.limits.command]), b"", line)
 
     def _telnet_command(self, data: bytes, position: int) -> int:
-        interrupt = False
         at = position
         while at < len(data) and data[at] == telnet.IAC:
             length = telnet.command_length(data, at)
@@ -505,7 +513,8 @@ class Decoder:
             if length == 0:
                 if len(data) - at > _TELNET_OCTETS:
                     raise _too_much_telnet()
-                break
+                self._rest = data[at:]
+                return -1
             command = data[at : at + length]
             self._telnet_seen += 1
             self._telnet_octets += length
@@ -513,25 +522,12 @@ class Decoder:
                 raise _too_much_telnet()
             if command == telnet.DO_TIMING_MARK:
                 self.answers.append(telnet.WONT_TIMING_MARK)
-            elif command[1] in telnet.INTERRUPTS:
-                interrupt = True
+            elif telnet.is_interrupt(command):
+                self._interrupt = True
             at += length
-        if interrupt:
+        if self._interrupt:
             raise _interrupted("Ctrl-C")
-        if at < len(data) and data[at] == telnet.IAC:
-            self._rest = data[at:]
-            return -1
         return at
-
-    def _telnet_in_head(self, block: bytes) -> RemoteProtocolError | None:
-        """Return the error for a control key typed within a head, None if there was none."""
-        if not self._telnet:
-            return None
-        if telnet.DO_TIMING_MARK in block:
-            self.answers.append(telnet.WONT_TIMING_MARK)
-        if any(bytes((telnet.IAC, kind)) in block for kind in telnet.INTERRUPTS):
-            return _interrupted("Ctrl-C")
-        return None
 
 
 def _looks_lost(word: bytes) -> bool:
@@ -572,10 +568,14 @@ def _receipt(head: Head) -> dict[str, str]:
 
 def _receipt_of_block(block: bytes, version: str | None) -> dict[str, str]:
     """Return the ``receipt-id`` for the ERROR about a damaged head, if it can be read (E-06)."""
-    for line in block.split(b"\n")[1:]:
-        if line.startswith(b"receipt:"):
+    first, *lines = block.split(b"\n")
+    literal = first.removesuffix(b"\r").decode("latin-1") in LITERAL_COMMANDS
+    for line in lines:
+        if b"receipt" in line:
             try:
-                return {"receipt-id": parse_line(line.removesuffix(b"\r"), version or V11, 0)[1]}
+                name, value = parse_line(line.removesuffix(b"\r"), None if literal else version, 0)
             except RemoteProtocolError:
-                return {}
+                continue
+            if name == "receipt":
+                return {"receipt-id": value}
     return {}

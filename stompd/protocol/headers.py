@@ -22,6 +22,8 @@ _ESCAPE: Final = {
     V12: str.maketrans({"\\": "\\\\", "\r": "\\r", "\n": "\\n", ":": "\\c"}),
 }
 _SEQUENCE: Final = re.compile(r"\\.?", re.DOTALL)
+# Surrogates that the error handler surrogateescape never makes.
+_NO_OCTET: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _TRIM: Final = " \t"
 # All octets but those that give a block its shape or make it other than plain.
 _ORDINARY: Final = bytes(octet for octet in range(256) if octet not in b"\n:\\\r\0")
@@ -36,16 +38,23 @@ _MEMO_ONCE: Final = 4096
 def escape(value: str, version: str) -> bytes:
     """Return a header name or value as the octets of ``version`` (ESC-03, V11-03, V10-05).
 
-    Surrogates (octets of a 1.0 peer that are not UTF-8) are restored for 1.0 and become U+FFFD in
-    1.1 and 1.2, which must be UTF-8 (F-21).
+    Surrogates that stand for octets (of a 1.0 peer, not UTF-8) are restored for 1.0 and become
+    U+FFFD in 1.1 and 1.2, which must be UTF-8 (F-21). Other surrogates always become U+FFFD.
     """
+    text = value.translate(_ESCAPE[version])
     try:
-        octets = value.translate(_ESCAPE[version]).encode()
+        return text.encode()
     except UnicodeEncodeError:
-        octets = value.translate(_ESCAPE[version]).encode("utf-8", "surrogateescape")
-        if version != V10:
-            octets = octets.decode("utf-8", "replace").encode()
-    return octets
+        octets = restore(text)
+        return octets if version == V10 else octets.decode("utf-8", "replace").encode()
+
+
+def restore(text: str) -> bytes:
+    """Return text as UTF-8, with the octets that `parse_line` could not decode as they were.
+
+    Surrogates that stand for no octet become U+FFFD.
+    """
+    return _NO_OCTET.sub("\ufffd", text).encode("utf-8", "surrogateescape")
 
 
 def unescape(value: str, version: str) -> str:
@@ -99,10 +108,12 @@ class Heads:
     and no memory. Limits and role belong to it: share it among decoders with equal ones only.
     """
 
-    __slots__ = ("_once", "_shapes", "_strict", "heads", "version")
+    __slots__ = ("_commands", "_once", "_shapes", "_strict", "heads", "version")
 
-    def __init__(self, version: str, *, strict: bool) -> None:
+    def __init__(self, version: str, commands: frozenset[str], *, strict: bool) -> None:
         self.version = version
+        # What the peer may send: nothing else may ever get among the known heads.
+        self._commands = commands
         # Honour content-length on every frame in every version, as a client does; a server does
         # so in 1.2 alone and elsewhere on frames with a body (AMB-13, CL-07).
         self._strict = strict or version == V12
@@ -113,6 +124,8 @@ class Heads:
 
     def quick_head(self, block: bytes, body_limit: int, header_limit: int) -> Head | None:
         """Return the head of a block that means the same in every version, None if it may not.
+
+        None as well for a command that the peer may not send.
 
         Raises `RemoteProtocolError` for a bad ``content-length``.
         """
@@ -153,7 +166,8 @@ class Heads:
         command = parts[0]
         names = parts[1::2]
         shape = None
-        if len(set(names)) == len(names) and command not in LITERAL_COMMANDS:
+        known = command in self._commands and command not in LITERAL_COMMANDS
+        if known and len(set(names)) == len(names):
             index = {name: 2 * place + 2 for place, name in enumerate(names)}
             honoured = self._strict or command in BODY_COMMANDS
             shape = Shape(command, index, index.get("content-length") if honoured else None)
@@ -215,7 +229,8 @@ def parse_line(line: bytes, version: str | None, number: int) -> tuple[str, str]
             "header line without a colon",
             f'line {number}: "{shown(line)}"; a header is name:value, and an empty line ends them',
         )
-    if not name:
+    # Blanks around a name are none of it in 1.0, so that blanks alone are no name there.
+    if not name or (version == V10 and not name.strip(b" \t")):
         raise RemoteProtocolError(
             "header line without a name",
             f'line {number}: "{shown(line)}"; a header is name:value',

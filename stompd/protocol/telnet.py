@@ -32,3 +32,8 @@ def command_length(data: bytes, at: int) -> int:
         end = data.find(_END, at + 2)
         return end + 2 - at if end >= 0 else 0
     return -1
+
+
+def is_interrupt(data: bytes) -> bool:
+    """Return whether ``data`` starts with an interrupt, break, abort or suspend."""
+    return len(data) > 1 and data[0] == IAC and data[1] in INTERRUPTS
