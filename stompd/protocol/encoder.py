@@ -12,7 +12,7 @@ from stompd.protocol.frame import (
     V10,
     V12,
 )
-from stompd.protocol.headers import escape
+from stompd.protocol.headers import escape, restore
 
 _COMMANDS: Final = CLIENT_COMMANDS | SERVER_COMMANDS
 
@@ -32,8 +32,9 @@ def encode(
     adds it). ``end`` is ``b"\0"`` or, so that a terminal shows frames on lines of their own,
     ``b"\0\n"`` (F-07).
     Raises `LocalProtocolError` for what the peer could not read as meant: an unknown command, a
-    body where none may be (BOD-02), a NUL in a body
-    without ``content-length`` (CL-06), an empty name, a NUL in a header, a literal line break.
+    body where none may be (BOD-02), a NUL in a body without ``content-length`` (CL-06), a
+    ``content-length`` that does not count the body (CL-03), an empty name, a NUL in a header, a
+    literal line break.
     """
     if command not in _COMMANDS:
         raise LocalProtocolError(f"{command!r} is not a STOMP command")
@@ -41,8 +42,16 @@ def encode(
         raise LocalProtocolError(f"{command} cannot have a body")
     parts = [command.encode(), b"\n"]
     headers = list(headers)
-    if b"\0" in body and all(name != "content-length" for name, _ in headers):
-        raise LocalProtocolError("a body that holds a NUL needs a content-length header")
+    for name, value in headers:
+        if name == "content-length":
+            if value != str(len(body)):
+                raise LocalProtocolError(
+                    f"content-length {value!r} does not count the {len(body)} octets of the body"
+                )
+            break
+    else:
+        if b"\0" in body:
+            raise LocalProtocolError("a body that holds a NUL needs a content-length header")
     parts += encode_lines(headers, version, literal=command in LITERAL_COMMANDS)
     parts += (b"\n", body, end)
     return b"".join(parts)
@@ -67,7 +76,7 @@ def encode_lines(
                 raise LocalProtocolError(
                     f"header {name!r} holds a colon or line break, which CONNECT cannot carry"
                 )
-            lines.append(f"{name}:{value}\n".encode("utf-8", "surrogateescape"))
+            lines.append(restore(f"{name}:{value}\n"))
         elif value or version != V10:
             lines.append(b"%b:%b\n" % (escape(name, version), escape(value, version)))
     return lines
