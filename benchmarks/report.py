@@ -1,0 +1,228 @@
+"""The arithmetic of the bars, the table of a run, and its report in Markdown."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from benchmarks import plot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+OURS = "stompd"
+TIMES = "\N{MULTIPLICATION SIGN}"
+THREE_DIGITS, TWO_DIGITS = 100.0, 10.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What stompd has to reach.
+
+    times     at least `limit` times the best other broker, where more is better
+    fraction  at most `limit` of the best other broker, where less is better
+    value     at most `limit`, whatever the others do
+    """
+
+    kind: Literal["times", "fraction", "value"]
+    limit: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        """As it stands in the tables."""
+        if self.kind == "value":
+            return f"≤ {self.limit:g} {self.unit}".rstrip()
+        return f"{'≥' if self.kind == 'times' else '≤'} {self.limit:g}{TIMES}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of every broker. None stands for a run that failed; `notes` says why."""
+
+    name: str
+    title: str
+    unit: str
+    values: Mapping[str, float | None]
+    bar: Bar | None = None
+    less_is_better: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def ratio(self) -> float | None:
+        """Our figure over that of the best other broker, or None without either."""
+        ours = self.values.get(OURS)
+        others = [
+            value for name, value in self.values.items() if name != OURS and value is not None
+        ]
+        if ours is None or not others:
+            return None
+        best = min(others) if self.less_is_better else max(others)
+        return ours / best if best else None
+
+    def verdict(self) -> str:
+        """Whether the bar is cleared: pass, missed, or nothing without a bar or a comparison."""
+        if self.bar is None:
+            return ""
+        ours = self.values.get(OURS)
+        if OURS in self.values and ours is None:
+            return "missed"
+        if self.bar.kind == "value":
+            return "" if ours is None else ("pass" if ours <= self.bar.limit else "missed")
+        ratio = self.ratio()
+        if ratio is None:
+            return ""
+        reached = ratio >= self.bar.limit if self.bar.kind == "times" else ratio <= self.bar.limit
+        return "pass" if reached else "missed"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that belong together, with a sentence about what was done."""
+
+    title: str
+    text: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a report says about one run."""
+
+    date: str
+    command: str
+    versions: Mapping[str, str]
+    left_out: Mapping[str, str]
+    method: Sequence[str]
+    tables: Sequence[Table]
+    machine: str
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A figure with three digits or more, thousands apart, and its unit; `failed` for None."""
+    if value is None:
+        return "failed"
+    if abs(value) >= THREE_DIGITS:
+        text = f"{value:,.0f}".replace(",", " ")
+    elif abs(value) >= TWO_DIGITS:
+        text = f"{value:.1f}"
+    else:
+        text = f"{value:.2f}"
+    return f"{text} {unit}".rstrip()
+
+
+def machine() -> str:
+    """Processor, memory, kernel and Python of this machine, on one line."""
+    model = "unknown processor"
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = 0
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemTotal"):
+            memory = int(line.split()[1])
+    cores = sum(line.startswith("processor") for line in _lines("/proc/cpuinfo"))
+    system = f"{platform.system()} {platform.release()}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{cores} {TIMES} {model}, {memory / 2**20:.0f} GiB, {system}, {python}"
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def heading(names: Sequence[str]) -> str:
+    """The first line of the table on the terminal."""
+    cells = "".join(f"{name:>22}" for name in names)
+    return f"{'scenario':18}{cells}{'ratio':>9}{'bar':>12}"
+
+
+def line(row: Row, names: Sequence[str]) -> str:
+    """One row of the table on the terminal."""
+    cells = "".join(f"{number(row.values.get(name), row.unit):>22}" for name in names)
+    ratio = row.ratio()
+    shown = "" if ratio is None else f"{ratio:.2f}{TIMES}"
+    bar = str(row.bar) if row.bar else ""
+    return f"{row.name:18}{cells}{shown:>9}{bar:>12} {row.verdict()}".rstrip()
+
+
+def markdown(run: Run, picture: str | None = None) -> str:
+    """The whole report; `picture` is the name of the SVG file beside it."""
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    bars = [row for table in run.tables for row in table.rows if row.verdict()]
+    cleared = sum(row.verdict() == "pass" for row in bars)
+    out = [
+        f"# Benchmark of {run.date}",
+        "",
+        f"* Brokers: {versions}",
+        *(f"* Left out: {name}: {reason}" for name, reason in run.left_out.items()),
+        f"* Machine: {run.machine}",
+        f"* Command: `{run.command}`",
+        f"* Bars cleared: {cleared} of {len(bars)}",
+        "",
+        *run.method,
+        "",
+    ]
+    if picture:
+        out += [f"![The figures as bars]({picture})", ""]
+    for table in run.tables:
+        out += _markdown_table(table)
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _markdown_table(table: Table) -> list[str]:
+    names = list(dict.fromkeys(name for row in table.rows for name in row.values))
+    out = [f"## {table.title}", "", table.text, ""]
+    barred = any(row.bar for row in table.rows)
+    compared = any(row.ratio() is not None for row in table.rows)
+    head = ["scenario", "what", *names]
+    if compared:
+        head.append("ratio")
+    if barred:
+        head += ["bar", ""]
+    out += [_cells(head), _cells(["---"] * 2 + ["---:"] * (len(head) - 2))]
+    for row in table.rows:
+        cells = [row.name, row.title]
+        cells += [number(row.values.get(name), row.unit) for name in names]
+        if compared:
+            ratio = row.ratio()
+            cells.append("" if ratio is None else f"{ratio:.2f}{TIMES}")
+        if barred:
+            cells += [str(row.bar or ""), row.verdict()]
+        out.append(_cells(cells))
+    detailed = [row for row in table.rows if row.details]
+    if detailed:
+        out += ["", _cells(["scenario", *names]), _cells(["---"] * (1 + len(names)))]
+        out += [
+            _cells([row.name, *(row.details.get(name, "") for name in names)]) for row in detailed
+        ]
+    notes = [f"* {row.name}: {note}" for row in table.rows for note in row.notes]
+    return [*out, *([""] if notes else []), *notes, ""]
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def picture(run: Run) -> str:
+    """All rows with more than one broker as bars in SVG."""
+    rows = [row for table in run.tables for row in table.rows if len(row.values) > 1]
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    groups = []
+    for row in rows:
+        ratio = row.ratio()
+        groups.append(
+            plot.Group(
+                label=f"{row.title}{' (less is better)' if row.less_is_better else ''}",
+                values=[row.values.get(name) for name in names],
+                texts=[number(row.values.get(name), row.unit) for name in names],
+                note=f"{row.name}{'' if ratio is None else f': {ratio:.2f}{TIMES}'}",
+            )
+        )
+    subtitle = f"each group has its own scale; {TIMES} is stompd over the best other broker"
+    return plot.bars(f"STOMP brokers side by side, {run.date}", subtitle, names, groups)
