@@ -12,9 +12,12 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
 
+from stompd.broker import destination
+from stompd.broker import policy as broker
+from stompd.protocol.decoder import Limits
+from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.units import (
     KIB,
-    MIB,
     Address,
     address,
     count,
@@ -29,6 +32,10 @@ from stompd.server.units import (
 )
 
 _LONGEST_SOCKET_PATH: Final = 107
+
+# The built-in values of what the layers below do by themselves stand there, and only there.
+_BROKER: Final = broker.Settings()
+_FRAME: Final = Limits()
 
 
 def _reads(read: Callable[[object], object]) -> BeforeValidator:
@@ -71,18 +78,23 @@ def _factor(value: object) -> float:
 
 def _pattern(value: object) -> str:
     text = _text(value)
-    if not text.startswith(("/queue/", "/topic/")) or text in {"/queue/", "/topic/"}:
-        raise ValueError(
-            f"{quoted(text)} is not a pattern of destinations (/queue/orders.#, /topic/*)"
-        )
-    return text
+    try:
+        return destination.parse(text).name
+    except RemoteProtocolError as error:
+        raise ValueError(error.detail) from error
 
 
 def _dead_letter(value: object) -> str:
     text = _text(value)
-    if text == "none" or (text.startswith("/queue/") and len(text) > len("/queue/")):
+    if text == "none":
         return text
-    raise ValueError(f'{quoted(text)} is neither a queue (/queue/DLQ.{{name}}) nor "none"')
+    try:
+        queue = destination.parse(text.replace("{name}", "name"))
+    except RemoteProtocolError as error:
+        raise ValueError(error.detail) from error
+    if queue.kind is not destination.Kind.QUEUE or queue.wild or queue.temporary:
+        raise ValueError(f'{quoted(text)} is neither a queue (/queue/DLQ.{{name}}) nor "none"')
+    return text if text.startswith("/") else f"/queue/{text}"
 
 
 def _choice(*words: str) -> BeforeValidator:
@@ -129,28 +141,61 @@ class LimitSettings(_Table):
     """Connections open at once from one address; 0 is no limit."""
     logins: Positive = 1000
     """Connections that have not logged in yet."""
-    subscriptions: Positive = 10_000
+    subscriptions: Positive = _BROKER.limits.subscriptions
     """Subscriptions of one connection."""
-    transactions: Positive = 100
+    transactions: Positive = _BROKER.limits.transactions
     """Open transactions of one connection."""
-    transaction_frames: Positive = 100_000
+    transaction_frames: Positive = _BROKER.limits.transaction_frames
     """Frames in one transaction."""
-    transaction_bytes: Size = 64 * MIB
+    transaction_bytes: Size = _BROKER.limits.transaction_bytes
     """Octets of body in one transaction."""
-    command: Positive = 32
+    command: Positive = _FRAME.command
     """Octets in the command of a frame."""
-    header_line: Size = 16 * KIB
+    header_line: Size = _FRAME.line
     """Octets in one header line."""
-    headers: Positive = 1000
+    headers: Positive = _FRAME.headers
     """Header lines in one frame."""
-    head: Size = 64 * KIB
+    head: Size = _FRAME.head
     """Octets in command and header lines together."""
-    body: Size = 32 * MIB
+    body: Size = _FRAME.body
     """Octets in a body."""
     login_frame: Size = 64 * KIB
-    """Octets in a frame before the peer has logged in."""
-    receipt: Size = 4 * KIB
+    """Octets in the head of a frame, and in its body, before the peer has logged in."""
+    receipt: Size = _BROKER.limits.receipt
     """Octets in the value of a receipt header."""
+    subscription_id: Size = _BROKER.limits.subscription_id
+    """Octets in the id of a subscription."""
+
+    def of_frames(self) -> Limits:
+        """Return what a frame of a peer may measure that has logged in."""
+        return Limits(
+            command=self.command,
+            line=self.header_line,
+            headers=self.headers,
+            head=self.head,
+            body=self.body,
+        )
+
+    def before_login(self) -> Limits:
+        """Return what a frame of a peer may measure that has not logged in yet."""
+        return Limits(
+            command=self.command,
+            line=min(self.header_line, self.login_frame),
+            headers=self.headers,
+            head=min(self.head, self.login_frame),
+            body=min(self.body, self.login_frame),
+        )
+
+    def of_sessions(self) -> broker.SessionLimits:
+        """Return what one session may have open."""
+        return broker.SessionLimits(
+            subscriptions=self.subscriptions,
+            transactions=self.transactions,
+            transaction_frames=self.transaction_frames,
+            transaction_bytes=self.transaction_bytes,
+            receipt=self.receipt,
+            subscription_id=self.subscription_id,
+        )
 
 
 class TimeoutSettings(_Table):
@@ -171,13 +216,13 @@ class TimeoutSettings(_Table):
 class HeartBeatSettings(_Table):
     """What stompd offers and asks for in heart-beats."""
 
-    minimum: Duration = 1.0
+    minimum: Duration = _BROKER.heart_beat.minimum / 1000
     """The shortest period that stompd agrees to."""
-    default: Duration = 10.0
+    default: Duration = _BROKER.heart_beat.default / 1000
     """The period that it names where the client named none."""
-    tolerance: Factor = 2.0
+    tolerance: Factor = _BROKER.heart_beat.tolerance
     """A peer is gone after this many silent periods..."""
-    grace: Duration = 1.0
+    grace: Duration = _BROKER.heart_beat.grace
     """...and this much longer."""
 
     @model_validator(mode="after")
@@ -192,13 +237,13 @@ class HeartBeatSettings(_Table):
 class FlowSettings(_Table):
     """How much is kept in memory for one connection, and how much is done in one turn."""
 
-    outbox_high: Size = 4 * MIB
+    outbox_high: Size = _BROKER.outbox_high
     """Octets waiting to be written from which a connection is given no more messages."""
-    outbox_low: Size = 1 * MIB
+    outbox_low: Size = _BROKER.outbox_low
     """Octets waiting to be written below which it is given messages again."""
     read_size: Size = 256 * KIB
     """Octets read at once."""
-    work_budget: Positive = 1000
+    work_budget: Positive = _BROKER.work_budget
     """Messages routed for one connection before the others have their turn."""
 
     @model_validator(mode="after")
@@ -213,9 +258,9 @@ class FlowSettings(_Table):
 class VirtualHostSettings(_Table):
     """The hosts that a CONNECT may name; each has its own destinations."""
 
-    names: Annotated[tuple[Text, ...], BeforeValidator(several)] = ("/",)
+    names: Annotated[tuple[Text, ...], BeforeValidator(several)] = _BROKER.virtual_hosts
     """The first is the one for clients that name none."""
-    strict: Switch = False
+    strict: Switch = _BROKER.strict_hosts
     """Refuse a host that is not in ``names``; otherwise the first is used."""
 
     @model_validator(mode="after")
@@ -228,7 +273,7 @@ class VirtualHostSettings(_Table):
 
 
 class PolicySettings(_Table):
-    """How destinations behave whose name fits ``match``; an absent key changes nothing."""
+    """How destinations behave whose name fits ``match``; the first policy that fits is the one."""
 
     match: Annotated[str, _reads(_pattern)]
     """A destination, or a pattern with ``*`` for a word and ``#`` for any number of words."""
@@ -261,6 +306,16 @@ class PolicySettings(_Table):
     window_bytes: Size | None = None
     """Octets of a queue held in memory."""
 
+    def rule(self) -> broker.PolicyRule:
+        """Return the broker's form of it: what is absent or 0 becomes what the broker does then."""
+        given = {name: value for name, value in self if name != "match" and value is not None}
+        for name in ("max_messages", "max_bytes", "auto_delete_after"):
+            if given.get(name) == 0:
+                given[name] = None
+        if given.get("dead_letter") == "none":
+            given["dead_letter"] = None
+        return broker.PolicyRule(self.match, broker.Policy(**given))
+
 
 class LogSettings(_Table):
     """What stompd writes to standard error."""
@@ -287,11 +342,11 @@ class Settings(_Table):
     """Paths of Unix sockets for STOMP."""
     allow_anonymous: Switch = False
     """Listen on addresses that other machines can reach although no users are configured."""
-    trailing_newline: Switch = True
+    trailing_newline: Switch = _BROKER.trailing_newline
     """Write a line feed after the NUL of each frame, so that telnet and nc show one per line."""
     telnet_hints: Switch = True
     """Understand telnet's control sequences and answer typing mistakes at the end of the line."""
-    implicit_begin: Switch = False
+    implicit_begin: Switch = _BROKER.implicit_begin
     """Let a SEND or ACK in an unknown transaction begin it, as some clients rely on."""
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
@@ -308,6 +363,27 @@ class Settings(_Table):
                 "refused", "there is no address and no unix socket to listen on", {"key": "listen"}
             )
         return self
+
+    def for_broker(self, server: str) -> broker.Settings:
+        """Return what the broker itself needs to know; ``server`` is its name in CONNECTED."""
+        return broker.Settings(
+            server=server,
+            limits=self.limits.of_sessions(),
+            heart_beat=broker.HeartBeat(
+                minimum=round(self.heart_beat.minimum * 1000),
+                default=round(self.heart_beat.default * 1000),
+                tolerance=self.heart_beat.tolerance,
+                grace=self.heart_beat.grace,
+            ),
+            policies=broker.Policies([policy.rule() for policy in self.policy]),
+            outbox_high=self.flow.outbox_high,
+            outbox_low=self.flow.outbox_low,
+            work_budget=self.flow.work_budget,
+            trailing_newline=self.trailing_newline,
+            implicit_begin=self.implicit_begin,
+            virtual_hosts=self.virtual_hosts.names,
+            strict_hosts=self.virtual_hosts.strict,
+        )
 
     def exposed(self) -> tuple[Address, ...]:
         """Return the addresses that other machines can reach although nobody has to log in."""

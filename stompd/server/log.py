@@ -93,6 +93,13 @@ def set_level(level: Level) -> None:
     logging.root.setLevel(_LEVELS[level])
 
 
+def fault() -> None:
+    """Log the exception being handled as what it is: a fault in stompd, which ends it."""
+    if not structlog.is_configured():
+        configure("info", "text")
+    structlog.get_logger().critical("stompd failed by a fault of its own", exc_info=True)
+
+
 def _renderers(form: Literal["text", "json"], *, colours: bool) -> list[Processor]:
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

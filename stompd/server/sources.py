@@ -63,6 +63,13 @@ class Sources:
     settings: Settings
     origins: Mapping[str, str]
 
+    def problem(self, key: str, index: int, text: str) -> Problem:
+        """Return a problem with one element of the array ``key``, found after reading."""
+        origin = self.origins.get(key, "built-in")
+        file, _, line = origin.rpartition(":")
+        path = f"{key}[{index}]"
+        return Problem(origin, path, text, file or None, int(line) if file else None)
+
 
 @cache
 def keys() -> tuple[str, ...]:

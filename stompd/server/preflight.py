@@ -1,0 +1,73 @@
+"""What can be known before stompd starts to listen: whether its addresses are safe and usable."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from stompd.server.sources import Problem, Sources
+from stompd.server.units import Address
+
+
+def exposure(address: Address) -> str:
+    """Say why stompd does not listen on ``address`` without being told twice."""
+    return f"will not listen on {address}: no users are configured"
+
+
+def unusable(sources: Sources) -> list[Problem]:
+    """Return what would keep stompd from listening.
+
+    A port that is in use is none of it: most often the settings of a stompd that runs are checked
+    before it is told to read them again.
+    """
+    return [*_addresses(sources), *_sockets(sources)]
+
+
+def _addresses(sources: Sources) -> Iterator[Problem]:
+    settings = sources.settings
+    for index, address in enumerate(settings.listen):
+        reason = _why_not(address)
+        if address in settings.exposed():
+            reason = exposure(address)
+        if reason is not None:
+            yield sources.problem("listen", index, reason)
+
+
+def _why_not(address: Address) -> str | None:
+    error = obstacle(address)
+    if error is None or error.errno == errno.EADDRINUSE:
+        return None
+    return f"cannot listen on {address}: {error.strerror}"
+
+
+def obstacle(address: Address) -> OSError | None:
+    """Try to bind ``address`` and return the error, if there is one."""
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _name, where in found:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(where)
+    except OSError as error:
+        return error
+    return None
+
+
+def _sockets(sources: Sources) -> Iterator[Problem]:
+    for index, path in enumerate(sources.settings.unix):
+        reason = _why_not_there(path)
+        if reason is not None:
+            yield sources.problem("unix", index, reason)
+
+
+def _why_not_there(path: Path) -> str | None:
+    if not path.parent.is_dir():
+        return f"cannot listen on {path}: there is no directory {path.parent}"
+    if path.exists() and not path.is_socket():
+        return f"cannot listen on {path}: it exists and is no socket"
+    if not os.access(path.parent, os.W_OK):
+        return f"cannot listen on {path}: the directory {path.parent} is not writable"
+    return None
