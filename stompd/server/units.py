@@ -78,7 +78,7 @@ def show_duration(seconds: float) -> str:
     for unit in ("h", "m", "s"):
         if seconds % _SECONDS[unit] == 0:
             return f"{seconds / _SECONDS[unit]:.0f}{unit}"
-    return f"{seconds * 1000:g}ms"
+    return f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
 
 
 def size(value: object) -> int:

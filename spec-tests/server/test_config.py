@@ -1,0 +1,427 @@
+"""Settings: what is read, from where, which of them wins, and what is told about mistakes."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stompd.broker import policy as broker
+from stompd.protocol.decoder import Limits
+from stompd.server import units
+from stompd.server.config import PolicySettings, Settings
+from stompd.server.positions import line_of, lines_of_keys
+from stompd.server.show import as_toml
+from stompd.server.sources import ConfigurationError, Sources, keys, read, variables
+from stompd.server.units import Address
+
+PROJECT = Path(__file__).parents[2]
+
+
+def file_with(folder: Path, text: str) -> Path:
+    """Return a file named stompd.toml in ``folder``."""
+    file = folder / "stompd.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def mistakes(
+    folder: Path,
+    text: str = "",
+    environment: Mapping[str, str] | None = None,
+    flags: Sequence[tuple[str, str, object]] = (),
+) -> list[str]:
+    """Return what is told about these sources, with the folder's name left out."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(file_with(folder, text), environment, flags)
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+# -- Which source counts ---------------------------------------------------------------------------
+
+
+def test_without_sources_the_built_in_values_hold() -> None:
+    """Nothing has to be configured: loopback, the usual port, nothing else."""
+    sources = read()
+    assert sources == Sources(Settings(), {})
+    assert sources.settings.listen == (Address("127.0.0.1", 61613),)
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags", "expected", "origin"),
+    [
+        ({}, [], 1, "stompd.toml:2"),
+        ({"STOMPD_LIMITS_BODY": "2"}, [], 2, "STOMPD_LIMITS_BODY"),
+        ({"STOMPD_LIMITS_BODY": "2"}, [("--set", "limits.body", "3")], 3, "--set"),
+        ({}, [("--set", "limits.body", "3"), ("--set", "limits.body", "4")], 4, "--set"),
+    ],
+)
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path,
+    environment: Mapping[str, str],
+    flags: Sequence[tuple[str, str, object]],
+    expected: int,
+    origin: str,
+) -> None:
+    """The nearer a source is to the person who starts stompd, the more it counts."""
+    sources = read(file_with(tmp_path, "[limits]\nbody = 1\n"), environment, flags)
+    assert sources.settings.limits.body == expected
+    assert sources.origins["limits.body"].removeprefix(f"{tmp_path}/") == origin
+
+
+def test_every_key_can_be_set_by_a_variable() -> None:
+    """Each key has its variable, and no two share one."""
+    assert sorted(variables().values()) == sorted(keys())
+    assert variables()["STOMPD_HEART_BEAT_MINIMUM"] == "heart-beat.minimum"
+
+
+def test_a_variable_holds_several_values_between_commas() -> None:
+    """Arrays are possible in the environment."""
+    sources = read(environment={"STOMPD_LISTEN": "127.0.0.1:1, [::1]:2", "STOMPD_UNIX": "/a,/b"})
+    assert sources.settings.listen == (Address("127.0.0.1", 1), Address("::1", 2))
+    assert sources.settings.unix == (Path("/a"), Path("/b"))
+
+
+def test_variables_of_a_kubernetes_service_are_left_alone() -> None:
+    """A service that is named stompd does not keep stompd from starting."""
+    environment = {
+        "STOMPD_PORT": "tcp://10.0.0.1:61613",
+        "STOMPD_PORT_61613_TCP_ADDR": "10.0.0.1",
+        "STOMPD_SERVICE_HOST": "10.0.0.1",
+        "STOMPD_CONFIG": "stompd.toml",
+        "OTHER": "x",
+    }
+    assert read(environment=environment).settings == Settings()
+
+
+def test_a_value_that_is_replaced_is_not_looked_at(tmp_path: Path) -> None:
+    """A flag mends what is wrong in the file."""
+    file = file_with(tmp_path, 'listen = "nonsense"\n')
+    sources = read(file, flags=[("--listen", "listen", ["localhost:5"])])
+    assert sources.settings.listen == (Address("localhost", 5),)
+
+
+# -- What is told about mistakes -------------------------------------------------------------------
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    """Each line says file and line, key and what is wrong, in the order of the file."""
+    text = """\
+# a comment
+listen = [
+    "127.0.0.1:0",
+    "127.0.0.1:616133",
+]
+heart_beat = 3
+[limits]
+bdoy = 1
+body = "3x"
+connections = 0
+[timeouts]
+login = true
+[log]
+level = "loud"
+[[policy]]
+match = "/queue/a"
+[[policy]]
+mach = "/queue/b"
+overflow = "burst"
+"""
+    environment = {"STOMPD_LIMITS_HEADERS": "many", "STOMPD_LISEN": "x", "STOMPD_ZZZ": ""}
+    flags = [("--set", "log.colour", "x"), ("--set", "policy.match", "x"), ("--set", "unix", 3)]
+    sizes = "(64KiB, 32MiB, 1k = 1000; a bare number is octets)"
+    durations = "(500ms, 2s, 1m, 1h; a bare number is seconds)"
+    assert mistakes(tmp_path, text, environment, flags) == [
+        "stompd.toml:4: listen[1]: 616133 is not a port (1-65535, or 0 for a free one)",
+        'stompd.toml:6: unknown key "heart_beat" (did you mean "heart-beat"?)',
+        'stompd.toml:8: unknown key "limits.bdoy" (did you mean "limits.body"?)',
+        f'stompd.toml:9: limits.body: "3x" is not a size {sizes}',
+        "stompd.toml:10: limits.connections: 0 is not a whole number (1 or more)",
+        f"stompd.toml:12: timeouts.login: true is not a duration {durations}",
+        'stompd.toml:14: log.level: "loud" is none of debug, info, warning, error',
+        "stompd.toml:17: policy[1].match: is missing",
+        'stompd.toml:18: unknown key "policy[1].mach" (did you mean "policy[1].match"?)',
+        'stompd.toml:19: policy[1].overflow: "burst" is none of block, reject, drop-head',
+        "--set: unix[0]: 3 is not a text",
+        'STOMPD_LIMITS_HEADERS: limits.headers: "many" is not a whole number (1 or more)',
+        'environment: unknown variable "STOMPD_LISEN" (did you mean "STOMPD_LISTEN"?)',
+        'environment: unknown variable "STOMPD_ZZZ"',
+        '--set: unknown key "log.colour"',
+        "--set: policy.match: policies are set in the file only ([[policy]])",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("listen = 5", "listen[0]: 5 is not HOST:PORT (127.0.0.1:61613, [::1]:61613)"),
+        ('listen = "61613"', 'listen[0]: "61613" is not HOST:PORT (127.0.0.1:61613, [::1]:61613)'),
+        ('listen = "[::g]:1"', 'listen[0]: "::g" is not an IPv6 address'),
+        ("listen = []", "listen: there is no address and no unix socket to listen on"),
+        ('unix = [""]', "unix[0]: must not be empty"),
+        ("telnet-hints = 3", "telnet-hints: 3 is neither true nor false"),
+        ("limits = 3", "limits: 3 is not a table"),
+        ("policy = 3", "policy: 3 is not an array of tables"),
+        ("limits.body = -1", "limits.body: -1 is not a size"),
+        ("limits.body = {}", "limits.body: a table is not a size"),
+        ('limits.body = "0.3"', 'limits.body: "0.3" is not a size'),
+        ("limits.connections-per-address = []", "limits.connections-per-address: an array is not"),
+        ("timeouts.drain = inf", "timeouts.drain: inf is not a duration"),
+        ('timeouts.drain = "\\u001b[D"', 'timeouts.drain: "\\x1b[D" is not a duration'),
+        ("heart-beat.tolerance = 0.5", "heart-beat.tolerance: 0.5 is not a factor (a number of 1"),
+        ('heart-beat.tolerance = "x"', 'heart-beat.tolerance: "x" is not a factor'),
+        ('heart-beat.minimum = "20s"', "heart-beat.default: 10s is less than minimum (20s)"),
+        ("flow.outbox-low = 600000", "flow.outbox-high: 512KiB is less than outbox-low (600000B)"),
+        ("virtual-hosts.names = []", "virtual-hosts.names: there must be one name at least"),
+        ("virtual-hosts.names = [3]", "virtual-hosts.names[0]: 3 is not a text"),
+        ('policy = [{ match = "/x" }]', 'policy[0].match: "/x"; a destination is /queue/NAME'),
+        (
+            'policy = [{ match = "a", dead-letter = "/topic/a" }]',
+            'policy[0].dead-letter: "/topic/a" is neither a queue (/queue/DLQ.{name}) nor "none"',
+        ),
+        (
+            'policy = [{ match = "a", dead-letter = "/queue/" }]',
+            'policy[0].dead-letter: "/queue/": the name is empty',
+        ),
+        ("policy = [3]", "policy[0]: 3 is not a table"),
+        ('login = "1s"', 'unknown key "login" (did you mean "timeouts.login"?)'),
+        ("zzz = 1", 'unknown key "zzz"'),
+        ("listen = [", "not TOML: "),
+        ("a = 1\na = 2", "not TOML: "),
+    ],
+)
+def test_a_mistake_says_what_was_found_and_what_is_meant(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    """For each kind of mistake there is one line, with the place and the words."""
+    (told,) = mistakes(tmp_path, text)
+    assert re.match(r"stompd\.toml:[12]: ", told), told
+    assert told.partition(": ")[2].startswith(expected)
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    """The system's limit is told before it strikes."""
+    (told,) = mistakes(tmp_path, f'unix = "/{"x" * 107}"')
+    assert told.endswith("is longer than a socket's path may be (107 octets)")
+
+
+def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
+    """A missing file and one that is not text are mistakes of the configuration."""
+    with pytest.raises(ConfigurationError, match=r"absent\.toml: cannot be read: No such file"):
+        read(tmp_path / "absent.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# ok\n# \xe4\n")
+    with pytest.raises(ConfigurationError, match=r"latin\.toml:2: is not UTF-8"):
+        read(tmp_path / "latin.toml")
+
+
+def test_a_contradiction_names_the_variable_that_made_it(tmp_path: Path) -> None:
+    """Where a value clashes with a built-in one, the one that was set is to blame."""
+    (told,) = mistakes(tmp_path, "", {"STOMPD_FLOW_OUTBOX_LOW": "1MiB"})
+    assert told == (
+        "STOMPD_FLOW_OUTBOX_LOW: flow.outbox-high: 512KiB is less than outbox-low (1MiB)"
+    )
+
+
+# -- Units -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("2s", 2), ("1m", 60), ("1h", 3600), ("1d", 86400), ("1.5 s", 1.5), (3, 3)],
+)
+def test_durations(text: object, seconds: float) -> None:
+    """Every unit is known, and a bare number is seconds."""
+    assert units.duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("64KiB", 65536), ("32MiB", 2**25), ("1k", 1000), ("1.5kB", 1500), ("7", 7), ("1GiB", 2**30)],
+)
+def test_sizes(text: object, octets: int) -> None:
+    """Binary units have an i, decimal ones have none, and a bare number is octets."""
+    assert units.size(text) == octets
+
+
+@given(st.integers(0, 10**9))
+def test_what_is_shown_reads_back_the_same(number: int) -> None:
+    """A size, and a duration in whole milliseconds, survives being written and read."""
+    assert units.size(units.show_size(number)) == number
+    assert units.duration(units.show_duration(number / 1000)) == pytest.approx(number / 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "loopback"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("localhost:1", True),
+        ("[::1]:1", True),
+        ("0.0.0.0:1", False),
+        ("[::]:1", False),
+        ("192.0.2.1:1", False),
+        ("example.test:1", False),
+    ],
+)
+def test_only_loopback_is_safe_without_users(text: str, *, loopback: bool) -> None:
+    """An address that others can reach is exposed, unless anonymous peers are allowed."""
+    assert str(units.address(text)) == text
+    assert Settings(listen=text).exposed() == (() if loopback else (units.address(text),))
+    assert Settings(listen=text, allow_anonymous=True).exposed() == ()
+
+
+# -- Lines of keys ---------------------------------------------------------------------------------
+
+
+def test_the_line_of_every_kind_of_key_is_found() -> None:
+    """Tables, dotted keys, arrays of tables and statements over several lines have their lines."""
+    text = '''\
+top = 1
+
+a.b = """
+x = 1
+"""
+[c]
+d = { e = 1 }
+[[f]]
+g = 1
+[[f]]
+g = [
+  "one",  # ]
+  "two",
+]
+[f.h]
+i = 1
+'''
+    found = lines_of_keys(text)
+    assert found[("top",)] == 1
+    assert found["a", "b"] == 3
+    assert ("x",) not in found
+    assert found["c", "d", "e"] == 7
+    assert found["f", 0, "g"] == 9
+    assert found["f", 1, "g"] == 11
+    assert found["f", 1, "h", "i"] == 16
+    assert line_of(("f", 1, "g", 1), "two", text) == 13
+    assert line_of(("c", "absent"), None, text) == 6
+    assert line_of(("absent",), None, text) is None
+
+
+# -- What the layers below get ---------------------------------------------------------------------
+
+
+@pytest.mark.clause("LIM-01")
+def test_the_built_in_values_are_those_of_the_layers_below() -> None:
+    """Nothing is stated twice: an empty configuration changes nothing for broker and decoder."""
+    settings = Settings()
+    assert settings.limits.of_frames() == Limits()
+    core = settings.for_broker("stompd")
+    usual = broker.Settings(policies=core.policies)
+    assert core == usual
+    assert core.policies.of("/queue/a") == broker.Policy()
+
+
+def test_before_login_a_frame_is_smaller() -> None:
+    """The limit for strangers is the smaller one, and the others never exceed it."""
+    settings = Settings(limits={"login_frame": "1KiB", "command": 8})
+    assert settings.limits.before_login() == Limits(
+        command=8, line=1024, headers=1000, head=1024, body=1024
+    )
+
+
+def test_a_policy_becomes_the_brokers() -> None:
+    """What is set replaces the broker's own value, 0 and none become no limit and no queue."""
+    settings = Settings(
+        policy=[
+            {"match": "orders.>", "dead_letter": "none", "max_messages": 0, "auto_delete_after": 0},
+            {"match": "/queue/#", "dead_letter": "bad", "max_bytes": "1KiB", "overflow": "reject"},
+        ]
+    )
+    policies = settings.for_broker("stompd").policies
+    assert policies.of("/queue/orders.a.b") == broker.Policy(
+        dead_letter=None, max_messages=None, auto_delete_after=None
+    )
+    assert policies.of("/queue/else") == broker.Policy(
+        dead_letter="/queue/bad", max_bytes=1024, overflow="reject"
+    )
+    assert policies.of("/topic/else") == broker.Policy()
+
+
+def test_heart_beats_are_milliseconds_for_the_broker() -> None:
+    """Durations of the file are seconds, those of the wire milliseconds."""
+    settings = Settings(heart_beat={"minimum": "250ms", "default": "1s"})
+    core = settings.for_broker("stompd").heart_beat
+    assert (core.minimum, core.default) == (250, 1000)
+
+
+# -- What is shown ---------------------------------------------------------------------------------
+
+
+def test_what_is_shown_means_the_same_when_it_is_read(tmp_path: Path) -> None:
+    """The output of show-config is a configuration file."""
+    settings = Settings(
+        listen=["[::1]:0"],
+        unix=["/run/a b.sock"],
+        timeouts={"drain": "1500ms"},
+        virtual_hosts={"names": ["/", 'q"\x7f\\ü']},
+        policy=[{"match": "/queue/a", "max_bytes": "3KiB"}, {"match": "/topic/#"}],
+    )
+    assert read(file_with(tmp_path, as_toml(settings))).settings == settings
+    assert tomllib.loads(as_toml(settings, {})) == tomllib.loads(as_toml(settings))
+
+
+def test_the_origin_of_each_value_is_shown(tmp_path: Path) -> None:
+    """Beside each value stands the file and line, the variable or the flag that set it."""
+    file = file_with(tmp_path, '[log]\nlevel = "debug"\n[[policy]]\nmatch = "/queue/a"\n')
+    sources = read(file, {"STOMPD_UNIX": "/a"}, [("--set", "log.format", "json")])
+    lines = as_toml(sources.settings, sources.origins).splitlines()
+    assert 'unix = ["/a"]                 # STOMPD_UNIX' in lines
+    assert f'level = "debug"  # {file}:2' in lines
+    assert 'format = "json"  # --set' in lines
+    assert f"[[policy]]  # {file}:3" in lines
+    assert 'minimum = "1s"   # built-in' in lines
+
+
+# -- Documents -------------------------------------------------------------------------------------
+
+
+def test_every_key_is_documented_with_its_built_in_value() -> None:
+    """docs/configuration.md has a row for each key, and the value in it is the real one."""
+    document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([a-z.-]+)` \| `(.+?)` \| .+ \|$", document, re.MULTILINE))
+    shown = tomllib.loads(as_toml(Settings()))
+    for key in keys():
+        value: object = shown
+        for part in key.split("."):
+            assert isinstance(value, dict)
+            value = value[part]
+        assert key in rows, f"{key} is not documented"
+        assert tomllib.loads(f"x = {rows[key]}") == {"x": value}, key
+
+
+def test_every_key_of_a_policy_is_documented_with_its_built_in_value() -> None:
+    """The table of policies is complete, and its values are those of the broker."""
+    document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+    table = document[document.index("## `[[policy]]`") :]
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| `(.+?)` \| .+ \|$", table, re.MULTILINE))
+    for name in PolicySettings.model_fields:
+        key = name.replace("_", "-")
+        if key == "match":
+            continue
+        (policy,) = tomllib.loads(f'[[p]]\nmatch = "a"\n{key} = {rows[key]}')["p"]
+        assert PolicySettings.model_validate(policy).rule().policy == broker.Policy(), key
+
+
+def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> None:
+    """examples/stompd.toml changes nothing as it is, and nothing when it is uncommented."""
+    example = (PROJECT / "examples" / "stompd.toml").read_text("utf-8")
+    assert read(file_with(tmp_path, example)).settings == Settings()
+    uncommented = re.sub(r"^# (?=[a-z-]+ = |\[)", "", example, flags=re.MULTILINE)
+    sources = read(file_with(tmp_path, uncommented))
+    assert set(keys()) <= set(sources.origins)
+    (policy,) = sources.settings.policy
+    assert policy.model_fields_set == set(PolicySettings.model_fields)
+    assert policy.rule().policy == broker.Policy()
+    assert sources.settings.model_copy(update={"policy": ()}) == Settings()
