@@ -47,7 +47,7 @@ METHOD = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what the arguments ask for; the exit status is 1 if a bar was missed."""
+    """Run what the arguments ask for; the exit status is 1 if a bar was missed, 2 without a run."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     idle.raise_file_limit()
@@ -349,4 +349,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
     except brokers.BrokerFailedError as failure:
-        sys.exit(str(failure))
+        print(failure, file=sys.stderr)
+        sys.exit(2)

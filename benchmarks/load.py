@@ -200,7 +200,7 @@ def consume(
                 raise wire.BrokerError(wire.complaint(bytes(buffer[:kept]) + consumer.tail))
             end = kept + got
             if find_ids is None:
-                consumer.tail = bytes(view[end - carried : end])
+                consumer.tail = bytes(view[max(0, end - carried) : end])
                 values[consumer.index] += count_messages(buffer, end, size)
             else:
                 whole = buffer.rfind(b"\0", 0, end) + 1
