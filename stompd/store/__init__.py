@@ -1,1 +1,4 @@
-"""Where messages are kept: engines behind the interface that the broker declares."""
+"""Stores: what the broker asked to be kept.
+
+* ``memory``: keeps nothing beyond the broker's own memory; messages end with the process.
+"""

@@ -1,0 +1,20 @@
+"""Everything that a broker decides, as plain synchronous code.
+
+The map of this package, from the values to the whole:
+
+* ``policy``: settings of destinations and limits of sessions.
+* ``destination``: names, kinds, wildcards.
+* ``message``: one message and its octets for each version.
+* ``storage``: what the broker needs of a store.
+* ``outbox``: octets waiting to be written to one connection.
+* ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
+* ``queue``, ``topic``: the two kinds of destination.
+* ``virtualhost``: a name space of destinations.
+* ``transaction``: what BEGIN opened.
+* ``session``: one connection's conversation; takes frames and answers them.
+* ``broker``: the whole: sessions, virtual hosts, store, what is due.
+* ``admin``: what is going on, as plain values.
+
+No function here waits, does I/O, reads a clock or logs: time is an argument, octets are lists. So
+there is no interleaving, no race and no lock, and every test is a call.
+"""

@@ -1,0 +1,221 @@
+"""The whole: sessions, virtual hosts, the store, and what is due when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+from stompd.broker.policy import Settings
+from stompd.broker.session import CloseReason, Session, State
+from stompd.broker.virtualhost import VirtualHost
+from stompd.protocol.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from stompd.broker.message import Message
+    from stompd.broker.outbox import Outbox
+    from stompd.broker.storage import Store
+
+
+class Broker:
+    """Decides everything and waits for nothing.
+
+    ``now`` is the time of the last call that brought one, in seconds from any start; ``epoch`` is
+    what has to be added for the seconds since 1970.
+    """
+
+    __slots__ = (
+        "_awaiting",
+        "_hosts",
+        "_numbers",
+        "_order",
+        "_timers",
+        "closed_count",
+        "draining",
+        "durable_ticket",
+        "epoch",
+        "now",
+        "opened_count",
+        "rescheduled",
+        "sessions",
+        "settings",
+        "store",
+        "thirsty",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings | None = None,
+        *,
+        now: float = 0.0,
+        epoch: float = 0.0,
+    ) -> None:
+        self.store = store
+        self.settings = settings or Settings()
+        self.now = now
+        self.epoch = epoch
+        self.sessions: dict[str, Session] = {}
+        # Outboxes that got something since they were last flushed.
+        self.touched: list[Outbox] = []
+        # Sessions whose outbox was written out while a subscription waited for room.
+        self.thirsty: list[Session] = []
+        self.draining = False
+        self.opened_count = 0
+        self.closed_count = 0
+        # Tickets up to here are durable.
+        self.durable_ticket = 0
+        # The owner of time's: what is due next is now due earlier than it was told.
+        self.rescheduled: Callable[[], None] = _nobody
+        self._numbers = count(1)
+        self._order = count()
+        self._hosts: dict[str, VirtualHost] = {}
+        # What is due when, as a heap; the count keeps equal times in order.
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        # Sessions whose receipts wait for the store.
+        self._awaiting: dict[Session, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Broker sessions={len(self.sessions)} hosts={len(self._hosts)}>"
+
+    def epoch_ms(self) -> int:
+        """Return the present as milliseconds since 1970."""
+        return round((self.now + self.epoch) * 1000)
+
+    # Sessions.
+
+    def open(self, peer: str, now: float) -> Session:
+        """Return the session of a new connection; ``peer`` is its address for people to read."""
+        self.now = now
+        session = Session(self, next(self._numbers), peer)
+        self.sessions[session.id] = session
+        self.opened_count += 1
+        return session
+
+    def welcomed(self, session: Session) -> None:
+        """Start what an open session needs: its heart-beats (H-07, H-08)."""
+        session.heard_at = session.outbox.sent_at = self.now
+        if session.sends_every:
+            self.at(self.now + session.sends_every / 2, session.beat_due)
+        if session.expects_every:
+            options = self.settings.heart_beat
+            patience = session.expects_every * options.tolerance + options.grace
+            self.at(self.now + patience, session.silence_due)
+        if self.draining:
+            self._send_away(session)
+
+    def closed(self, session: Session) -> None:
+        """Forget a session that is closed."""
+        self.sessions.pop(session.id, None)
+        self._awaiting.pop(session, None)
+        self.closed_count += 1
+
+    def host(self, name: str) -> VirtualHost:
+        """Return a virtual host; made if it is not there yet."""
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = VirtualHost(self, name)
+        return host
+
+    @property
+    def hosts(self) -> list[VirtualHost]:
+        """The virtual hosts in use."""
+        return list(self._hosts.values())
+
+    # Octets out.
+
+    def flush_touched(self) -> None:
+        """Have every touched outbox written once."""
+        touched = self.touched
+        if not touched:
+            return
+        # A flush may touch others, and their turn comes in the same walk.
+        for outbox in touched:
+            outbox.touched = False
+            outbox.flush()
+        touched.clear()
+
+    def refill(self) -> None:
+        """Serve the subscriptions that waited for room, each up to its outbox's mark once.
+
+        The transport lets others have their turn between two calls: a long backlog and a quick
+        consumer would keep it busy for as long as there are messages.
+        """
+        thirsty, self.thirsty = self.thirsty, []
+        for session in thirsty:
+            session.drained()
+
+    # The store's answers.
+
+    def awaits_store(self, session: Session) -> None:
+        """Note that receipts of a session wait for the store."""
+        self._awaiting[session] = None
+
+    def durable(self, ticket: int) -> None:
+        """Everything up to ``ticket`` is on disk: release the receipts that waited for it."""
+        self.durable_ticket = max(self.durable_ticket, ticket)
+        for session in list(self._awaiting):
+            if not session.confirm(self.durable_ticket):
+                self._awaiting.pop(session, None)
+
+    def fetched(self, host: str, queue: str, messages: list[Message]) -> None:
+        """Take in what the store answers to a ``fetch``; a queue that is gone takes nothing."""
+        found = self.host(host).queues.get(queue)
+        if found is not None:
+            found.fetched(messages)
+
+    # Time.
+
+    def at(self, due: float, action: Callable[[], None]) -> None:
+        """Have ``action`` called by the first `tick` at or after ``due``."""
+        timers = self._timers
+        earlier = not timers or due < timers[0][0]
+        heappush(timers, (due, next(self._order), action))
+        if earlier:
+            self.rescheduled()
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due at ``now``; return when something is due next, None if nothing is."""
+        self.now = now
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            heappop(timers)[2]()
+        return timers[0][0] if timers else None
+
+    # The end.
+
+    def drain(self) -> None:
+        """Begin to stop: sessions that hold nothing end now, the others when they let go.
+
+        Nothing more is delivered; ACK, COMMIT and receipts still work. `Session.fail` with
+        ``SHUTDOWN`` ends who does not let go in time.
+        """
+        self.draining = True
+        for session in list(self.sessions.values()):
+            self._send_away(session)
+
+    def _send_away(self, session: Session) -> None:
+        for subscription in session.subscriptions.values():
+            subscription.retire()
+        if session.state is State.OPEN and not session.busy:
+            self.end_for_shutdown(session)
+
+    @staticmethod
+    def end_for_shutdown(session: Session) -> None:
+        """End a session because the broker stops."""
+        session.fail(
+            RemoteProtocolError(
+                "the server is stopping", "connect again later; what was not settled is kept"
+            ),
+            CloseReason.SHUTDOWN,
+        )
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take new settings for what is opened and made from now on."""
+        self.settings = settings
+
+
+def _nobody() -> None:
+    """Tell nobody: a broker whose owner calls `tick` by himself."""

@@ -1,0 +1,100 @@
+"""One message: what the sender gave, what happened to it, and its octets for each version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from stompd.protocol.encoder import encode_lines
+from stompd.protocol.frame import NEVER_FORWARDED
+
+if TYPE_CHECKING:
+    from stompd.broker.queue import Queue
+    from stompd.protocol.frame import Head
+
+# From here on a body is handed to the socket as it is instead of being copied into one piece.
+LARGE: Final = 16 * 1024
+
+_MADE_HERE: Final = NEVER_FORWARDED | {"content-length"}
+
+
+class Message:
+    """A message on its way.
+
+    Owned by one place at a time: a queue (ready), a subscription (delivered, not settled), a
+    transaction (not committed). The body and the sender's headers never change.
+    """
+
+    __slots__ = (
+        "_pieces",
+        "body",
+        "count",
+        "detail",
+        "extra",
+        "first_id",
+        "head",
+        "persistent",
+        "place",
+        "queue",
+        "redelivered",
+        "same",
+        "size",
+        "stored",
+        "tail",
+    )
+
+    def __init__(
+        self,
+        head: Head,
+        body: bytes,
+        tail: bytes | None,
+        persistent: bool,  # noqa: FBT001 - by position, for speed
+    ) -> None:
+        self.head = head
+        self.body = body
+        # Headers and body as every version reads them, from `destination:` to the end of the
+        # frame; None if versions differ or the body is large, see `pieces`.
+        self.tail = tail
+        self.persistent = persistent
+        # Octets that count against prefetch and limits.
+        self.size = len(body) + len(head.block)
+        # Headers of the broker's that stay with the message, in place of the sender's.
+        self.extra: dict[str, str] | None = None
+        # The same in pieces, where it is not one: by version, or `same` for all of them.
+        self.same: tuple[bytes, ...] | None = None
+        self._pieces: dict[str, tuple[bytes, ...]] | None = None
+        # Where it stands in its queue; it returns to this place.
+        self.place = 0
+        self.queue: Queue | None = None
+        # Attempts that failed, and what the last NACK said.
+        self.count = 0
+        self.detail = ""
+        self.redelivered = False
+        # The message-id of the first delivery, so that consumers can tell a repetition.
+        self.first_id = ""
+        # True if the store knows it, and so has to hear what becomes of it.
+        self.stored = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that a consumer gets, without those of the single delivery."""
+        headers = {n: v for n, v in self.head.headers.items() if n not in _MADE_HERE}
+        if self.extra:
+            headers.update(self.extra)
+        if self.body:
+            headers["content-length"] = str(len(self.body))
+        return headers
+
+    def pieces(self, version: str, end: bytes) -> tuple[bytes, ...]:
+        """Return what follows a delivery's own headers, encoded once for each version."""
+        if self.same is not None:
+            return self.same
+        if self._pieces is None:
+            self._pieces = {}
+        pieces = self._pieces.get(version)
+        if pieces is None:
+            lines = encode_lines(self.headers.items(), version)
+            pieces = (b"".join((*lines, b"\n")), self.body, end)
+            if len(self.body) < LARGE:
+                pieces = (b"".join(pieces),)
+            self._pieces[version] = pieces
+        return pieces

@@ -1,0 +1,100 @@
+"""What the broker is told: about destinations, sessions, and itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stompd.broker.pattern import matches, words_of
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How one destination behaves; octets, messages and seconds. None means no limit."""
+
+    # Credit of subscriptions in the explicit modes (0: no limit).
+    prefetch_count: int = 1000
+    prefetch_bytes: int = 4 * 1024 * 1024
+    # Attempts before a message is dead-lettered (0: never).
+    max_deliveries: int = 5
+    # "{name}" stands for the queue's name without /queue/; None drops instead.
+    dead_letter: str | None = "/queue/DLQ.{name}"
+    max_messages: int | None = None
+    max_bytes: int | None = None
+    overflow: Literal["block", "reject", "drop-head"] = "block"
+    # Seconds of being empty, unused and without subscribers; None keeps it for ever.
+    auto_delete_after: float | None = 300.0
+    slow_consumer: Literal["close", "drop-oldest", "block"] = "close"
+    slow_consumer_grace: float = 2.0
+    # What of a queue is held in memory when the store can keep the rest.
+    window_messages: int = 10_000
+    window_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    """A pattern of destinations (``/queue/orders.#``) and the policy of those that it matches."""
+
+    match: str
+    policy: Policy
+
+
+class Policies:
+    """The rules in their order; the first that matches a destination is its policy."""
+
+    __slots__ = ("_default", "_rules")
+
+    def __init__(self, rules: Sequence[PolicyRule] = (), default: Policy | None = None) -> None:
+        self._rules = [(words_of(rule.match), rule.policy) for rule in rules]
+        self._default = default or Policy()
+
+    def of(self, name: str) -> Policy:
+        """Return the policy of the destination ``name``."""
+        words = words_of(name)
+        for pattern, policy in self._rules:
+            if matches(pattern, words):
+                return policy
+        return self._default
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """What one session may have open at once (LIM-01)."""
+
+    subscriptions: int = 10_000
+    transactions: int = 100
+    transaction_frames: int = 100_000
+    transaction_bytes: int = 64 * 1024 * 1024
+    receipt: int = 4096
+    subscription_id: int = 255
+
+
+@dataclass(frozen=True)
+class HeartBeat:
+    """The server's side of heart-beats: milliseconds, and what of lateness is forgiven."""
+
+    minimum: int = 1000
+    default: int = 10_000
+    # Silence of `tolerance` periods and `grace` seconds means a dead peer (H-12, H-13).
+    tolerance: float = 2.0
+    grace: float = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a broker is told at its start and at a reload."""
+
+    server: str = "stompd"
+    limits: SessionLimits = SessionLimits()
+    heart_beat: HeartBeat = HeartBeat()
+    policies: Policies = field(default_factory=Policies)
+    # Octets of one outbox: from `high` on nothing more is assigned to it, from `low` on again.
+    outbox_high: int = 512 * 1024
+    outbox_low: int = 128 * 1024
+    # Deliveries that one session may cause before the others get their turn.
+    work_budget: int = 2000
+    # NUL LF ends a frame, so that a terminal shows the next one on a line of its own.
+    trailing_newline: bool = True
+    # A SEND, ACK or NACK may name a transaction that nobody began (AMB-39).
+    implicit_begin: bool = False
+    virtual_hosts: tuple[str, ...] = ("/",)
+    strict_hosts: bool = False

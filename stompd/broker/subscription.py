@@ -1,0 +1,292 @@
+"""One SUBSCRIBE: its credit, and what was delivered to it and is not settled yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from stompd.protocol.frame import V12
+
+if TYPE_CHECKING:
+    from stompd.broker.destination import Destination
+    from stompd.broker.message import Message
+    from stompd.broker.queue import Queue
+    from stompd.broker.session import Session
+    from stompd.broker.topic import Topic
+
+
+class Subscription:
+    """Belongs to one session; only that session and the destinations that serve it change it.
+
+    ``open`` is the question that a queue asks for every message, so it is kept as a plain fact:
+    credit is left in messages and in octets. Room in the outbox is asked apart.
+    """
+
+    __slots__ = (
+        "ack",
+        "auto",
+        "backlog",
+        "backlog_size",
+        "credit",
+        "credit_bytes",
+        "delivered",
+        "destination",
+        "dropped",
+        "dropping",
+        "enlisted",
+        "gone",
+        "held_sessions",
+        "id",
+        "limited",
+        "named",
+        "open",
+        "outbox",
+        "parked",
+        "queues",
+        "retired",
+        "session",
+        "slow",
+        "template",
+        "topics",
+        "twice",
+        "unsettled",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        destination: Destination,
+        *,
+        ack: str,
+        named: bool,
+        prefetch_count: int,
+        prefetch_bytes: int,
+    ) -> None:
+        self.session = session
+        self.outbox = session.outbox
+        self.id = name
+        # False for a 1.0 subscription without id: MESSAGE then has no `subscription` (AMB-40).
+        self.named = named
+        self.destination = destination
+        self.ack = ack
+        self.auto = ack == "auto"
+        # What one more delivery may cost; 0 of either setting means no limit.
+        self.limited = not self.auto and bool(prefetch_count or prefetch_bytes)
+        self.credit = prefetch_count or 1 << 62
+        self.credit_bytes = prefetch_bytes or 1 << 62
+        self.open = True
+        # Delivered and neither acknowledged nor back in its queue, by delivery number.
+        self.unsettled: dict[int, Message] = {}
+        # Of these, what an open transaction has settled for the case that it commits.
+        self.enlisted: dict[int, Message] = {}
+        # The queues that serve it, and those of them in whose line it does not stand now.
+        self.queues: list[Queue] = []
+        self.parked: list[Queue] = []
+        self.topics: list[Topic] = []
+        # Topic messages that found no room in the outbox, and the sessions paced because of them.
+        self.backlog: deque[Message] = deque()
+        self.backlog_size = 0
+        self.held_sessions: set[Session] = set()
+        self.slow = False
+        self.dropping = False
+        self.dropped = 0
+        self.delivered = 0
+        self.gone = False
+        # True while the broker drains: what is outstanding may be settled, nothing new comes.
+        self.retired = False
+        # A MESSAGE's head, to be filled with the delivery's number; twice, where it has an `ack`.
+        self.twice = not self.auto and session.version == V12
+        self.template = session.message_template(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Subscription {self.session.id}/{self.id} {self.destination.name} {self.ack} "
+            f"unsettled={len(self.unsettled)}>"
+        )
+
+    # Delivering.
+
+    def deliver(self, message: Message) -> None:
+        """Write a MESSAGE of a queue to the outbox, and remember it until it is settled."""
+        session = self.session
+        number = session.deliveries + 1
+        session.deliveries = number
+        self.delivered += 1
+        outbox = self.outbox
+        if self.auto:
+            first = self.template % number
+            outbox.riders.append(message)
+        else:
+            first = self.template % ((number, number) if self.twice else number)
+            self.unsettled[number] = message
+            session.owners[number] = self
+            if self.limited:
+                self.credit -= 1
+                self.credit_bytes -= message.size
+                if self.credit <= 0 or self.credit_bytes <= 0:
+                    self.open = False
+        if message.redelivered:
+            first += session.redelivery_lines(message)
+        tail = message.tail
+        if tail is None:
+            outbox.add(first, *message.pieces(session.wire_version, session.end))
+            return
+        parts = outbox.parts
+        parts.append(first)
+        parts.append(tail)
+        outbox.size += len(first) + len(tail)
+        if not outbox.touched:
+            outbox.touched = True
+            session.touched.append(outbox)
+
+    def deliver_copy(self, message: Message) -> None:
+        """Write a MESSAGE of a topic to the outbox; there is nothing to settle afterwards."""
+        session = self.session
+        number = session.deliveries + 1
+        session.deliveries = number
+        self.delivered += 1
+        first = self.template % ((number, number) if self.twice else number)
+        self.outbox.add(first, *message.pieces(session.wire_version, session.end))
+
+    # Settling.
+
+    def settle(self, number: int) -> list[Message]:
+        """Take what ACK or NACK of a delivery covers, and return it, oldest first.
+
+        That is the delivery itself, and in mode `client` all earlier ones of this subscription
+        (ACK-05, ACK-08, ACK-15). Nothing, if it was settled before (ACK-16). Credit is given back;
+        the caller calls `serve` when it is done.
+        """
+        unsettled = self.unsettled
+        owners = self.session.owners
+        if self.ack == "client":
+            numbers = []
+            for other in unsettled:
+                if other > number:
+                    break
+                numbers.append(other)
+        elif number in unsettled:
+            numbers = [number]
+        else:
+            return []
+        taken = []
+        for other in numbers:
+            message = unsettled.pop(other)
+            del owners[other]
+            taken.append(message)
+            if self.limited:
+                self.credit += 1
+                self.credit_bytes += message.size
+            if not message.first_id:
+                message.first_id = f"{self.session.id}-{other}"
+        return taken
+
+    def enlist(self, number: int) -> list[int]:
+        """Take what an ACK or NACK within a transaction covers, until the transaction ends.
+
+        The set is fixed now and its credit is returned now (AMB-38).
+        """
+        before = dict(self.unsettled)
+        self.settle(number)
+        taken = [other for other in before if other not in self.unsettled]
+        for other in taken:
+            self.enlisted[other] = before[other]
+            self.session.owners[other] = self
+        return taken
+
+    def release(self, numbers: list[int]) -> list[Message]:
+        """Return the messages that a transaction had enlisted here: it commits."""
+        for number in numbers:
+            self.session.owners.pop(number, None)
+        return [self.enlisted.pop(number) for number in numbers]
+
+    def restore(self, numbers: list[int]) -> None:
+        """Have messages outstanding again that an aborted transaction had enlisted (TX-11)."""
+        back = {number: self.enlisted.pop(number) for number in numbers}
+        if self.gone:
+            self.return_messages(list(back.values()))
+            return
+        self.unsettled = dict(sorted((self.unsettled | back).items()))
+        if self.limited:
+            for message in back.values():
+                self.credit -= 1
+                self.credit_bytes -= message.size
+            self.open = self.credit > 0 and self.credit_bytes > 0 and not self.retired
+
+    def return_messages(self, messages: list[Message]) -> None:
+        """Give messages back to their queues, to their old places."""
+        for message in messages:
+            queue = message.queue
+            if queue is not None:
+                queue.give_back(message)
+
+    # Being served.
+
+    def park(self, queue: Queue) -> None:
+        """Leave a queue's line: no credit, or no room in the outbox."""
+        self.parked.append(queue)
+        if self.outbox.size >= self.outbox.high:
+            self.outbox.waiting = True
+
+    def serve(self) -> None:
+        """Stand in line again where credit and room allow it, and be served at once."""
+        if self.credit > 0 and self.credit_bytes > 0 and not self.retired:
+            self.open = True
+        if self.parked and self.open and self.outbox.size < self.outbox.high:
+            parked = self.parked
+            self.parked = []
+            for queue in parked:
+                queue.takers.append(self)
+            for queue in parked:
+                queue.dispatch()
+
+    def retire(self) -> None:
+        """Take nothing more: the broker drains."""
+        self.retired = True
+        self.open = False
+
+    # A topic's slow subscriber.
+
+    def hold(self, message: Message, publisher: Session | None) -> None:
+        """Keep a topic's message until the outbox has room; pace who sent it.
+
+        The first one held starts the grace of the policy; `Session.slow_due` ends it.
+        """
+        self.backlog.append(message)
+        self.backlog_size += message.size
+        self.outbox.waiting = True
+        if self.dropping:
+            while self.backlog_size > self.outbox.high and len(self.backlog) > 1:
+                self.backlog_size -= self.backlog.popleft().size
+                self.dropped += 1
+            return
+        if not self.slow:
+            self.slow = True
+            self.session.subscription_is_slow(self)
+        if publisher is not None and publisher is not self.session:
+            self.held_sessions.add(publisher)
+            publisher.paused_by.add(self)
+            publisher.halt = True
+
+    def refill(self) -> None:
+        """Write what was held while there is room, then let the paced sessions go on."""
+        backlog = self.backlog
+        outbox = self.outbox
+        while backlog:
+            if outbox.size >= outbox.high:
+                outbox.waiting = True
+                return
+            message = backlog.popleft()
+            self.backlog_size -= message.size
+            self.deliver_copy(message)
+        if self.slow:
+            self.slow = self.dropping = False
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Pace nobody any more."""
+        held, self.held_sessions = self.held_sessions, set()
+        for session in held:
+            session.paused_by.discard(self)
+            session.resume_reading()

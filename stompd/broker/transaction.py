@@ -1,0 +1,56 @@
+"""What BEGIN opened: operations that COMMIT carries out together, or ABORT undoes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stompd.broker.message import Message
+    from stompd.broker.queue import Queue
+    from stompd.broker.subscription import Subscription
+    from stompd.broker.topic import Topic
+
+
+class Settlement:
+    """The deliveries that one ACK or NACK of a transaction covers; fixed when it was read."""
+
+    __slots__ = ("dead", "detail", "nack", "numbers", "subscription")
+
+    def __init__(
+        self, subscription: Subscription, numbers: list[int], *, nack: bool, dead: bool, detail: str
+    ) -> None:
+        self.subscription = subscription
+        self.numbers = numbers
+        self.nack = nack
+        self.dead = dead
+        self.detail = detail
+
+
+class Transaction:
+    """Belongs to one session; its id is free again after COMMIT or ABORT (TX-05)."""
+
+    __slots__ = ("bytes", "frames", "id", "sends", "settlements")
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.sends: list[tuple[Queue | Topic, Message]] = []
+        self.settlements: list[Settlement] = []
+        self.frames = 0
+        self.bytes = 0
+
+    def rooms(self) -> dict[Queue | Topic, tuple[int, int]]:
+        """Return how many messages and octets the SENDs bring to each destination."""
+        rooms: dict[Queue | Topic, tuple[int, int]] = {}
+        for target, message in self.sends:
+            count, size = rooms.get(target, (0, 0))
+            rooms[target] = count + 1, size + message.size
+        return rooms
+
+    def persistent(self) -> bool:
+        """Return whether its COMMIT has something to put on disk."""
+        return any(message.persistent for _, message in self.sends) or any(
+            message.stored
+            for settlement in self.settlements
+            for number in settlement.numbers
+            if (message := settlement.subscription.enlisted.get(number)) is not None
+        )

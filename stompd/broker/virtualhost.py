@@ -1,0 +1,221 @@
+"""A name space of destinations: what `host` of CONNECT picks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stompd.broker.destination import Destination, Kind, parse
+from stompd.broker.message import Message
+from stompd.broker.pattern import PatternTree, matches
+from stompd.broker.queue import Queue
+from stompd.broker.topic import Topic
+from stompd.protocol.errors import RemoteProtocolError, shown
+
+if TYPE_CHECKING:
+    from stompd.broker.broker import Broker
+    from stompd.broker.session import Session
+    from stompd.broker.subscription import Subscription
+
+
+class VirtualHost:
+    """Owns queues and topics: makes them on first use, removes them when they are idle."""
+
+    __slots__ = ("_patterns", "broker", "dropped", "name", "queues", "topics")
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.broker = broker
+        self.name = name
+        self.queues: dict[str, Queue] = {}
+        self.topics: dict[str, Topic] = {}
+        # Messages that went nowhere because a temporary destination was gone.
+        self.dropped = 0
+        # Wildcard subscriptions, to be found by the name of a destination that is made later.
+        self._patterns: PatternTree[Subscription] = PatternTree()
+
+    # Finding and making.
+
+    def target(self, text: str, session: Session) -> Queue | Topic | None:
+        """Return where a SEND to ``text`` goes; made if it is not there yet.
+
+        None stands for somebody's temporary destination that is gone with its connection: what is
+        sent there is dropped, as a reply to one who left.
+        Raises `RemoteProtocolError` for a name that cannot be sent to.
+        """
+        destination = parse(text)
+        if destination.wild:
+            raise RemoteProtocolError(
+                "SEND to a wildcard",
+                f'"{shown(text)}"; wildcards are for SUBSCRIBE, a message goes to one destination',
+            )
+        if destination.name.startswith("/topic/$SYS"):
+            raise RemoteProtocolError(
+                "SEND to the broker's own topic",
+                f'"{shown(text)}"; what begins with /topic/$SYS is published by the broker alone',
+            )
+        if destination.temporary:
+            return self.temporary(destination, session)
+        return self.find(destination)
+
+    def find(self, destination: Destination) -> Queue | Topic | None:
+        """Return the queue or topic of this name; made if missing, but for a remote temporary."""
+        if destination.kind is Kind.QUEUE:
+            queue = self.queues.get(destination.name)
+            return queue or (None if destination.remote else self._new_queue(destination))
+        topic = self.topics.get(destination.name)
+        return topic or (None if destination.remote else self._new_topic(destination))
+
+    def temporary(self, destination: Destination, session: Session) -> Queue | Topic:
+        """Return a session's own temporary destination; made if it is not there yet."""
+        public = parse(public_name(destination, session))
+        found = self.find(public)
+        if found is None:
+            if public.kind is Kind.QUEUE:
+                found = self._new_queue(public)
+            else:
+                found = self._new_topic(public)
+            found.owner = session
+            session.temporaries.append(found)
+        return found
+
+    def _new_queue(self, destination: Destination) -> Queue:
+        queue = Queue(self, destination, self.broker.settings.policies.of(destination.name))
+        self.queues[destination.name] = queue
+        for subscription in self._patterns.match(destination.words):
+            queue.subscribe(subscription)
+        self._expect_idle(queue)
+        return queue
+
+    def _new_topic(self, destination: Destination) -> Topic:
+        topic = Topic(self, destination, self.broker.settings.policies.of(destination.name))
+        self.topics[destination.name] = topic
+        for subscription in self._patterns.match(destination.words):
+            topic.subscribe(subscription)
+        self._expect_idle(topic)
+        return topic
+
+    # Subscribing.
+
+    def attach(self, subscription: Subscription) -> None:
+        """Connect a subscription to what its destination names; the caller lets it be served."""
+        destination = subscription.destination
+        if destination.wild:
+            self._patterns.add(destination.words, subscription)
+            everything: list[Queue | Topic] = [*self.queues.values(), *self.topics.values()]
+            for other in everything:
+                if matches(destination.words, other.destination.words):
+                    other.subscribe(subscription)
+            return
+        if destination.temporary:
+            self.temporary(destination, subscription.session).subscribe(subscription)
+            return
+        target = self.find(destination)
+        if target is None:
+            raise RemoteProtocolError(
+                "no such temporary destination",
+                f'"{shown(destination.name)}" is gone with the connection that it belonged to',
+            )
+        target.subscribe(subscription)
+
+    def detach(self, subscription: Subscription) -> None:
+        """Disconnect a subscription from everything that serves it."""
+        if subscription.destination.wild:
+            self._patterns.remove(subscription.destination.words, subscription)
+        for queue in subscription.queues:
+            queue.unsubscribe(subscription)
+            self._expect_idle(queue)
+        for topic in subscription.topics:
+            topic.unsubscribe(subscription)
+            self._expect_idle(topic)
+
+    # Ending.
+
+    def _expect_idle(self, target: Queue | Topic) -> None:
+        """Look at a destination again when it may have been idle for as long as its policy says."""
+        after = target.policy.auto_delete_after
+        if after is None or target.watched or target.gone or target.owner is not None:
+            return
+        target.watched = True
+        puts, idle = target.put_count, target.idle
+        self.broker.at(self.broker.now + after, lambda: self._remove_idle(target, puts, idle))
+
+    def _remove_idle(self, target: Queue | Topic, puts: int, idle: bool) -> None:  # noqa: FBT001
+        target.watched = False
+        if target.gone:
+            return
+        if idle and target.idle and target.put_count == puts:
+            self.remove(target)
+        else:
+            self._expect_idle(target)
+
+    def remove(self, target: Queue | Topic) -> None:
+        """End a destination; nobody may be subscribed by name."""
+        if isinstance(target, Queue):
+            del self.queues[target.name]
+            for subscription in target.subscriptions:
+                subscription.queues.remove(target)
+                if target in subscription.parked:
+                    subscription.parked.remove(target)
+        else:
+            del self.topics[target.name]
+            for subscription in target.subscriptions:
+                subscription.topics.remove(target)
+        target.remove()
+
+    # Dead letters.
+
+    def dead_letter(
+        self, message: Message, reason: str, detail: str, *, settled: bool = False
+    ) -> None:
+        """Move a message that no consumer may have any more to its queue's dead-letter queue.
+
+        It keeps headers and body and gains what explains it (semantics: dead letters). Where the
+        policy names no such queue, or the queue is one itself, the message is dropped.
+        ``settled`` says that the queue counts it no more.
+        """
+        queue = message.queue
+        assert queue is not None  # noqa: S101 - only messages of queues get here
+        if not settled:
+            queue.bytes -= message.size
+        target = self._dead_letter_queue(queue)
+        if target is None:
+            if message.stored:
+                queue.store.settle(queue.name, message)
+            return
+        letter = Message(message.head, message.body, None, message.persistent)
+        letter.extra = {
+            **(message.extra or {}),
+            "destination": target.name,
+            "original-destination": message.headers["destination"],
+            "dead-letter-reason": reason,
+            "dead-letter-time": str(self.broker.epoch_ms()),
+            "delivery-count": str(message.count),
+        }
+        if detail:
+            letter.extra["dead-letter-detail"] = detail
+        letter.first_id = message.first_id
+        # Together or not at all: a crash in between must not lose it, nor double it.
+        queue.store.begin_group()
+        if message.stored:
+            queue.store.settle(queue.name, message)
+        target.put(letter, None)
+        queue.store.end_group()
+
+    def _dead_letter_queue(self, queue: Queue) -> Queue | None:
+        form = queue.policy.dead_letter
+        if form is None:
+            return None
+        name = queue.name.partition("/")[2].partition("/")[2]
+        target = parse(form.replace("{name}", name))
+        if target.name == queue.name or queue.is_dead_letter:
+            return None
+        found = self.find(target)
+        if not isinstance(found, Queue):
+            return None
+        found.is_dead_letter = True
+        return found
+
+
+def public_name(destination: Destination, session: Session) -> str:
+    """Return the name by which others SEND to a session's temporary destination."""
+    kind, _, name = destination.name.removeprefix("/").partition("/")
+    return f"/remote-{kind}/{session.id}/{name}"
