@@ -336,10 +336,9 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:
-        # `stompd show-config | head` has what it wants; Python's own last flush must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
+    except SystemExit as ending:
+        # Only click ends with 1, when a reader has enough (`stompd show-config | head`).
+        sys.exit(Exit.OK if ending.code == 1 else ending.code)
     except Exception:  # noqa: BLE001 - whatever it is, it is a fault of ours: status 70 says so
         from stompd.server import log
 
