@@ -70,7 +70,7 @@ def main() -> int:
         try:
             server = _server(brokers.get("plain").broker)
         except (OSError, Unmet) as error:
-            print(f"no STOMP 1.2 session with the broker: {error}", file=sys.stderr)
+            sys.stderr.write(f"no STOMP 1.2 session with the broker: {error}\n")
             return UNAVAILABLE
         run = Run(cases, brokers, workers=given.workers)
         try:
@@ -78,13 +78,11 @@ def main() -> int:
         finally:
             run.stop()
     seconds = time.monotonic() - started
+    today = datetime.now(UTC).date().isoformat()
     name = given.name or server.partition("/")[0] or "the broker"
-    about = (
-        f"It calls itself `{server}`; {len(cases)} checks in {seconds:.0f} s, "
-        f"{datetime.now(UTC):%Y-%m-%d}.",
-    )
-    report = judge(name, requirements(), outcomes, about)
-    print(as_text(report), end="")
+    about = f"It calls itself `{server}`; {len(cases)} checks in {seconds:.0f} s on {today}."
+    report = judge(name, requirements(), outcomes, (about,))
+    sys.stdout.write(as_text(report))
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
         stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -36,6 +36,15 @@ def require_tool(name: str) -> str:
     pytest.skip(f"{name} is not installed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the wire cases run against a broker that is already there."""
+    group = parser.getgroup("wire", "cases on the wire")
+    group.addoption("--broker", metavar="HOST:PORT", help="run them against this broker")
+    group.addoption("--broker-login", default="", help="who logs in there")
+    group.addoption("--broker-passcode", default="", help="the passcode of that user")
+    group.addoption("--broker-host", default="localhost", help="the host header of CONNECT")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Look for the tools of ``@pytest.mark.needs_tool("telnet", …)`` before the test starts."""
     for mark in item.iter_markers("needs_tool"):

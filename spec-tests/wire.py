@@ -303,6 +303,9 @@ class Wire:
                 return frame
             if not self._fill(until):
                 return None
+            if self._unread.strip(b"\r\n"):
+                # In the middle of a frame: it may be large, the wait is for its next octets.
+                until = time.monotonic() + within
 
     def _state(self, within: float) -> str:
         rest = f", after the octets {notation(self._unread)}" if self._unread else ""
@@ -347,7 +350,7 @@ class Wire:
                 raise Unmet(f"expected {' '.join((command, *lines))}, came: {frame}")
             passed.append(frame)
 
-    # -- the words of the requirements list ---------------------------------------------------------
+    # -- the words of the requirements list ------------------------------------------------------
 
     def connect(self, version: str = "1.2", *lines: str, command: str = "CONNECT") -> Frame:
         """P12, P11 or P10: connect and get CONNECTED for ``version``; returns that frame."""
@@ -421,7 +424,7 @@ class Wire:
             raise Unmet(f"{error}, after {frame}") from None
         return frame
 
-    # -- short forms --------------------------------------------------------------------------------
+    # -- short forms ----------------------------------------------------------------------
 
     def subscribe(self, identifier: str, destination: str, *lines: str) -> None:
         """SUBSCRIBE and wait for its RECEIPT; MESSAGEs that come first are kept for later."""
@@ -433,9 +436,7 @@ class Wire:
     def put(self, destination: str, body: bytes, *lines: str) -> None:
         """SEND with a receipt and wait for it; MESSAGEs that come first are kept for later."""
         number = f"put-{next(_SYNC)}"
-        self.frame_out(
-            "SEND", f"destination:{destination}", f"receipt:{number}", *lines, body=body
-        )
+        self.frame_out("SEND", f"destination:{destination}", f"receipt:{number}", *lines, body=body)
         self.expect_among("RECEIPT", f"receipt-id:{number}")
 
     def messages(self, number: int) -> list[Frame]:

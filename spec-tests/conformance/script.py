@@ -30,8 +30,9 @@ in (perhaps none), ``{x*300}`` three hundred x.
 import re
 from collections.abc import Callable
 
-from conformance.stage import Stage
 from wire import VERSIONS, Frame, Unmet, Wire, notation, octets
+
+from conformance.stage import Stage
 
 _STEP = re.compile(r"([A-Z*])(:|>|<\??) ?(.*)\Z", re.DOTALL)
 

@@ -6,9 +6,10 @@ They run against stompd only; what other brokers limit, and how that is set, is 
 import re
 import time
 
+from wire import Frame, Unmet, Wire
+
 from conformance.cases import case
 from conformance.stage import Stage
-from wire import Frame, Unmet, Wire
 
 
 def _names_limit(frame: Frame, limit: int) -> None:
@@ -236,7 +237,10 @@ def _passcode_is_not_echoed(stage: Stage) -> None:
             "CONNECT", "accept-version:1.2", "host:x", f"login:{login}", "passcode:s3cret-word"
         )
         frame = wire.fatal()
-        if not frame.text("message").strip() or b"s3cret-word" in b"".join(frame.lines) + frame.body:
+        if (
+            not frame.text("message").strip()
+            or b"s3cret-word" in b"".join(frame.lines) + frame.body
+        ):
             raise Unmet(f"came: {frame}")
         answers.add(str(frame))
     if len(answers) != 1:

@@ -76,11 +76,13 @@ class Stage:
         with self.session(version) as wire:
             wire.subscribe("drain", destination, "ack:auto")
             came: list[bytes] = []
-            for body in bodies:
+            for _ in bodies:
                 try:
                     came.append(wire.expect("MESSAGE").body)
                 except Unmet as error:
-                    raise Unmet(f"{destination} should hold {bodies}; {came}, then {error}") from None
+                    raise Unmet(
+                        f"{destination} should hold {bodies}; {came}, then {error}"
+                    ) from None
             if tuple(came) != bodies:
                 raise Unmet(f"{destination} should hold {list(bodies)}, came: {came}")
             try:
@@ -88,6 +90,9 @@ class Stage:
                 wire.quiet()
             except Unmet as error:
                 raise Unmet(f"{destination} should hold no more than {bodies}; {error}") from None
+            # Before the next look nothing may be on its way to this subscriber any more.
+            wire.frame_out("UNSUBSCRIBE", "id:drain", "receipt:gone")
+            wire.expect_among("RECEIPT", "receipt-id:gone")
 
     def fill_in(self, text: str) -> str:
         """``text`` with ``{word}`` replaced by its meaning and ``{x*300}`` by 300 times x.

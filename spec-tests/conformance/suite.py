@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Literal
 
+from wire import Patience, Unmet
+
 from conformance.brokers import Brokers, NotStartedError
 from conformance.cases import Case
 from conformance.stage import Stage
-from wire import Patience, Unmet
 
 Verdict = Literal["pass", "fail", "n/a"]
 

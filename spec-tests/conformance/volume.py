@@ -5,9 +5,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from wire import Unmet, Wire
+
 from conformance.cases import case
 from conformance.stage import Stage
-from wire import Unmet, Wire
 
 
 def _sends(destination: str, numbers: range, size: int = 0) -> bytes:
@@ -66,7 +67,7 @@ def _reset_after_sends(stage: Stage) -> None:
 @case("C-15")
 def _unique_sessions(stage: Stage) -> None:
     """A thousand connections have a thousand different sessions."""
-    seen = set()
+    seen: set[str] = set()
     for _ in range(1000):
         with stage.session() as wire:
             assert wire.connected is not None
