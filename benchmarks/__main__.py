@@ -103,7 +103,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--idle", default="1000,10000", help="numbers of idle connections (1000,10000)"
     )
-    parser.add_argument("--out", type=Path, help="directory of the report; without it, none")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="directory of the report (docs/benchmarks; none with --only or --quick)",
+    )
     parser.add_argument("--quick", action="store_true", help="very short runs, to try it out")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -111,6 +115,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     options.only = [name for name in options.only.split(",") if name]
     options.brokers = [name for name in options.brokers.split(",") if name]
     options.idle = [int(count) for count in options.idle.split(",") if count]
+    if options.out is None and not options.only and not options.quick:
+        options.out = brokers.ROOT / "docs" / "benchmarks"
     for name in options.only:
         if name not in known:
             parser.error(f"no scenario {name!r}; there are: {', '.join(known)}")
