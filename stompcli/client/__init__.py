@@ -1,1 +1,70 @@
-"""The STOMP client library on trio."""
+"""The STOMP client library on trio.
+
+    async with connect("stomp://localhost:61613") as client:
+        await client.send("/queue/test", "hello world", receipt=True)
+        async with client.subscribe("/queue/test", ack="client-individual") as messages:
+            async for message in messages:
+                async with message:      # ACK after the block, NACK if it raises
+                    print(message.text)
+
+The map of this package:
+
+* ``connection``: `connect`, and `Client`, the session.
+* ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.
+* ``transaction``: `Transaction`.
+* ``body``: text and its content-type.
+* ``url``: where a broker is.
+* ``errors``: the small tree of errors.
+* ``testing``: a scripted broker for tests; import it by its own name.
+"""
+
+from stompcli.client.connection import (
+    Client,
+    Counters,
+    Options,
+    Receipt,
+    connect,
+    connect_stream,
+    send_frame,
+)
+from stompcli.client.errors import (
+    BodyError,
+    BrokerError,
+    ClosedError,
+    ConnectError,
+    ConnectionLostError,
+    HeartbeatError,
+    PeerProtocolError,
+    RefusedError,
+    SessionEndedError,
+    StompError,
+    TimedOutError,
+    UsageError,
+)
+from stompcli.client.subscription import Message, Subscription
+from stompcli.client.transaction import Transaction
+
+__all__ = [
+    "BodyError",
+    "BrokerError",
+    "Client",
+    "ClosedError",
+    "ConnectError",
+    "ConnectionLostError",
+    "Counters",
+    "HeartbeatError",
+    "Message",
+    "Options",
+    "PeerProtocolError",
+    "Receipt",
+    "RefusedError",
+    "SessionEndedError",
+    "StompError",
+    "Subscription",
+    "TimedOutError",
+    "Transaction",
+    "UsageError",
+    "connect",
+    "connect_stream",
+    "send_frame",
+]

@@ -1,0 +1,1020 @@
+"""The session: one connection to a broker, its reader, its writer and whoever waits for them.
+
+The seam between the synchronous protocol and the network. Two tasks run beside the program: the
+reader turns octets into messages, receipts and the end of the session; the writer is the only one
+who writes, and when it has nothing to write for half the agreed period it writes a heart-beat.
+Because frames are handed to the writer whole, a cancelled operation never leaves half a frame.
+"""
+
+import errno
+import logging
+import math
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypedDict, Unpack
+
+import trio
+
+from stompcli.client import body as bodies
+from stompcli.client import url as urls
+from stompcli.client.errors import (
+    BodyError,
+    BrokerError,
+    ClosedError,
+    ConnectError,
+    ConnectionLostError,
+    HeartbeatError,
+    PeerProtocolError,
+    RefusedError,
+    SessionEndedError,
+    StompError,
+    TimedOutError,
+    UsageError,
+)
+from stompcli.client.subscription import Message, Subscription
+from stompcli.client.transaction import Transaction
+from stompd.protocol import heartbeat
+from stompd.protocol.decoder import Decoder, Limits
+from stompd.protocol.encoder import encode, with_length
+from stompd.protocol.errors import LocalProtocolError, shown
+from stompd.protocol.frame import V10, VERSIONS, Frame, Head
+from stompd.protocol.rules import ACK_MODES, REQUIRED_OF_SERVER
+
+_log = logging.getLogger("stompcli.client")
+
+Trace = Callable[[Literal["<", ">"], bytes], None]
+
+_READ_SIZE: Final = 256 * 1024
+# Octets waiting to be written from which on senders wait.
+_OUTBOX_MARK: Final = 256 * 1024
+# How long a peer that takes nothing more may still tell why.
+_LAST_WORDS: Final = 2.0
+# Slack beside twice the agreed period before a silent broker counts as dead (H-13).
+_MARGIN: Final = 1.0
+# How far waiting messages may exceed their mark while a receipt is waited for behind them.
+_OVERDRAFT: Final = 16
+# What the library writes itself, and so nobody else.
+_OURS: Final = frozenset(
+    ("destination", "content-length", "receipt", "transaction", "id", "ack", "message-id")
+)
+
+
+class Options(TypedDict, total=False):
+    """What a session may be told; every one of them may be left out."""
+
+    # None: the broker is not told who we are (C-12).
+    login: str | None
+    passcode: str | None
+    # CONNECT's host header; None: the name used for the socket (C-10).
+    virtual_host: str | None
+    # The versions to offer; the broker takes the best one (C-19).
+    versions: Iterable[str]
+    # Milliseconds: the shortest interval that we keep, and the one that we want; 0 for none.
+    heartbeat: tuple[int, int]
+    # Further headers of CONNECT, such as client-id.
+    headers: Mapping[str, str] | None
+    # STOMP instead of CONNECT cannot reach 1.0 brokers, but is not mistaken for HTTP (C-06, C-07).
+    command: Literal["CONNECT", "STOMP"]
+    # Seconds for reaching the broker and being let in.
+    timeout: float
+    # Seconds to wait for any receipt; None: for ever.
+    receipt_timeout: float | None
+    # Messages, and octets of bodies, that may wait to be taken before reading stops.
+    buffer_messages: int
+    buffer_octets: int
+    # What one frame of the broker may measure.
+    limits: Limits
+    # Told every chunk of octets that came (<) or goes (>).
+    trace: Trace | None
+
+
+@dataclass
+class Counters:
+    """What a session has seen."""
+
+    messages_sent: int = 0
+    messages_received: int = 0
+    # MESSAGE frames of subscriptions that were ended before.
+    messages_dropped: int = 0
+    heartbeats_received: int = 0
+
+
+@dataclass(frozen=True)
+class _Settings:
+    login: str | None = None
+    passcode: str | None = None
+    virtual_host: str | None = None
+    versions: Iterable[str] = VERSIONS
+    heartbeat: tuple[int, int] = (10_000, 10_000)
+    headers: Mapping[str, str] | None = None
+    command: Literal["CONNECT", "STOMP"] = "CONNECT"
+    timeout: float = 30.0
+    receipt_timeout: float | None = 30.0
+    buffer_messages: int = 1000
+    buffer_octets: int = 4 * 2**20
+    limits: Limits = field(default_factory=Limits)
+    trace: Trace | None = None
+
+    def offered(self) -> list[str]:
+        """Return the versions to offer in increasing order (C-19)."""
+        wanted = set(self.versions)
+        unknown = wanted.difference(VERSIONS)
+        if unknown or not wanted:
+            raise UsageError(
+                f"versions must be some of {', '.join(VERSIONS)}"
+                + (f", not {', '.join(sorted(unknown))}" if unknown else "")
+            )
+        return sorted(wanted)
+
+    def connect_frame(self, host: str) -> bytes:
+        """Return the CONNECT frame (FH-01)."""
+        cx, cy = self.heartbeat
+        if cx < 0 or cy < 0:
+            raise UsageError("heart-beats are milliseconds, 0 or more")
+        pairs = [
+            ("accept-version", ",".join(self.offered())),
+            ("host", self.virtual_host or host),
+        ]
+        if self.login is not None:
+            pairs.append(("login", self.login))
+        if self.passcode is not None:
+            pairs.append(("passcode", self.passcode))
+        pairs.append(("heart-beat", f"{cx},{cy}"))
+        extra = dict(self.headers or {})
+        taken = {name for name, _ in pairs}.intersection(extra)
+        if taken:
+            raise UsageError(f"CONNECT's {min(taken)} has an option of its own")
+        return _encoded(self.command, [*pairs, *extra.items()], version=VERSIONS[-1])
+
+
+class Receipt:
+    """The broker's confirmation of one frame, waited for or to be waited for."""
+
+    __slots__ = ("_client", "_error", "_event", "command", "id")
+
+    def __init__(self, client: "Client", command: str, id_: str) -> None:
+        self._client = client
+        self._event = trio.Event()
+        self._error: StompError | None = None
+        self.command = command
+        self.id = id_
+
+    @property
+    def confirmed(self) -> bool:
+        """True once the RECEIPT has come."""
+        return self._event.is_set() and self._error is None
+
+    async def wait(self) -> None:
+        """Wait for the RECEIPT.
+
+        Raises `BrokerError` if the broker answered ERROR, `ConnectionLostError` or `ClosedError`
+        if the session ended before, `TimedOutError` after the session's ``receipt_timeout``.
+        """
+        timeout = self._client.receipt_timeout
+        with trio.move_on_after(math.inf if timeout is None else timeout), self._client.awaiting():
+            await self._event.wait()
+        if not self._event.is_set():
+            raise TimedOutError(f"no RECEIPT for {self.command} within {timeout:g} s")
+        if self._error is not None:
+            raise _again(self._error)
+
+    # For the client only.
+
+    def confirm(self) -> None:
+        """The RECEIPT has come."""
+        self._event.set()
+
+    def fail(self, error: StompError) -> None:
+        """The RECEIPT will never come."""
+        self._error = error
+        self._event.set()
+
+
+class Client:
+    """One STOMP session; `connect` makes it and ends it.
+
+    It owns the octets to be written, the receipts that are waited for, the open subscriptions and
+    the reason why it ended. After the end every operation raises that reason.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, address: str, settings: _Settings) -> None:
+        self._stream = stream
+        self._settings = settings
+        self._decoder = Decoder("client", settings.limits)
+        self.address = address
+        # What CONNECTED said; the version is 1.0 if it said none.
+        self.version = V10
+        self.connected: dict[str, str] = {}
+        self.counters = Counters()
+        # Seconds that reaching the broker and being let in took.
+        self.dial_seconds = 0.0
+        self.login_seconds = 0.0
+        # True once the broker has confirmed the DISCONNECT (D-03).
+        self.confirmed = False
+        # Seconds of idleness after which a heart-beat is due, and of silence that end the session.
+        self._beat_after = math.inf
+        self._dead_after = math.inf
+        self._outbox: list[bytes] = []
+        self._outbox_octets = 0
+        self._to_write = trio.lowlevel.ParkingLot()
+        self._room_to_write = trio.lowlevel.ParkingLot()
+        self._room_to_read = trio.lowlevel.ParkingLot()
+        self._receipts: dict[str, Receipt] = {}
+        self._receipt_count = 0
+        self._awaited = 0
+        self._subscriptions: dict[str, Subscription] = {}
+        self._subscription_count = 0
+        self._transaction_count = 0
+        self._transactions: set[str] = set()
+        # Messages that came and were not taken, of all subscriptions.
+        self._waiting_messages = 0
+        self._waiting_octets = 0
+        # True from DISCONNECT on: nothing may follow it (D-04).
+        self._closing = False
+        self._ended = trio.Event()
+        self._error: SessionEndedError | None = None
+        self._scope = trio.CancelScope()
+
+    def __repr__(self) -> str:
+        if self._ended.is_set():
+            state = f"ended: {self._error}" if self._error else "ended"
+        else:
+            state = "closing" if self._closing else "open"
+        return (
+            f"<Client of {self.address}, STOMP {self.version}, {state}, "
+            f"{len(self._subscriptions)} subscriptions, {len(self._receipts)} receipts awaited, "
+            f"{self._outbox_octets} octets to write>"
+        )
+
+    @property
+    def server(self) -> str:
+        """The broker's name and version as it says, empty if it does not."""
+        return self.connected.get("server", "")
+
+    @property
+    def session(self) -> str:
+        """The broker's name for this session, empty if it has none."""
+        return self.connected.get("session", "")
+
+    @property
+    def receipt_timeout(self) -> float | None:
+        """Seconds to wait for any receipt; None: for ever."""
+        return self._settings.receipt_timeout
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """The open subscriptions, oldest first."""
+        return list(self._subscriptions.values())
+
+    def check_alive(self) -> None:
+        """Raise the reason if the session has ended, or is ending."""
+        if self._error is not None:
+            raise _again(self._error)
+        if self._closing or self._ended.is_set():
+            raise ClosedError("the session was ended by this program")
+
+    async def wait_ended(self) -> SessionEndedError | None:
+        """Wait until the session has ended; return why, None if this program ended it."""
+        await self._ended.wait()
+        return self._error
+
+    # Sending.
+
+    async def send(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        encoding: str | None = None,
+        receipt: bool = False,
+        transaction: Transaction | str | None = None,
+        content_length: bool = True,
+    ) -> None:
+        """Send a message.
+
+        Text is sent in UTF-8 as ``text/plain`` unless ``encoding`` or ``content_type`` say
+        otherwise (CT-05, CT-08). With ``receipt`` waits until the broker has confirmed it; without,
+        returns as soon as the frame is in line to be written, which is delayed while too much is.
+        ``content_length=False`` is for brokers that tell text from octets by that header.
+        Raises `UsageError` for what cannot be sent, and what `Receipt.wait` raises.
+        """
+        frame = send_frame(
+            destination, body, headers, content_type, encoding, transaction, content_length
+        )
+        if receipt:
+            await (await self._ask("SEND", *frame)).wait()
+        else:
+            await self._put(_encoded("SEND", *frame, version=self.version))
+        self.counters.messages_sent += 1
+
+    async def submit(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        encoding: str | None = None,
+        transaction: Transaction | str | None = None,
+        content_length: bool = True,
+    ) -> Receipt:
+        """Send a message and return its receipt, to be waited for later.
+
+        For many messages in flight at once. Arguments and errors are those of `send`.
+        """
+        frame = send_frame(
+            destination, body, headers, content_type, encoding, transaction, content_length
+        )
+        receipt = await self._ask("SEND", *frame)
+        self.counters.messages_sent += 1
+        return receipt
+
+    # Receiving.
+
+    @asynccontextmanager
+    async def subscribe(
+        self,
+        destination: str,
+        *,
+        ack: str = "auto",
+        id: str | None = None,  # noqa: A002 - the header's name
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> AsyncIterator[Subscription]:
+        """Subscribe for the length of a block, and iterate over the messages inside it.
+
+        The block starts when the broker has confirmed the subscription. Is it left by an exception
+        in an explicit ack mode, then the message taken last is NACKed unless it was settled
+        (ACK-07). Arguments and errors are those of `open_subscription`.
+        """
+        subscription = await self.open_subscription(destination, ack=ack, id=id, headers=headers)
+        try:
+            yield subscription
+        except Exception:
+            subscription.fail_current()
+            if not self._ended.is_set():
+                self._unsubscribe_nowait(subscription)
+            raise
+        except BaseException:
+            # Cancelled: what was taken is not to blame, UNSUBSCRIBE gives it back.
+            if not self._ended.is_set():
+                self._unsubscribe_nowait(subscription)
+            raise
+        if not self._ended.is_set():
+            await subscription.unsubscribe()
+
+    async def open_subscription(
+        self,
+        destination: str,
+        *,
+        ack: str = "auto",
+        id: str | None = None,  # noqa: A002 - the header's name
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> Subscription:
+        """Subscribe until `Subscription.unsubscribe` or the end of the session.
+
+        ``ack`` is ``auto``, ``client`` or ``client-individual``; ``id`` must differ from those of
+        the other subscriptions (SUB-08), and is made up if it is not given.
+        Raises `UsageError`, and what `Receipt.wait` raises.
+        """
+        if not destination:
+            raise UsageError("a subscription needs a destination")
+        if ack not in ACK_MODES:
+            raise UsageError(f'ack mode "{ack}" is none of {", ".join(ACK_MODES)}')
+        if id is None:
+            self._subscription_count += 1
+            while str(self._subscription_count) in self._subscriptions:
+                self._subscription_count += 1
+            id = str(self._subscription_count)  # noqa: A001
+        if not id or id in self._subscriptions:
+            raise UsageError(f'subscription id "{id}" is in use' if id else "an id cannot be empty")
+        pairs = [("id", id), ("destination", destination), ("ack", ack), *_extra(headers)]
+        await self._wait_for_room()
+        receipt = self._ask_nowait("SUBSCRIBE", pairs)
+        # Before anything is read: its messages may come with the receipt.
+        subscription = self._subscriptions[id] = Subscription(self, destination, id, ack)
+        try:
+            await receipt.wait()
+        except BaseException:
+            self._unsubscribe_nowait(subscription)
+            raise
+        return subscription
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; see `Subscription.unsubscribe`."""
+        await self._wait_for_room()
+        self._forget(subscription)
+        await self._ask_nowait("UNSUBSCRIBE", [("id", subscription.id)]).wait()
+
+    def _unsubscribe_nowait(self, subscription: Subscription) -> None:
+        if self._subscriptions.get(subscription.id) is not subscription:
+            return
+        self._forget(subscription)
+        if not self._closing and not self._ended.is_set():
+            pairs = [("id", subscription.id)]
+            self._put_nowait(_encoded("UNSUBSCRIBE", pairs, version=self.version))
+
+    def _forget(self, subscription: Subscription) -> None:
+        self._subscriptions.pop(subscription.id, None)
+        subscription.close()
+
+    async def settle(
+        self,
+        command: str,
+        reference: list[tuple[str, str]],
+        *,
+        transaction: Transaction | str | None = None,
+        receipt: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send ACK or NACK for a delivery named by ``reference``; see `Message.ack`.
+
+        Raises `UsageError` for a NACK in a 1.0 session (V10-03).
+        """
+        if command == "NACK" and self.version == V10:
+            raise UsageError("STOMP 1.0 has no NACK")
+        pairs = [*reference, *_transaction(transaction), *_extra(headers)]
+        if receipt:
+            await (await self._ask(command, pairs)).wait()
+        else:
+            await self._put(_encoded(command, pairs, version=self.version))
+
+    def settle_nowait(self, command: str, reference: list[tuple[str, str]]) -> None:
+        """Send ACK or NACK without waiting for anything."""
+        self.check_alive()
+        self._put_nowait(_encoded(command, reference, version=self.version))
+
+    # Transactions.
+
+    @asynccontextmanager
+    async def transaction(self, id: str | None = None) -> AsyncIterator[Transaction]:  # noqa: A002
+        """Begin a transaction; COMMIT it after the block, or ABORT it if the block raises.
+
+        Leaving the block means that the broker has confirmed the COMMIT. The block may commit or
+        abort itself. Raises what `begin` and `Transaction.commit` raise.
+        """
+        transaction = await self.begin(id)
+        try:
+            yield transaction
+        except BaseException:
+            if transaction.state == "open" and not self._ended.is_set() and not self._closing:
+                transaction.abort_nowait()
+            raise
+        if transaction.state == "open":
+            await transaction.commit()
+
+    async def begin(self, id: str | None = None) -> Transaction:  # noqa: A002
+        """Begin a transaction; its id is made up if none is given.
+
+        Raises `UsageError` for an id that is in use (TX-04).
+        """
+        if id is None:
+            self._transaction_count += 1
+            while f"tx-{self._transaction_count}" in self._transactions:
+                self._transaction_count += 1
+            id = f"tx-{self._transaction_count}"  # noqa: A001
+        if not id or id in self._transactions:
+            raise UsageError(f'transaction id "{id}" is in use' if id else "an id cannot be empty")
+        await self._put(_encoded("BEGIN", [("transaction", id)], version=self.version))
+        self._transactions.add(id)
+        return Transaction(self, id)
+
+    async def end_transaction(self, command: str, transaction: Transaction) -> None:
+        """Send COMMIT or ABORT and wait for its receipt; see `Transaction.commit`."""
+        receipt = await self._ask(command, [("transaction", transaction.id)])
+        self._transactions.discard(transaction.id)
+        await receipt.wait()
+
+    def abort_nowait(self, transaction: Transaction) -> None:
+        """Send ABORT; see `Transaction.abort_nowait`."""
+        self.check_alive()
+        self._transactions.discard(transaction.id)
+        pairs = [("transaction", transaction.id)]
+        self._put_nowait(_encoded("ABORT", pairs, version=self.version))
+
+    async def ping(self) -> float:
+        """Return the seconds that a frame and its receipt take there and back.
+
+        It is a BEGIN that is aborted at once: every broker confirms that, and nothing comes of it.
+        """
+        started = trio.current_time()
+        self._transaction_count += 1
+        pairs = [("transaction", f"ping-{self._transaction_count}")]
+        await (await self._ask("BEGIN", pairs)).wait()
+        took = trio.current_time() - started
+        await self._put(_encoded("ABORT", pairs, version=self.version))
+        return took
+
+    # The end.
+
+    async def disconnect(self, timeout: float = 2.0) -> bool:  # noqa: ASYNC109
+        """End the session: DISCONNECT, wait for its receipt at most ``timeout`` seconds, close.
+
+        Returns whether the broker confirmed it, and so everything before it (D-02, D-03). False
+        means that it closed or reset the connection instead, or did not answer (LIM-08).
+        Raises `BrokerError` or `PeerProtocolError` if that came instead of the receipt. Later calls
+        do nothing and return the same.
+        """
+        if self._ended.is_set() or self._closing:
+            await self._ended.wait()
+            return self.confirmed
+        self._ask_nowait("DISCONNECT", [])
+        self._closing = True
+        # What is not taken yet must not keep the receipt from being read.
+        self._room_to_read.unpark_all()
+        try:
+            with trio.move_on_after(timeout):
+                await self._ended.wait()
+        finally:
+            self._end(None)
+        if isinstance(self._error, BrokerError | PeerProtocolError):
+            raise _again(self._error)
+        if not self.confirmed:
+            _log.warning(
+                "%s did not confirm the DISCONNECT; what was sent without a receipt may be lost",
+                self.address,
+            )
+        return self.confirmed
+
+    def _end(self, error: SessionEndedError | None) -> None:
+        if self._ended.is_set():
+            return
+        self._error = error
+        self._ended.set()
+        missing = error or ClosedError("the session was ended before the receipt came")
+        for receipt in self._receipts.values():
+            receipt.fail(missing)
+        self._receipts.clear()
+        for subscription in self._subscriptions.values():
+            subscription.wake()
+        for lot in (self._to_write, self._room_to_write, self._room_to_read):
+            lot.unpark_all()
+        self._scope.cancel()
+
+    # Writing: frames are put into the outbox whole, one task writes them.
+
+    async def _ask(
+        self, command: str, pairs: Iterable[tuple[str, str]], body: bytes = b""
+    ) -> Receipt:
+        await self._wait_for_room()
+        return self._ask_nowait(command, pairs, body)
+
+    def _ask_nowait(
+        self, command: str, pairs: Iterable[tuple[str, str]], body: bytes = b""
+    ) -> Receipt:
+        self._receipt_count += 1
+        receipt = Receipt(self, command, f"r{self._receipt_count}")
+        frame = _encoded(command, [*pairs, ("receipt", receipt.id)], body, version=self.version)
+        self._receipts[receipt.id] = receipt
+        self._put_nowait(frame)
+        return receipt
+
+    async def _put(self, frame: bytes) -> None:
+        await self._wait_for_room()
+        self._put_nowait(frame)
+
+    async def _wait_for_room(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.check_alive()
+        while self._outbox_octets > _OUTBOX_MARK:
+            await self._room_to_write.park()
+            self.check_alive()
+
+    def _put_nowait(self, frame: bytes) -> None:
+        self._outbox.append(frame)
+        self._outbox_octets += len(frame)
+        self._to_write.unpark()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                if not self._outbox:
+                    with trio.move_on_after(self._beat_after):
+                        await self._to_write.park()
+                    if not self._outbox:
+                        if self._closing:
+                            # D-04: not even a heart-beat follows DISCONNECT.
+                            return
+                        self._outbox.append(b"\n")
+                data = b"".join(self._outbox)
+                self._outbox.clear()
+                if self._settings.trace is not None:
+                    self._settings.trace(">", data)
+                await self._stream.send_all(data)
+                # What is being written counts as waiting until it is gone.
+                self._outbox_octets = sum(map(len, self._outbox))
+                self._room_to_write.unpark_all()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # The reader may still find the ERROR that says why.
+            await trio.sleep(_LAST_WORDS)
+            self._end(_lost(self.address, error))
+
+    # Reading.
+
+    async def handshake(self, host: str) -> None:
+        """Send CONNECT and wait to be let in; `connect` bounds the time.
+
+        Raises `RefusedError`, or `ConnectError` for what is no STOMP broker.
+        """
+        frame = self._settings.connect_frame(host)
+        if self._settings.trace is not None:
+            self._settings.trace(">", frame)
+        try:
+            await self._stream.send_all(frame)
+            frames: list[Frame] = []
+            while not frames:
+                data = await self._receive_some()
+                if not data:
+                    raise ConnectError(self.address, "the broker closed the connection")
+                frames = self._decoder.feed(data)
+                if self._decoder.error is not None and not frames:
+                    raise ConnectError(self.address, f"no STOMP broker: {self._decoder.error}")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectError(self.address, _reason(error)) from error
+        head, body = frames[0]
+        if head.command == "ERROR":
+            raise RefusedError(self.address, head.get("message") or "", _text(body), head.headers)
+        if head.command != "CONNECTED":
+            raise ConnectError(self.address, f"the broker answered CONNECT with {head.command}")
+        self._accept(head)
+
+    def _accept(self, head: Head) -> None:
+        self.connected = head.headers
+        version = self.connected.get("version", V10)
+        if version not in self._settings.offered():
+            raise ConnectError(
+                self.address, f'the broker chose STOMP "{shown(version)}", which was not offered'
+            )
+        self.version = version
+        self._decoder.begin(version)
+        if version == V10:
+            # V10-21: it has no heart-beats, whatever the headers say.
+            return
+        try:
+            sx, sy = heartbeat.parse(self.connected.get("heart-beat"))
+        except Exception as error:
+            raise ConnectError(self.address, str(error)) from error
+        cx, cy = self._settings.heartbeat
+        ours = heartbeat.period(cx, sy)
+        theirs = heartbeat.period(sx, cy)
+        if ours:
+            self._beat_after = ours / 1000 / 2
+        if theirs:
+            self._dead_after = 2 * theirs / 1000 + _MARGIN
+
+    async def run(self) -> None:
+        """Read and write until the session ends, then close the connection."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._read)
+        finally:
+            self._end(ClosedError("the session was cancelled"))
+            await trio.aclose_forcefully(self._stream)
+
+    async def _read(self) -> None:
+        try:
+            data = b""
+            while True:
+                self._feed(data)
+                while self._is_full():
+                    await self._room_to_read.park()
+                # H-09: the clock runs only while we listen, so that a program that takes its time
+                # does not make the broker look dead.
+                with trio.move_on_after(self._dead_after) as silence:
+                    data = await self._receive_some()
+                if silence.cancelled_caught:
+                    raise HeartbeatError(
+                        f"{self.address} was silent for {self._dead_after:g} s, "
+                        f"against heart-beat:{self.connected.get('heart-beat')}"
+                    )
+                if not data:
+                    raise ConnectionLostError(f"{self.address} closed the connection")
+                if not self._decoder.pending and not data.strip(b"\r\n"):
+                    self.counters.heartbeats_received += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._end(_lost(self.address, error))
+        except SessionEndedError as error:
+            self._end(error)
+
+    async def _receive_some(self) -> bytes:
+        data = bytes(await self._stream.receive_some(_READ_SIZE))
+        if data and self._settings.trace is not None:
+            self._settings.trace("<", data)
+        return data
+
+    def _is_full(self) -> bool:
+        """Return whether to stop reading until the program has taken some messages.
+
+        While it waits for a receipt that may stand behind them, reading goes on up to a harder
+        mark, at which the session ends.
+        """
+        messages, octets = self._settings.buffer_messages, self._settings.buffer_octets
+        full = self._waiting_messages >= messages or self._waiting_octets >= octets
+        if not full or self._closing:
+            return False
+        if not self._awaited:
+            return True
+        if (
+            self._waiting_messages >= messages * _OVERDRAFT
+            or self._waiting_octets >= octets * _OVERDRAFT
+        ):
+            raise ConnectionLostError(
+                f"{self._waiting_messages} messages came and were not taken while a receipt was "
+                "waited for; take them, or subscribe with an explicit ack mode"
+            )
+        return False
+
+    def _feed(self, data: bytes) -> None:
+        for head, body in self._decoder.feed(data):
+            command = head.command
+            for name in REQUIRED_OF_SERVER[command][self.version]:
+                if name not in head.headers:
+                    raise PeerProtocolError(f"{self.address} sent {command} without {name}")
+            if command == "MESSAGE":
+                self._deliver(head, body)
+            elif command == "RECEIPT":
+                self._confirm(head.headers["receipt-id"])
+            elif command == "ERROR":
+                raise BrokerError(head.get("message") or "", _text(body), head.headers, body)
+            else:
+                raise PeerProtocolError(f"{self.address} sent a second {command}")
+        if self._decoder.error is not None:
+            raise PeerProtocolError(
+                f"{self.address} broke the protocol: {self._decoder.error}"
+            ) from self._decoder.error
+
+    def _confirm(self, id_: str) -> None:
+        # R-06: in any order. An unknown one belongs to somebody who gave up waiting.
+        receipt = self._receipts.pop(id_, None)
+        if receipt is None:
+            return
+        receipt.confirm()
+        if receipt.command == "DISCONNECT":
+            self.confirmed = True
+            self._end(None)
+
+    def _deliver(self, head: Head, body: bytes) -> None:
+        subscription = self._find_subscription(head)
+        if subscription is None or self._closing:
+            self.counters.messages_dropped += 1
+            return
+        self.counters.messages_received += 1
+        self._waiting_messages += 1
+        self._waiting_octets += len(body)
+        subscription.deliver(head, body)
+
+    def _find_subscription(self, head: Head) -> Subscription | None:
+        id_ = head.get("subscription")
+        if id_ is not None:
+            return self._subscriptions.get(id_)
+        # V10-09: a 1.0 broker need not name it.
+        destination = head.headers["destination"]
+        for subscription in self._subscriptions.values():
+            if subscription.destination == destination:
+                return subscription
+        return None
+
+    # For subscriptions and receipts only.
+
+    def taken(self, messages: int, octets: int) -> None:
+        """Messages that waited were taken, or given up."""
+        self._waiting_messages -= messages
+        self._waiting_octets -= octets
+        self._room_to_read.unpark_all()
+
+    def awaiting(self) -> "_Awaiting":
+        """While this is entered, somebody waits for a receipt, so reading must go on."""
+        return _Awaiting(self)
+
+    def count_awaited(self, change: int) -> None:
+        """Somebody began or ceased to wait for a receipt."""
+        self._awaited += change
+        if self._awaited:
+            self._room_to_read.unpark_all()
+
+
+class _Awaiting:
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._client.count_awaited(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._client.count_awaited(-1)
+
+
+# Making sessions.
+
+
+@asynccontextmanager
+async def connect(
+    url: str = "stomp://localhost:61613", **options: Unpack[Options]
+) -> AsyncIterator[Client]:
+    """Open a session with the broker at ``url`` for the length of a block.
+
+    ``url`` is ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``, see `url.parse`;
+    ``options`` are `Options`, and go before what the URL says. Leaving the block ends the session
+    as `Client.disconnect` does; leaving it by cancellation closes the connection at once.
+    Raises `UsageError`, and `ConnectError` (`RefusedError`) if there is no session to be had.
+    """
+    address = urls.parse(url)
+    options = options.copy()
+    if options.get("login") is None and address.login is not None:
+        options["login"] = address.login
+    if options.get("passcode") is None and address.passcode is not None:
+        options["passcode"] = address.passcode
+    if options.get("virtual_host") is None and address.virtual_host is not None:
+        options["virtual_host"] = address.virtual_host
+    settings = _Settings(**options)
+    deadline = trio.current_time() + settings.timeout
+    started = trio.current_time()
+    stream = await _dial(address, deadline, settings.timeout)
+    dialled = trio.current_time() - started
+    async with _session(stream, str(address), address.host, settings, deadline) as client:
+        client.dial_seconds = dialled
+        yield client
+
+
+@asynccontextmanager
+async def connect_stream(
+    stream: trio.abc.Stream, *, host: str = "localhost", **options: Unpack[Options]
+) -> AsyncIterator[Client]:
+    """Open a session over an existing stream, which the session closes when it ends.
+
+    ``host`` stands for the name used for the socket. Otherwise like `connect`.
+    """
+    settings = _Settings(**options)
+    deadline = trio.current_time() + settings.timeout
+    async with _session(stream, host, host, settings, deadline) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _session(
+    stream: trio.abc.Stream, name: str, host: str, settings: _Settings, deadline: float
+) -> AsyncIterator[Client]:
+    client = Client(stream, name, settings)
+    started = trio.current_time()
+    try:
+        with trio.CancelScope(deadline=deadline) as patience:
+            await client.handshake(host)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    if patience.cancelled_caught:
+        await trio.aclose_forcefully(stream)
+        raise ConnectError(name, f"no CONNECTED within {settings.timeout:g} s")
+    client.login_seconds = trio.current_time() - started
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            try:
+                yield client
+                await client.disconnect()
+            except Exception:
+                try:
+                    await client.disconnect()
+                except ConnectionLostError as error:
+                    _log.debug("the session had failed as well: %s", error)
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # The tasks raise nothing, so what is in there is what the block raised: one exception.
+        if len(group.exceptions) != 1:
+            raise
+        failure = group.exceptions[0]
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
+
+
+async def _dial(
+    address: urls.Address,
+    deadline: float,
+    timeout: float,  # noqa: ASYNC109 - only named in the error
+) -> trio.SocketStream:
+    with trio.CancelScope(deadline=deadline):
+        try:
+            if address.path is not None:
+                return await trio.open_unix_socket(address.path)
+            return await trio.open_tcp_stream(address.host, address.port)
+        except (OSError, ValueError) as error:
+            raise ConnectError(str(address), _reason(error)) from error
+    raise ConnectError(str(address), f"no connection within {timeout:g} s")
+
+
+# Small things.
+
+
+def send_frame(
+    destination: str,
+    body: bytes | str,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    content_type: str | None = None,
+    encoding: str | None = None,
+    transaction: Transaction | str | None = None,
+    content_length: bool = True,  # noqa: FBT001, FBT002 - passed through by position
+) -> tuple[list[tuple[str, str]], bytes]:
+    """Return headers and body of the SEND that `Client.send` would write for these arguments."""
+    if not destination:
+        raise UsageError("a message needs a destination")
+    given = _extra(headers)
+    kinds = [value for name, value in given if name == "content-type"]
+    if kinds and content_type is not None:
+        raise UsageError("the content type is given twice")
+    octets, kind = bodies.encode(body, kinds[0] if kinds else content_type, encoding)
+    pairs = [("destination", destination)]
+    pairs += [pair for pair in given if pair[0] != "content-type"]
+    pairs += _transaction(transaction)
+    if kind:
+        pairs.append(("content-type", kind))
+    if content_length:
+        pairs = with_length(pairs, octets)
+    return pairs, octets
+
+
+def _encoded(
+    command: str, pairs: Iterable[tuple[str, str]], body: bytes = b"", *, version: str
+) -> bytes:
+    try:
+        return encode(command, pairs, body, version=version)
+    except LocalProtocolError as error:
+        raise UsageError(str(error)) from error
+
+
+def _extra(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> list[tuple[str, str]]:
+    if headers is None:
+        return []
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    for name, _ in pairs:
+        if name in _OURS:
+            raise UsageError(f'the header "{name}" is written by the client; it has an argument')
+    return pairs
+
+
+def _transaction(transaction: Transaction | str | None) -> list[tuple[str, str]]:
+    if transaction is None:
+        return []
+    return [("transaction", transaction if isinstance(transaction, str) else transaction.id)]
+
+
+def _text(body: bytes) -> str:
+    try:
+        return bodies.decode(body, None).strip()
+    except BodyError:
+        return shown(body)
+
+
+def _again(error: StompError) -> StompError:
+    """Return an error to raise here for one that happened elsewhere, perhaps to several tasks."""
+    if isinstance(error, BrokerError):
+        fresh: StompError = BrokerError(error.message, error.detail, error.headers, error.body)
+    else:
+        fresh = type(error)(*error.args)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+def _lost(address: str, error: BaseException) -> ConnectionLostError:
+    lost = ConnectionLostError(f"the connection to {address} broke: {_reason(error)}")
+    lost.__cause__ = error
+    return lost
+
+
+def _reason(error: BaseException) -> str:
+    """Return the operating system's words for why a connection failed."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, BaseExceptionGroup):
+            seen = seen.exceptions[0]
+        if isinstance(seen, OSError) and seen.errno is not None and seen.strerror:
+            known = seen.errno in errno.errorcode
+            return (os.strerror(seen.errno) if known else seen.strerror).lower()
+        seen = seen.__cause__ or seen.__context__
+    return str(error) or type(error).__name__
+
+
+__all__ = [
+    "Client",
+    "Counters",
+    "Message",
+    "Options",
+    "Receipt",
+    "connect",
+    "connect_stream",
+    "send_frame",
+]

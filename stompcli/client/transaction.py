@@ -1,0 +1,93 @@
+"""Transactions: SENDs, ACKs and NACKs that take effect together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from stompcli.client.errors import UsageError
+
+if TYPE_CHECKING:
+    from stompcli.client.connection import Client
+    from stompcli.client.subscription import Message
+
+
+class Transaction:
+    """One transaction of a session, open from BEGIN to COMMIT or ABORT.
+
+    Made by `Client.transaction` or `Client.begin`. ``state`` is ``open``, ``committed`` or
+    ``aborted``.
+    """
+
+    def __init__(self, client: Client, id_: str) -> None:
+        self._client = client
+        self.id = id_
+        self.state = "open"
+        # What was settled in it: outstanding again after ABORT.
+        self._settled: list[Message] = []
+
+    def __repr__(self) -> str:
+        return f"<Transaction {self.id!r}, {self.state}>"
+
+    async def send(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        encoding: str | None = None,
+    ) -> None:
+        """Send a message that appears when the transaction is committed; see `Client.send`."""
+        self._check_open()
+        await self._client.send(
+            destination,
+            body,
+            headers=headers,
+            content_type=content_type,
+            encoding=encoding,
+            transaction=self,
+        )
+
+    async def ack(self, message: Message) -> None:
+        """Acknowledge a message with the transaction; see `Message.ack`."""
+        self._check_open()
+        await message.ack(transaction=self)
+
+    async def nack(self, message: Message, *, headers: Mapping[str, str] | None = None) -> None:
+        """Refuse a message with the transaction; see `Message.nack`."""
+        self._check_open()
+        await message.nack(transaction=self, headers=headers)
+
+    async def commit(self) -> None:
+        """Make it happen; returns when the broker has confirmed it.
+
+        If the connection is lost meanwhile (`ConnectionLostError`) it may have happened or not.
+        """
+        self._check_open()
+        self.state = "committed"
+        await self._client.end_transaction("COMMIT", self)
+
+    async def abort(self) -> None:
+        """Undo it; returns when the broker has confirmed it."""
+        self._undo()
+        await self._client.end_transaction("ABORT", self)
+
+    def abort_nowait(self) -> None:
+        """Send ABORT without waiting for anything."""
+        self._undo()
+        self._client.abort_nowait(self)
+
+    def enlist(self, message: Message) -> None:
+        """Remember a message that was settled in this transaction; for `Message` only."""
+        self._settled.append(message)
+
+    def _undo(self) -> None:
+        self._check_open()
+        self.state = "aborted"
+        for message in self._settled:
+            message.settled = False
+
+    def _check_open(self) -> None:
+        if self.state != "open":
+            raise UsageError(f"transaction {self.id} was {self.state} before")

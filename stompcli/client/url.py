@@ -1,0 +1,83 @@
+"""Where a broker is, as users write it."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from stompcli.client.errors import UsageError
+
+DEFAULT_HOST: Final = "localhost"
+DEFAULT_PORT: Final = 61613
+_LAST_PORT: Final = 65535
+
+
+@dataclass(frozen=True)
+class Address:
+    """A broker's address, and what else its URL said."""
+
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    # The socket's path of unix:///path; host and port mean nothing then.
+    path: str | None = None
+    login: str | None = None
+    passcode: str | None = None
+    # The value for CONNECT's host header, if it is not the name used for the socket (C-10).
+    virtual_host: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse(url: str) -> Address:
+    """Return the address of ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``.
+
+    Every part but the scheme may be missing; user, passcode and virtual host may be
+    percent-encoded (``stomp://host/%2F`` is the virtual host ``/``).
+    Raises `UsageError` for anything else.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f'"{_hidden(url)}" is not a URL: {error}') from None
+    if parts.query or parts.fragment:
+        raise UsageError(f'"{_hidden(url)}": a broker\'s URL has no "?" or "#" part')
+    if parts.scheme == "unix":
+        return _unix(url, parts)
+    if parts.scheme != "stomp" or not url.startswith("stomp://"):
+        raise UsageError(
+            f'"{_hidden(url)}" is not a broker\'s URL; write stomp://HOST:PORT or unix:///PATH'
+        )
+    if port == 0:
+        raise UsageError(f'"{_hidden(url)}": 0 is not a port (1-{_LAST_PORT})')
+    return Address(
+        host=parts.hostname or DEFAULT_HOST,
+        port=port or DEFAULT_PORT,
+        login=_part(parts.username),
+        passcode=_part(parts.password),
+        virtual_host=_part(parts.path.removeprefix("/")) or None,
+    )
+
+
+def _unix(url: str, parts: SplitResult) -> Address:
+    if parts.hostname or not parts.path.startswith("/"):
+        raise UsageError(f'"{_hidden(url)}": a socket\'s URL is unix:///PATH, with three slashes')
+    return Address(
+        path=unquote(parts.path), login=_part(parts.username), passcode=_part(parts.password)
+    )
+
+
+def _part(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
+
+
+def _hidden(url: str) -> str:
+    """Return the URL without its passcode, for an error text."""
+    scheme, mark, rest = url.partition("://")
+    account, at, place = rest.rpartition("@")
+    if not at:
+        return url
+    login, colon, _ = account.partition(":")
+    return f"{scheme}{mark}{login}{':***' if colon else ''}@{place}"
