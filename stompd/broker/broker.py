@@ -197,8 +197,7 @@ class Broker:
             self._send_away(session)
 
     def _send_away(self, session: Session) -> None:
-        for subscription in session.subscriptions.values():
-            subscription.retire()
+        session.stop_deliveries()
         if session.state is State.OPEN and not session.busy:
             self.end_for_shutdown(session)
 

@@ -904,17 +904,25 @@ class Session:
             if subscription.parked:
                 subscription.serve()
 
-    def written(self) -> None:
-        """All octets of the outbox are written: what went out in mode auto is settled."""
-        riders = self.outbox.riders
-        self.outbox.riders = []
+    def written(self, riders: list[Message]) -> None:
+        """Settle what went out in mode auto: all octets of ``riders`` are written."""
         for message in riders:
             queue = message.queue
-            if queue is None or message.stored or queue.bounded:
+            if message.stored or queue.bounded:  # type: ignore[union-attr]
                 queue.settled(message)  # type: ignore[union-attr]
             else:
-                queue.unsettled -= 1
-                queue.bytes -= message.size
+                queue.unsettled -= 1  # type: ignore[union-attr]
+                queue.bytes -= message.size  # type: ignore[union-attr]
+
+    def stop_deliveries(self) -> None:
+        """Let nothing more be assigned to its subscriptions."""
+        for subscription in self.subscriptions.values():
+            subscription.retire()
+
+    @property
+    def unconfirmed(self) -> bool:
+        """True while receipts wait for the store."""
+        return bool(self._receipts)
 
     def resume_reading(self) -> None:
         """One reason to be paused is gone: wake the transport if it was the last."""

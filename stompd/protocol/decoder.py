@@ -20,7 +20,6 @@ from stompd.protocol.frame import (
     CLIENT_COMMANDS,
     LITERAL_COMMANDS,
     SERVER_COMMANDS,
-    V10,
     Frame,
     Head,
 )
@@ -391,7 +390,7 @@ class Decoder:
             elif stop >= 0:
                 command = command or data[position : data.find(b"\n", position)]
                 literal = command.removesuffix(b"\r").decode("latin-1") in LITERAL_COMMANDS
-                parse_line(line, None if literal else self.version or V10, self._lines + 1)
+                parse_line(line, None if literal else self.version, self._lines + 1)
             if stop < 0:
                 break
             self._lines += 1
@@ -463,7 +462,6 @@ class Decoder:
         return self._fault(error, block[:whole], line)
 
     def _unknown_command(self, line: bytes) -> RemoteProtocolError:
-        line = line.removesuffix(b"\r")
         word = line.strip(b" \t")
         text = word.decode("latin-1")
         hint = "commands are " + " ".join(sorted(self._commands))
@@ -501,7 +499,7 @@ class Decoder:
             raise _interrupted("Ctrl-D")
         elif octet == telnet.IAC and self._telnet:
             return self._telnet_command(data, position)
-        line = data[position:].split(b"\n", 1)[0]
+        line = data[position:].split(b"\n", 1)[0].removesuffix(b"\r")
         raise self._fault(self._unknown_command(line[: self.limits.command]), b"", line)
 
     def _telnet_command(self, data: bytes, position: int) -> int:

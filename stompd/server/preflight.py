@@ -58,12 +58,13 @@ def obstacle(address: Address) -> OSError | None:
 
 def _sockets(sources: Sources) -> Iterator[Problem]:
     for index, path in enumerate(sources.settings.unix):
-        reason = _why_not_there(path)
+        reason = unusable_path(path)
         if reason is not None:
             yield sources.problem("unix", index, reason)
 
 
-def _why_not_there(path: Path) -> str | None:
+def unusable_path(path: Path) -> str | None:
+    """Return why a Unix socket cannot be made at ``path``, as far as one can see."""
     if not path.parent.is_dir():
         return f"cannot listen on {path}: there is no directory {path.parent}"
     if path.exists() and not path.is_socket():

@@ -18,7 +18,7 @@ import stompd
 from stompd.server import log
 from stompd.server.config import Settings
 from stompd.server.exitcodes import Exit
-from stompd.server.preflight import obstacle
+from stompd.server.preflight import obstacle, unusable_path
 from stompd.server.run import serve
 from stompd.server.units import Address
 
@@ -61,6 +61,9 @@ def start(
     try:
         with _process_id(pid_file):
             trio.run(main)
+    except* KeyboardInterrupt:
+        # Ctrl-C before the broker listened to signals: nothing has begun that could be finished.
+        return Exit.INTERRUPTED
     except _PidFileError as error:
         _say(f"stompd: {error}")
         return Exit.CONFIGURATION
@@ -102,6 +105,12 @@ def _reason(settings: Settings, error: BaseException) -> str:
             )
         if found is not None:
             return f"cannot listen on {address}: {found.strerror}"
+    for path in settings.unix:
+        reason = unusable_path(path)
+        if reason is not None:
+            return reason
+        if path.is_socket():
+            return f"cannot listen on {path}: another program listens there"
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"cannot listen: {error}"

@@ -1,0 +1,310 @@
+"""One connection: a socket, a decoder, a session, and nothing that decides.
+
+The hot path: one ``recv``, every frame in it carried out without waiting, then each outbox that
+got something is written once by a send that never waits. Only when a socket takes no more does a
+writer task of its own come to life.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from stompd.broker.session import CloseReason, State
+from stompd.protocol.decoder import Decoder
+from stompd.server.auth import LoginRefusedError
+
+if TYPE_CHECKING:
+    from stompd.broker.message import Message
+    from stompd.protocol.frame import Frame
+    from stompd.server.service import Service
+
+log = structlog.get_logger()
+
+# A few large pieces are written as they are; many small ones are joined first.
+_GATHER_OCTETS: Final = 64 * 1024
+_GATHER_PIECES: Final = 64
+_TLS_HANDSHAKE: Final = 0x16
+
+
+class Connection:
+    """Owns the socket; reads in its own task, writes from whoever flushes its outbox."""
+
+    __slots__ = (
+        "_deaf",
+        "_decoder",
+        "_resumed",
+        "_riders",
+        "_scope",
+        "_service",
+        "_socket",
+        "_written",
+        "address",
+        "logged_in",
+        "peer",
+        "session",
+    )
+
+    def __init__(self, service: Service, sock: socket.socket, peer: str, address: str) -> None:
+        self._service = service
+        self._socket = sock
+        self.peer = peer
+        # The peer's address without its port, to count connections by.
+        self.address = address
+        self.logged_in = False
+        self.session = service.broker.open(peer, trio.current_time())
+        self.session.outbox.flush = self._flush
+        self.session.wake = self._wake
+        self._decoder = Decoder(
+            "server",
+            service.settings.limits.before_login(),
+            telnet=service.settings.telnet_hints,
+            table=service.heads,
+        )
+        # Cancelled when the session ends by something else than what is read.
+        self._scope = trio.CancelScope()
+        # Set when the session is paused no more.
+        self._resumed: trio.Event | None = None
+        # There while a writer task is at work; set when it has written everything.
+        self._written: trio.Event | None = None
+        # Messages of mode auto in what the writer task is writing.
+        self._riders: list[Message] = []
+        # True when the peer takes nothing any more; what it sent before is read to its end.
+        self._deaf = False
+
+    async def run(self) -> None:
+        """Serve the connection to its end; raises nothing but cancellation."""
+        session = self.session
+        reason = CloseReason.CRASH
+        try:
+            with self._scope:
+                reason = await self._converse()
+            await self._part()
+        except Exception:
+            log.exception("a connection failed by a fault of stompd", connection=session.id)
+        finally:
+            self._forget(reason)
+
+    # Reading.
+
+    async def _converse(self) -> CloseReason:
+        """Read and carry out until the session is over or the peer ends it; say which."""
+        sock = self._socket
+        session = self.session
+        decoder = self._decoder
+        size = self._service.settings.flow.read_size
+        while not session.over:
+            await wait_readable(sock)
+            try:
+                data = sock.recv(size)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return CloseReason.PEER_RESET
+            if not data:
+                return CloseReason.PEER_CLOSED
+            session.heard_at = trio.current_time()
+            if session.state is State.NEW and data[0] == _TLS_HANDSHAKE:
+                log.warning("TLS on a plain port", connection=session.id, peer=self.peer)
+                return CloseReason.PROTOCOL_ERROR
+            await self._carry_out(decoder.feed(data))
+        return session.reason or CloseReason.PEER_CLOSED
+
+    async def _carry_out(self, frames: list[Frame]) -> None:
+        """Carry frames out, with pauses where the session or fairness asks for them."""
+        session = self.session
+        decoder = self._decoder
+        service = self._service
+        at = 0
+        while True:
+            at = session.receive(frames, at, session.heard_at)
+            if decoder.answers:
+                session.outbox.add(*decoder.answers)
+                decoder.answers.clear()
+            if at == len(frames) and decoder.error is not None and not session.over:
+                session.fail(decoder.error)
+            service.flush()
+            if not session.halt or session.over:
+                return
+            if session.state is State.LOGIN:
+                await self._log_in()
+                frames = decoder.feed(b"")
+                at = 0
+            elif session.paused:
+                self._resumed = trio.Event()
+                await self._resumed.wait()
+                self._resumed = None
+                session.heard_at = trio.current_time()
+            else:
+                await checkpoint()
+            if at == len(frames) and decoder.error is None and not session.paused:
+                return
+
+    async def _log_in(self) -> None:
+        session = self.session
+        login = session.login
+        assert login is not None  # noqa: S101 - the state says so
+        service = self._service
+        try:
+            user = await service.authenticator.authenticate(login, self.peer)
+        except LoginRefusedError as refusal:
+            session.refuse("login refused", str(refusal))
+        else:
+            if not session.over:
+                session.welcome(user, trio.current_time())
+                self._decoder.begin(session.wire_version, service.settings.limits.of_frames())
+                service.logged_in(self)
+        service.flush()
+
+    def _wake(self) -> None:
+        """Look at the session: it is over, or paused no more."""
+        if self.session.over:
+            self._scope.cancel()
+        if self._resumed is not None:
+            self._resumed.set()
+
+    # Writing.
+
+    def _flush(self) -> None:
+        """Write what the outbox holds, never waiting."""
+        if self._written is not None:
+            return
+        outbox = self.session.outbox
+        parts = outbox.parts
+        if not parts:
+            return
+        outbox.parts = []
+        size = outbox.size
+        if self._deaf:
+            outbox.size = 0
+            return
+        try:
+            if size >= _GATHER_OCTETS and len(parts) <= _GATHER_PIECES:
+                sent = self._socket.sendmsg(parts)
+            else:
+                sent = self._socket.send(b"".join(parts))
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._stop_writing()
+            return
+        outbox.sent_at = self._service.broker.now
+        if sent == size:
+            outbox.size = 0
+            if outbox.riders:
+                riders = outbox.riders
+                outbox.riders = []
+                self.session.written(riders)
+            if outbox.waiting:
+                self._service.thirst(self.session)
+            return
+        outbox.size -= sent
+        self._riders = outbox.riders
+        outbox.riders = []
+        self._written = trio.Event()
+        rest = memoryview(b"".join(parts))[sent:]
+        self._service.nursery.start_soon(self._write_rest, rest, self._written)
+
+    async def _write_rest(self, rest: memoryview, written: trio.Event) -> None:
+        """Write until the outbox is empty; a task of its own, for as long as that takes."""
+        session = self.session
+        outbox = session.outbox
+        low = self._service.settings.flow.outbox_low
+        try:
+            while True:
+                while rest:
+                    await wait_writable(self._socket)
+                    try:
+                        sent = self._socket.send(rest)
+                    except BlockingIOError:
+                        continue
+                    outbox.size -= sent
+                    outbox.sent_at = trio.current_time()
+                    rest = rest[sent:]
+                    if outbox.waiting and outbox.size <= low:
+                        self._service.thirst(session)
+                session.written(self._riders)
+                self._riders = []
+                parts = outbox.take()
+                if not parts:
+                    break
+                self._riders = outbox.riders
+                outbox.riders = []
+                rest = memoryview(b"".join(parts))
+        except OSError:
+            self._stop_writing()
+        finally:
+            self._written = None
+            written.set()
+        if outbox.waiting:
+            self._service.thirst(session)
+
+    def _stop_writing(self) -> None:
+        """The peer takes nothing any more; reading goes on to the end of what it sent (R-07)."""
+        self._deaf = True
+        outbox = self.session.outbox
+        outbox.parts.clear()
+        outbox.size = 0
+
+    # Parting.
+
+    async def _part(self) -> None:
+        """Have the last frames arrive, then close.
+
+        Closing with octets unread would send a reset, and that can destroy an ERROR or RECEIPT on
+        its way. So: write all, end our direction, discard what still comes, for a bounded time.
+        """
+        timeouts = self._service.settings.timeouts
+        session = self.session
+        with trio.move_on_after(timeouts.linger):
+            await self._confirmed()
+            session.stop_deliveries()
+            self._service.flush()
+            if self._written is not None:
+                await self._written.wait()
+            if self._deaf:
+                return
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                return
+            if session.reason is None:
+                # The peer ended first: nothing more will come.
+                return
+            await self._discard(timeouts.linger_bytes)
+
+    async def _confirmed(self) -> None:
+        """Wait for the receipts that the store has not released yet."""
+        while self.session.unconfirmed and not self.session.over:
+            self._resumed = trio.Event()
+            await self._resumed.wait()
+
+    async def _discard(self, limit: int) -> None:
+        sock = self._socket
+        while limit > 0:
+            await wait_readable(sock)
+            try:
+                data = sock.recv(16 * 1024)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            limit -= len(data)
+
+    def _forget(self, reason: CloseReason) -> None:
+        session = self.session
+        session.outbox.riders[:0] = self._riders
+        self._riders = []
+        session.close(reason, trio.current_time())
+        # Whoever waits on the socket is told before the number of its descriptor is used again.
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+        self._deaf = True
+        self._service.closed(self)
+        self._service.flush()

@@ -1,0 +1,124 @@
+"""Listening sockets, and taking connections from them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stompd.server.service import Service
+    from stompd.server.units import Address
+
+log = structlog.get_logger()
+
+_BACKLOG: Final = 1024
+_AT_ONCE: Final = 64
+# Descriptors or memory ran out: what is open may end in the meantime.
+_EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_PAUSE: Final = 0.1
+
+
+def open_tcp(address: Address) -> list[socket.socket]:
+    """Return listening sockets for every IP address that ``address`` stands for.
+
+    With port 0 all of them get the same free port. Raises `OSError`.
+    """
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    port = address.port
+    try:
+        for family, kind, protocol, _, place in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.settimeout(0)
+            sock.bind((place[0], port, *place[2:]))
+            sock.listen(_BACKLOG)
+            port = sock.getsockname()[1]
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def open_unix(path: Path) -> socket.socket:
+    """Return a listening Unix socket; one that nobody listens on any more is replaced.
+
+    Raises `OSError`.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(0)
+    try:
+        try:
+            sock.bind(str(path))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or _is_live(path):
+                raise
+            path.unlink()
+            sock.bind(str(path))
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_live(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+async def accept_all(service: Service, listener: socket.socket) -> None:
+    """Hand every connection of a listening socket to the service, until cancelled."""
+    exhausted = False
+    while True:
+        await trio.lowlevel.wait_readable(listener)
+        for _ in range(_AT_ONCE):
+            try:
+                sock, place = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    if not exhausted:
+                        log.warning("cannot take connections", reason=error.strerror)
+                    exhausted = True
+                    await trio.sleep(_PAUSE)
+                    break
+                # The peer gave up before it was its turn.
+                continue
+            exhausted = False
+            peer, address = _names(sock, place)
+            sock.settimeout(0)
+            if sock.family != socket.AF_UNIX:
+                # A peer that is gone already makes these fail; reading will find out.
+                with suppress(OSError):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            service.accept(sock, peer, address)
+
+
+def _names(sock: socket.socket, place: object) -> tuple[str, str]:
+    """Return a peer's name for people, and its address without the port."""
+    if sock.family == socket.AF_UNIX or not isinstance(place, tuple):
+        return "unix", "unix"
+    host, port = place[0], place[1]
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"), host
