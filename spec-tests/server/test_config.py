@@ -130,7 +130,7 @@ match = "/queue/a"
 mach = "/queue/b"
 overflow = "burst"
 """
-    environment = {"STOMPD_LIMITS_HEADERS": "many", "STOMPD_LISEN": "x", "STOMPD_ZZZ": ""}
+    environment = {"STOMPD_LIMITS_HEADERS": "many", "STOMPD_LISEN": "x", "STOMPD_QQQQQQQQQ": ""}
     flags = [("--set", "log.colour", "x"), ("--set", "policy.match", "x"), ("--set", "unix", 3)]
     sizes = "(64KiB, 32MiB, 1k = 1000; a bare number is octets)"
     durations = "(500ms, 2s, 1m, 1h; a bare number is seconds)"
@@ -148,7 +148,7 @@ overflow = "burst"
         "--set: unix[0]: 3 is not a text",
         'STOMPD_LIMITS_HEADERS: limits.headers: "many" is not a whole number (1 or more)',
         'environment: unknown variable "STOMPD_LISEN" (did you mean "STOMPD_LISTEN"?)',
-        'environment: unknown variable "STOMPD_ZZZ"',
+        'environment: unknown variable "STOMPD_QQQQQQQQQ"',
         '--set: unknown key "log.colour"',
         "--set: policy.match: policies are set in the file only ([[policy]])",
     ]

@@ -370,6 +370,33 @@ def test_a_port_in_use_is_told_with_a_way_out() -> None:
     )
 
 
+def test_a_socket_in_use_is_told_and_left_alone(tmp_path: Path) -> None:
+    """A Unix socket that another program serves stays what it is."""
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen()
+        done = run("--set", "listen=", "--unix", str(path), expect=Exit.UNAVAILABLE)
+        assert done.stderr == f"stompd: cannot listen on {path}: another program listens there\n"
+        assert path.is_socket()
+
+
+def test_settings_are_read_again_at_sighup(tmp_path: Path) -> None:
+    """What changed holds at once; a file with mistakes changes nothing and is told of."""
+    file = tmp_path / "stompd.toml"
+    file.write_text('[log]\nlevel = "error"\nformat = "json"\n')
+    with running("-c", str(file), "--listen", "127.0.0.1:0") as (process, _):
+        assert process.stderr is not None
+        file.write_text('[log]\nlevel = "info"\nformat = "json"\n')
+        process.send_signal(signal.SIGHUP)
+        assert "settings reloaded" in next(line for line in process.stderr if line[0] == "{")
+        file.write_text("[lag]\n")
+        process.send_signal(signal.SIGHUP)
+        entry = json.loads(process.stderr.readline())
+        assert entry["event"] == "settings not reloaded"
+        assert entry["reason"] == f'{file}:1: unknown key "lag" (did you mean "log"?)'
+
+
 def test_a_process_id_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     """Nobody could stop such a stompd by its file, so it does not begin."""
     done = run("--listen", "127.0.0.1:0", "--pid-file", str(tmp_path), expect=Exit.CONFIGURATION)

@@ -15,3 +15,5 @@ class Exit(IntEnum):
     """A fault in stompd itself; the log has the traceback."""
     CONFIGURATION = 78
     """The configuration is wrong, or stompd refuses it as unsafe."""
+    INTERRUPTED = 130
+    """Ctrl-C before the broker had begun."""

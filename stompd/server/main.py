@@ -9,7 +9,6 @@ import difflib
 import json
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -335,7 +334,7 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(Exit.INTERRUPTED)
     except SystemExit as ending:
         # Only click ends with 1, when a reader has enough (`stompd show-config | head`).
         sys.exit(Exit.OK if ending.code == 1 else ending.code)

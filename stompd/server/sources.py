@@ -177,7 +177,7 @@ def _unknown(name: str, known: Iterable[str], kind: str = "key") -> str:
     """Say that ``name`` is unknown, and which one was probably meant."""
     known = sorted(known)
     near = [key for key in known if key.endswith(f".{name}")]
-    near = near or difflib.get_close_matches(name, known, n=1)
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     return f"unknown {kind} {quoted(name)}" + (
         f" (did you mean {quoted(near[0])}?)" if near else ""
     )

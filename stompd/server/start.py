@@ -61,8 +61,10 @@ def start(
     try:
         with _process_id(pid_file):
             trio.run(main)
-    except* KeyboardInterrupt:
+    except BaseExceptionGroup as failed:
         # Ctrl-C before the broker listened to signals: nothing has begun that could be finished.
+        if failed.split(KeyboardInterrupt)[1] is not None:
+            raise
         return Exit.INTERRUPTED
     except _PidFileError as error:
         _say(f"stompd: {error}")
