@@ -3,7 +3,8 @@
 The map of this package, from the values to the whole:
 
 * ``policy``: settings of destinations and limits of sessions.
-* ``destination``: names, kinds, wildcards.
+* ``pattern``: wildcards.
+* ``destination``: names and kinds.
 * ``message``: one message and its octets for each version.
 * ``storage``: what the broker needs of a store.
 * ``outbox``: octets waiting to be written to one connection.
@@ -11,7 +12,9 @@ The map of this package, from the values to the whole:
 * ``queue``, ``topic``: the two kinds of destination.
 * ``virtualhost``: a name space of destinations.
 * ``transaction``: what BEGIN opened.
-* ``session``: one connection's conversation; takes frames and answers them.
+* ``send``, ``subscribe``, ``settle``, ``transact``: what the client's commands do.
+* ``redelivery``: what becomes of a message that was not acknowledged.
+* ``session``: one connection's conversation; takes frames, has them carried out, answers them.
 * ``broker``: the whole: sessions, virtual hosts, store, what is due.
 * ``admin``: what is going on, as plain values.
 

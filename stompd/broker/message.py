@@ -42,6 +42,9 @@ class Message:
         "tail",
     )
 
+    # The queue that it came to; a topic's message has none.
+    queue: Queue
+
     def __init__(
         self,
         head: Head,
@@ -64,7 +67,6 @@ class Message:
         self._pieces: dict[str, tuple[bytes, ...]] | None = None
         # Where it stands in its queue; it returns to this place.
         self.place = 0
-        self.queue: Queue | None = None
         # Attempts that failed, and what the last NACK said.
         self.count = 0
         self.detail = ""
@@ -83,6 +85,16 @@ class Message:
         if self.body:
             headers["content-length"] = str(len(self.body))
         return headers
+
+    def redelivery_lines(self) -> bytes:
+        """Return the header lines that tell a repeated delivery from a first one."""
+        lines = b"redelivered:true\n"
+        # A dead letter tells the count of the queue that it comes from.
+        if not self.extra or "delivery-count" not in self.extra:
+            lines += b"delivery-count:%d\n" % (self.count + 1)
+        if self.first_id:
+            lines += b"original-message-id:%b\n" % self.first_id.encode()
+        return lines
 
     def pieces(self, version: str, end: bytes) -> tuple[bytes, ...]:
         """Return what follows a delivery's own headers, encoded once for each version."""

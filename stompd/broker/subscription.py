@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from stompd.protocol.frame import V12
+from stompd.protocol.headers import escape
 
 if TYPE_CHECKING:
     from stompd.broker.destination import Destination
@@ -37,6 +38,7 @@ class Subscription:
         "gone",
         "held_sessions",
         "id",
+        "individual",
         "limited",
         "named",
         "open",
@@ -71,6 +73,7 @@ class Subscription:
         self.destination = destination
         self.ack = ack
         self.auto = ack == "auto"
+        self.individual = ack == "client-individual"
         # What one more delivery may cost; 0 of either setting means no limit.
         self.limited = not self.auto and bool(prefetch_count or prefetch_bytes)
         self.credit = prefetch_count or 1 << 62
@@ -97,7 +100,19 @@ class Subscription:
         self.retired = False
         # A MESSAGE's head, to be filled with the delivery's number; twice, where it has an `ack`.
         self.twice = not self.auto and session.version == V12
-        self.template = session.message_template(self)
+        self.template = self._template()
+
+    def _template(self) -> bytes:
+        session = self.session
+        identity = session.identity.encode()
+        lines = [b"MESSAGE\n"]
+        if self.named:
+            name = escape(self.id, session.wire_version).replace(b"%", b"%%")
+            lines.append(b"subscription:%b\n" % name)
+        lines.append(b"message-id:%b%%d\n" % identity)
+        if self.twice:
+            lines.append(b"ack:%b%%d\n" % identity)
+        return b"".join(lines)
 
     def __repr__(self) -> str:
         return (
@@ -127,7 +142,7 @@ class Subscription:
                 if self.credit <= 0 or self.credit_bytes <= 0:
                     self.open = False
         if message.redelivered:
-            first += session.redelivery_lines(message)
+            first += message.redelivery_lines()
         tail = message.tail
         if tail is None:
             outbox.add(first, *message.pieces(session.wire_version, session.end))
@@ -150,6 +165,19 @@ class Subscription:
         self.outbox.add(first, *message.pieces(session.wire_version, session.end))
 
     # Settling.
+
+    def acknowledge(self, number: int) -> None:
+        """Settle one delivery of mode `client-individual`; nothing if it was settled before."""
+        message = self.unsettled.pop(number, None)
+        if message is None:
+            return
+        del self.session.owners[number]
+        if self.limited:
+            self.credit += 1
+            self.credit_bytes += message.size
+        message.queue.settled(message)
+        if self.parked or not self.open:
+            self.serve()
 
     def settle(self, number: int) -> list[Message]:
         """Take what ACK or NACK of a delivery covers, and return it, oldest first.
@@ -217,9 +245,7 @@ class Subscription:
     def return_messages(self, messages: list[Message]) -> None:
         """Give messages back to their queues, to their old places."""
         for message in messages:
-            queue = message.queue
-            if queue is not None:
-                queue.give_back(message)
+            message.queue.give_back(message)
 
     # Being served.
 

@@ -173,7 +173,6 @@ class VirtualHost:
         ``settled`` says that the queue counts it no more.
         """
         queue = message.queue
-        assert queue is not None  # noqa: S101 - only messages of queues get here
         if not settled:
             queue.bytes -= message.size
         target = self._dead_letter_queue(queue)

@@ -1,0 +1,157 @@
+"""SUBSCRIBE and UNSUBSCRIBE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stompd.broker.destination import Destination, parse
+from stompd.broker.redelivery import dispatch, take_back
+from stompd.broker.subscription import Subscription
+from stompd.protocol import rules
+from stompd.protocol.errors import RemoteProtocolError, shown
+from stompd.protocol.frame import V10
+
+if TYPE_CHECKING:
+    from stompd.broker.session import Session
+    from stompd.protocol.frame import Head
+
+# SUBSCRIBE and UNSUBSCRIBE.
+
+
+def subscribe(session: Session, head: Head, body: bytes) -> None:
+    """Carry out SUBSCRIBE: RECEIPT first, then what already waits (SUB-12).
+
+    Raises `RemoteProtocolError` if the subscription cannot be made (SUB-04).
+    """
+    rules.check(head, body, session.wire_version)
+    headers = head.headers
+    destination = parse(headers["destination"])
+    ack = headers.get("ack", "auto")
+    if ack not in rules.ACK_MODES:
+        raise RemoteProtocolError(
+            "unknown ack mode", f'"{shown(ack)}"; it is auto, client or client-individual'
+        )
+    name = headers.get("id")
+    named = name is not None
+    key = destination.name if name is None else name
+    limits = session.broker.settings.limits
+    if named and len(key.encode("utf-8", "surrogateescape")) > limits.subscription_id:
+        raise RemoteProtocolError(
+            "subscription id over the limit", f"it may have {limits.subscription_id} octets"
+        )
+    present = session.subscriptions.get(key)
+    if present is not None:
+        # A 1.0 client that repeats itself changes nothing (AMB-40).
+        if session.version == V10 and present.destination.name == destination.name:
+            session.receipt(head)
+            return
+        raise RemoteProtocolError(
+            "subscription id in use",
+            f'"{shown(key)}" is subscribed to {shown(present.destination.name)}; '
+            "UNSUBSCRIBE it first or take another id",
+        )
+    if len(session.subscriptions) >= limits.subscriptions:
+        raise RemoteProtocolError(
+            "too many subscriptions", f"a connection may have {limits.subscriptions}"
+        )
+    subscription = open_subscription(session, key, destination, ack, named=named, head=head)
+    # The RECEIPT goes before the first MESSAGE (SUB-12).
+    session.receipt(head)
+    for queue in list(subscription.queues):
+        queue.dispatch()
+
+
+def open_subscription(
+    session: Session,
+    key: str,
+    destination: Destination,
+    ack: str,
+    *,
+    named: bool,
+    head: Head | None,
+) -> Subscription:
+    """Make a subscription and connect it to its destination; the caller has it served.
+
+    ``head`` is that of the SUBSCRIBE, None if the broker subscribes on its own.
+    """
+    policy = session.broker.settings.policies.of(destination.name)
+    subscription = Subscription(
+        session,
+        key,
+        destination,
+        ack=ack,
+        named=named,
+        prefetch_count=_number(head, "prefetch-count", policy.prefetch_count),
+        prefetch_bytes=_number(head, "prefetch-bytes", policy.prefetch_bytes),
+    )
+    session.host.attach(subscription)
+    session.subscriptions[key] = subscription
+    return subscription
+
+
+def unsubscribe(session: Session, head: Head, body: bytes) -> None:
+    """Carry out UNSUBSCRIBE: nothing of it is delivered any more (U-01)."""
+    rules.check(head, body, session.wire_version)
+    subscription = _named_subscription(session, head)
+    end_subscription(session, subscription, blame=False)
+    session.receipt(head)
+
+
+def _named_subscription(session: Session, head: Head) -> Subscription:
+    """Return what UNSUBSCRIBE means: by id, in 1.0 also by destination (U-03, V10-12)."""
+    name = head.get("id")
+    if name is None:
+        text = head.get("destination")
+        if text is None:
+            raise RemoteProtocolError(
+                "UNSUBSCRIBE without id", "STOMP 1.0 needs its id or its destination"
+            )
+        destination = parse(text)
+        found = [
+            s for s in session.subscriptions.values() if s.destination.name == destination.name
+        ]
+        found.sort(key=lambda subscription: subscription.named)
+        if found:
+            return found[0]
+        name = text
+    subscription = session.subscriptions.get(name)
+    if subscription is None:
+        raise RemoteProtocolError(
+            "no such subscription", f'"{shown(name)}" is not subscribed on this connection'
+        )
+    return subscription
+
+
+def end_subscription(session: Session, subscription: Subscription, *, blame: bool) -> None:
+    """End a subscription; what it had not settled goes back to its old place."""
+    del session.subscriptions[subscription.id]
+    subscription.gone = True
+    session.host.detach(subscription)
+    subscription.backlog.clear()
+    subscription.let_go()
+    back = subscription.unsettled
+    subscription.unsettled = {}
+    for number, message in back.items():
+        del session.owners[number]
+        if not message.first_id:
+            message.first_id = f"{session.identity}{number}"
+    messages = list(back.values())
+    if blame and messages:
+        # It was probably being worked on when the consumer died.
+        messages[0].count += 1
+    for message in messages:
+        take_back(message)
+    dispatch(messages)
+
+
+def _number(head: Head | None, name: str, default: int) -> int:
+    """Return a whole number from a header; the policy's where there is none."""
+    value = None if head is None else head.get(name)
+    if value is None:
+        return default
+    digits = value.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):  # noqa: PLR2004
+        raise RemoteProtocolError(
+            f"{name} is not a number", f'"{shown(value)}"; it is a whole number, 0 for no limit'
+        )
+    return int(digits)
