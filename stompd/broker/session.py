@@ -405,13 +405,16 @@ class Session:
     # What the transport and the broker tell it.
 
     def drained(self) -> None:
-        """The outbox was written out: let its subscriptions be served again."""
-        self.outbox.waiting = False
+        """Serve the subscriptions that waited for room; note if one still waits."""
+        outbox = self.outbox
+        outbox.waiting = False
         for subscription in list(self.subscriptions.values()):
-            if subscription.backlog or subscription.slow:
+            if subscription.slow:
                 subscription.refill()
             if subscription.parked:
                 subscription.serve()
+                if subscription.parked and subscription.open:
+                    outbox.waiting = True
 
     def written(self, riders: list[Message]) -> None:
         """Settle what went out in mode auto: all octets of ``riders`` are written."""

@@ -129,6 +129,8 @@ class Service:
 
     def thirst(self, session: Session) -> None:
         """Note that a session's outbox has room again; `serve_thirsty` refills it."""
+        # Once is enough until it was refilled.
+        session.outbox.waiting = False
         self.broker.thirsty.append(session)
         self._thirst.set()
 
