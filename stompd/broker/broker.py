@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from stompd.broker.policy import Settings
-from stompd.broker.session import CloseReason, Session, State
+from stompd.broker.session import CloseReason, Session
 from stompd.broker.virtualhost import VirtualHost
 from stompd.protocol.errors import RemoteProtocolError
 
@@ -198,7 +198,7 @@ class Broker:
 
     def _send_away(self, session: Session) -> None:
         session.stop_deliveries()
-        if session.state is State.OPEN and not session.busy:
+        if not session.busy:
             self.end_for_shutdown(session)
 
     @staticmethod

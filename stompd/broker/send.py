@@ -144,6 +144,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
 
 def _send_special(session: Session, head: Head, message: Message, plan: SendPlan) -> None:
     """Carry out a SEND with a receipt, a transaction or a reply-to."""
+    session.check_receipt(head)
     reply_to = head.get("reply-to")
     if reply_to is not None and reply_to.startswith(("/temp-queue/", "/temp-topic/")):
         message = _with_reply_to(session, message, parse(reply_to))

@@ -193,6 +193,9 @@ class Session:
         ``now`` is in seconds of the broker's time.
         """
         self.broker.now = now
+        if self.state is State.LEAVING or self.over:
+            # What follows DISCONNECT, or a fault, is not looked at (D-04).
+            return len(frames)
         self.halt = False
         self._work = 0
         actions = self._actions
@@ -309,7 +312,7 @@ class Session:
 
     def disconnect(self, head: Head, body: bytes) -> None:
         """Take DISCONNECT: undo, give back, confirm, end (TX-06, D-03)."""
-        rules.check(head, body, self.wire_version)
+        self.check(head, body)
         # Nothing more is delivered once DISCONNECT is read (D-06).
         self._release(blame=False)
         self.receipt(head)
@@ -365,18 +368,27 @@ class Session:
                 self.host.remove(target)
         self.temporaries.clear()
 
+    def check(self, head: Head, body: bytes) -> None:
+        """Raise `RemoteProtocolError` unless this frame may be carried out as far as it tells."""
+        rules.check(head, body, self.wire_version)
+        if "receipt" in head.shape.index:
+            self.check_receipt(head)
+
     # Receipts.
+
+    def check_receipt(self, head: Head) -> None:
+        """Raise `RemoteProtocolError` for a receipt over the limit, before anything is done."""
+        limit = self.broker.settings.limits.receipt
+        if len(head.get("receipt") or "") > limit:
+            raise RemoteProtocolError(
+                "receipt over the limit", f"a receipt may have {limit} characters"
+            )
 
     def receipt(self, head: Head, *, durable: bool = False) -> None:
         """Write the RECEIPT that a frame asked for, now or when the store has caught up (R-02)."""
         name = head.get("receipt")
         if name is None:
             return
-        if len(name) > self.broker.settings.limits.receipt:
-            raise RemoteProtocolError(
-                "receipt over the limit",
-                f"a receipt may have {self.broker.settings.limits.receipt} characters",
-            )
         self._promise(name, durable=durable)
 
     def _promise(self, name: str, *, durable: bool) -> None:

@@ -44,11 +44,12 @@ def nack(session: Session, head: Head, body: bytes) -> None:
 
     Raises `RemoteProtocolError` for a delivery never made.
     """
-    rules.check(head, body, session.wire_version)
+    session.check(head, body)
     _settle(session, head, nack=True)
 
 
 def _settle(session: Session, head: Head, *, nack: bool) -> None:
+    session.check_receipt(head)
     number = _delivery_number(session, head)
     subscription = session.owners.get(number)
     if subscription is not None:

@@ -23,7 +23,7 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
 
     Raises `RemoteProtocolError` if the subscription cannot be made (SUB-04).
     """
-    rules.check(head, body, session.wire_version)
+    session.check(head, body)
     headers = head.headers
     destination = parse(headers["destination"])
     ack = headers.get("ack", "auto")
@@ -91,7 +91,7 @@ def open_subscription(
 
 def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     """Carry out UNSUBSCRIBE: nothing of it is delivered any more (U-01)."""
-    rules.check(head, body, session.wire_version)
+    session.check(head, body)
     subscription = _named_subscription(session, head)
     end_subscription(session, subscription, blame=False)
     session.receipt(head)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from stompd.broker.redelivery import reject
 from stompd.broker.transaction import Transaction
-from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def enlist(session: Session, transaction: Transaction, size: int) -> None:
 
 def begin(session: Session, head: Head, body: bytes) -> None:
     """Carry out BEGIN; raise `RemoteProtocolError` for an id in use (TX-04)."""
-    rules.check(head, body, session.wire_version)
+    session.check(head, body)
     name = head.headers["transaction"]
     if name in session.transactions:
         raise RemoteProtocolError(
@@ -72,7 +71,7 @@ def begin(session: Session, head: Head, body: bytes) -> None:
 
 def commit(session: Session, head: Head, body: bytes) -> None:
     """Carry out all that the transaction holds, or nothing of it (TX-01, TX-09)."""
-    rules.check(head, body, session.wire_version)
+    session.check(head, body)
     transaction = find_transaction(session, head.headers["transaction"], "COMMIT")
     # All or nothing: what may refuse is asked before anything is done (TX-01).
     for target, (count, size) in transaction.rooms().items():
@@ -103,7 +102,7 @@ def commit(session: Session, head: Head, body: bytes) -> None:
 
 def abort(session: Session, head: Head, body: bytes) -> None:
     """Carry out ABORT: what was sent never was, what was acknowledged is outstanding (TX-11)."""
-    rules.check(head, body, session.wire_version)
+    session.check(head, body)
     transaction = find_transaction(session, head.headers["transaction"], "ABORT")
     del session.transactions[transaction.id]
     undo(transaction)
