@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -53,11 +54,14 @@ class Case:
     pace: Pace
     play: Callable[[Stage], None]
     source: str
+    script: str = ""
+    """What is played, if it is a script."""
 
 
 COLLECTED: list[Case] = []
 
 
+@cache
 def requirements() -> dict[str, Requirement]:
     """The rows of the requirements list by id, in its order."""
     rows = tomllib.loads(LIST.read_text(encoding="utf-8"))["requirement"]
@@ -126,6 +130,7 @@ def _scripted(path: Path) -> list[Case]:
                 pace=entry.get("pace", "light"),
                 play=play,
                 source=path.name,
+                script=text,
             )
         )
     return found

@@ -85,8 +85,10 @@ class Stage:
                     ) from None
             if tuple(came) != bodies:
                 raise Unmet(f"{destination} should hold {list(bodies)}, came: {came}")
+            # A message sent now proves that nothing was before it, and that messages do arrive.
             try:
-                wire.sync()
+                wire.frame_out("SEND", f"destination:{destination}", body=b"the last one")
+                wire.expect("MESSAGE", body=b"the last one")
                 wire.quiet()
             except Unmet as error:
                 raise Unmet(f"{destination} should hold no more than {bodies}; {error}") from None
