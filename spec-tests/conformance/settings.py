@@ -189,16 +189,16 @@ def _too_many_connections(stage: Stage) -> None:
     extra = stage.open()
     extra.frame_out("CONNECT", "accept-version:1.2", "host:x")
     _names_limit(extra.fatal(), limit)
+    extra.close()
     wires[0].close()
     until = time.monotonic() + stage.patience.answer
     while True:
         try:
-            stage.connect()
+            with stage.session():
+                return
         except Unmet:
             if time.monotonic() > until:
                 raise
-        else:
-            break
 
 
 @case("S-08", config="small")

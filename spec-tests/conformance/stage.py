@@ -65,8 +65,9 @@ class Stage:
     @contextmanager
     def session(self, version: str = "1.2", *lines: str) -> Iterator[Wire]:
         """As `connect`, closed at the end of the block (for cases with many connections)."""
-        wire = self.connect(version, *lines)
+        wire = self.open()
         try:
+            wire.connect(version, *lines)
             yield wire
         finally:
             wire.close()
