@@ -1,0 +1,13 @@
+"""Helpers that assert explain themselves as tests do; and the core with a client or two."""
+
+import pytest
+
+pytest.register_assert_rewrite("broker.client", "broker.paging")
+
+from broker.client import Core  # noqa: E402 - only now are its asserts rewritten
+
+
+@pytest.fixture
+def core() -> Core:
+    """A broker with the memory store and the default settings."""
+    return Core()
