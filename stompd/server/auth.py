@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from stompd.protocol.frame import V12
+from stompd.protocol.headers import unescape
 
 if TYPE_CHECKING:
     from stompd.broker.session import Login
+
+# From CONNECT to the ERROR that refuses it, whatever was wrong and however quickly that was seen.
+REFUSAL_TIME: Final = 0.5
+
+# Text that a client which escapes CONNECT, too, may have made: every backslash begins an escape.
+_ESCAPED: Final = re.compile(r"(?:[^\\]|\\[rnc\\])*", re.DOTALL)
 
 
 class LoginRefusedError(Exception):
@@ -31,3 +44,34 @@ class Anonymous:
     async def authenticate(self, login: Login, peer: str) -> str | None:  # noqa: ARG002
         """Return the name that the client gave itself."""
         return login.user
+
+
+async def log_in(authenticator: Authenticator, login: Login, peer: str) -> str | None:
+    """Return the user's name, None for an anonymous one.
+
+    CONNECT is read literally (ESC-05), but some clients escape what they write there. So if the
+    log-in fails and user or passcode can be read as escaped, it is tried once more that way
+    (AMB-07). Raises `LoginRefusedError`, and never earlier than `REFUSAL_TIME` seconds after the
+    call (AMB-25).
+    """
+    began = trio.current_time()
+    try:
+        return await authenticator.authenticate(login, peer)
+    except LoginRefusedError as error:
+        refusal = error
+    decoded = replace(login, user=_decoded(login.user), passcode=_decoded(login.passcode))
+    if decoded != login:
+        try:
+            return await authenticator.authenticate(decoded, peer)
+        except LoginRefusedError:
+            # What the client is told is about what it wrote.
+            pass
+    await trio.sleep_until(began + REFUSAL_TIME)
+    raise refusal
+
+
+def _decoded(text: str | None) -> str | None:
+    """Return what ``text`` stands for if it can be read as escaped; else ``text`` itself."""
+    if text is None or not _ESCAPED.fullmatch(text):
+        return text
+    return unescape(text, V12)

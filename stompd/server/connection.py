@@ -16,7 +16,8 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
-from stompd.server.auth import LoginRefusedError
+from stompd.protocol.errors import RemoteProtocolError
+from stompd.server.auth import LoginRefusedError, log_in
 
 if TYPE_CHECKING:
     from stompd.broker.message import Message
@@ -44,7 +45,6 @@ class Connection:
         "_socket",
         "_written",
         "address",
-        "logged_in",
         "peer",
         "session",
     )
@@ -55,7 +55,6 @@ class Connection:
         self.peer = peer
         # The peer's address without its port, to count connections by.
         self.address = address
-        self.logged_in = False
         self.session = service.broker.open(peer, trio.current_time())
         self.session.outbox.flush = self._flush
         self.session.wake = self._wake
@@ -82,12 +81,35 @@ class Connection:
         reason = CloseReason.CRASH
         try:
             with self._scope:
-                reason = await self._converse()
-            await self._part()
-        except Exception:
-            log.exception("a connection failed by a fault of stompd", connection=session.id)
+                try:
+                    reason = await self._converse()
+                except Exception as error:  # noqa: BLE001 - whatever it is, only this one ends
+                    self._tell_fault(error)
+                    session.fail(
+                        RemoteProtocolError("internal error", "the cause is in the server's log"),
+                        CloseReason.CRASH,
+                    )
+            await self._part(session.reason or reason)
+        except trio.Cancelled:
+            reason = CloseReason.SHUTDOWN
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._tell_fault(error)
         finally:
             self._forget(reason)
+
+    def crashed(self, error: Exception) -> None:
+        """End the connection because of a fault of stompd outside of `run`."""
+        self._tell_fault(error)
+        self._deaf = True
+        self._scope.cancel()
+
+    def _tell_fault(self, error: Exception) -> None:
+        log.error(
+            "a connection failed by a fault of stompd",
+            connection=self.session.id,
+            exc_info=error,
+        )
 
     # Reading.
 
@@ -108,7 +130,7 @@ class Connection:
             if not data:
                 return CloseReason.PEER_CLOSED
             session.heard_at = trio.current_time()
-            if session.state is State.NEW and data[0] == _TLS_HANDSHAKE:
+            if session.state is State.NEW and data[0] == _TLS_HANDSHAKE and not decoder.pending:
                 log.warning("TLS on a plain port", connection=session.id, peer=self.peer)
                 return CloseReason.PROTOCOL_ERROR
             await self._carry_out(decoder.feed(data))
@@ -126,7 +148,7 @@ class Connection:
                 session.outbox.add(*decoder.answers)
                 decoder.answers.clear()
             if at == len(frames) and decoder.error is not None and not session.over:
-                session.fail(decoder.error)
+                session.garbled(decoder.error)
             service.flush()
             if not session.halt or session.over:
                 return
@@ -150,8 +172,9 @@ class Connection:
         assert login is not None  # noqa: S101 - the state says so
         service = self._service
         try:
-            user = await service.authenticator.authenticate(login, self.peer)
+            user = await log_in(service.authenticator, login, self.peer)
         except LoginRefusedError as refusal:
+            log.info("login refused", connection=session.id, peer=self.peer, user=login.user)
             session.refuse("login refused", str(refusal))
         else:
             if not session.over:
@@ -170,7 +193,10 @@ class Connection:
     # Writing.
 
     def _flush(self) -> None:
-        """Write what the outbox holds, never waiting."""
+        """Write what the outbox holds, never waiting.
+
+        Called from other connections' tasks, so a fault must not come out of it.
+        """
         if self._written is not None:
             return
         outbox = self.session.outbox
@@ -198,7 +224,10 @@ class Connection:
             if outbox.riders:
                 riders = outbox.riders
                 outbox.riders = []
-                self.session.written(riders)
+                try:
+                    self.session.written(riders)
+                except Exception as error:  # noqa: BLE001 - only this connection ends
+                    self.crashed(error)
             if outbox.waiting:
                 self._service.thirst(self.session)
             return
@@ -217,6 +246,9 @@ class Connection:
         try:
             while True:
                 while rest:
+                    if self._deaf:
+                        # Closed meanwhile; there is nothing left to wait for.
+                        return
                     await wait_writable(self._socket)
                     try:
                         sent = self._socket.send(rest)
@@ -235,8 +267,10 @@ class Connection:
                 self._riders = outbox.riders
                 outbox.riders = []
                 rest = memoryview(b"".join(parts))
-        except OSError:
+        except (OSError, trio.ClosedResourceError):
             self._stop_writing()
+        except Exception as error:  # noqa: BLE001 - only this connection ends
+            self.crashed(error)
         finally:
             self._written = None
             written.set()
@@ -246,13 +280,14 @@ class Connection:
     def _stop_writing(self) -> None:
         """The peer takes nothing any more; reading goes on to the end of what it sent (R-07)."""
         self._deaf = True
+        self.session.stop_deliveries()
         outbox = self.session.outbox
         outbox.parts.clear()
         outbox.size = 0
 
     # Parting.
 
-    async def _part(self) -> None:
+    async def _part(self, reason: CloseReason) -> None:
         """Have the last frames arrive, then close.
 
         Closing with octets unread would send a reset, and that can destroy an ERROR or RECEIPT on
@@ -260,6 +295,10 @@ class Connection:
         """
         timeouts = self._service.settings.timeouts
         session = self.session
+        delay = self._service.delay_of(self.address, reason)
+        if delay:
+            self._service.flush()
+            await trio.sleep(delay)
         with trio.move_on_after(timeouts.linger):
             await self._confirmed()
             session.stop_deliveries()
@@ -301,7 +340,10 @@ class Connection:
         session = self.session
         session.outbox.riders[:0] = self._riders
         self._riders = []
-        session.close(reason, trio.current_time())
+        try:
+            session.close(reason, trio.current_time())
+        except Exception as error:  # noqa: BLE001 - the rest must be cleaned up all the same
+            self._tell_fault(error)
         # Whoever waits on the socket is told before the number of its descriptor is used again.
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()

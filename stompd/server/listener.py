@@ -64,7 +64,7 @@ def open_unix(path: Path) -> socket.socket:
         try:
             sock.bind(str(path))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or _is_live(path):
+            if error.errno != errno.EADDRINUSE or not path.is_socket() or _is_live(path):
                 raise
             path.unlink()
             sock.bind(str(path))
@@ -77,6 +77,8 @@ def open_unix(path: Path) -> socket.socket:
 
 def _is_live(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Whoever listens there may be too busy to accept; that is no reason to wait for it.
+        probe.settimeout(0)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
@@ -113,7 +115,12 @@ async def accept_all(service: Service, listener: socket.socket) -> None:
                 with suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            service.accept(sock, peer, address)
+            try:
+                service.accept(sock, peer, address)
+            except Exception:
+                # The next connection may be luckier, and the open ones are not concerned.
+                log.exception("a connection was not taken by a fault of stompd", peer=peer)
+                sock.close()
 
 
 def _names(sock: socket.socket, place: object) -> tuple[str, str]:

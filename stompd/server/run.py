@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import threading
 import time
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ SERVER: Final = f"stompd/{stompd.__version__}"
 # Messages are plain objects without cycles; walking over a backlog of them again and again to
 # find that out costs more than all the rest.
 _COLLECT_AFTER: Final = 100_000
+
+# Listeners, the event loop, log and files; many more than are ever open.
+_OTHER_DESCRIPTORS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ async def serve(
             sockets.append(listener.open_unix(path))
             paths.append(path)
         _tune()
+        _allow_descriptors(settings.limits.connections)
         async with trio.open_nursery() as nursery:
             await _serve(
                 settings, reread, authenticator or Anonymous(), nursery, sockets, ports, task_status
@@ -127,6 +132,16 @@ async def _serve(
         sock.close()
     await shutdown.drain(service)
     _log.info("stopped", connections=broker.closed_count)
+
+
+def _allow_descriptors(connections: int) -> None:
+    """Use as many descriptors as the system grants this process, up to what the settings need."""
+    wanted = connections + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _tune() -> None:

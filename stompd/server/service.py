@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
-from stompd.broker.session import CloseReason, State
+from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.connection import Connection
@@ -22,6 +22,30 @@ if TYPE_CHECKING:
     from stompd.server.config import Settings
 
 log = structlog.get_logger()
+
+# One ERROR is a mistake; an address that gets one after another is a client in a loop.
+_OFFENCES: Final = frozenset((CloseReason.PROTOCOL_ERROR, CloseReason.REFUSED))
+_FORGIVEN: Final = 5
+_FORGET_AFTER: Final = 10.0
+_MOST_OFFENDERS: Final = 1000
+
+
+class Offenders:
+    """The addresses that were sent an ERROR lately, at most ``_MOST_OFFENDERS`` of them."""
+
+    def __init__(self) -> None:
+        # How many, and when the last; the address of the latest offence comes last.
+        self._offences: dict[str, tuple[int, float]] = {}
+
+    def note(self, address: str, now: float) -> bool:
+        """Count an offence at ``now``; return whether they are too many to be mistakes."""
+        count, last = self._offences.pop(address, (0, now))
+        if now - last > _FORGET_AFTER:
+            count = 0
+        self._offences[address] = (count + 1, now)
+        if len(self._offences) > _MOST_OFFENDERS:
+            del self._offences[next(iter(self._offences))]
+        return count >= _FORGIVEN
 
 
 class Service:
@@ -40,9 +64,13 @@ class Service:
         self.nursery = nursery
         # Heads that decoders have seen; new after a reload, since limits are part of them.
         self.heads = HeadTable("server")
-        self.connections: set[Connection] = set()
+        self.connections: dict[Session, Connection] = {}
         self._per_address: dict[str, int] = {}
-        self._logging_in = 0
+        # When those have to have logged in that have not yet; the oldest comes first.
+        self._logins: dict[Session, float] = {}
+        # True while a timer waits for the first of them.
+        self._watching_logins = False
+        self._offenders = Offenders()
         self._thirst = trio.Event()
         self._due = trio.Event()
         broker.rescheduled = self._reschedule
@@ -56,31 +84,45 @@ class Service:
         connection = Connection(self, sock, peer, address)
         session = connection.session
         limits = self.settings.limits
-        self.connections.add(connection)
+        self.connections[session] = connection
         here = self._per_address.get(address, 0) + 1
         self._per_address[address] = here
-        self._logging_in += 1
+        now = trio.current_time()
+        self._logins[session] = now + self.settings.timeouts.login
         log.debug("connection opened", connection=session.id, peer=peer)
         excess = None
         if len(self.connections) > limits.connections:
             excess = f"this server takes {limits.connections} connections"
         elif limits.connections_per_address and here > limits.connections_per_address:
             excess = f"this server takes {limits.connections_per_address} from one address"
-        elif self._logging_in > limits.logins:
+        elif len(self._logins) > limits.logins:
             excess = f"{limits.logins} connections are logging in already"
         if excess is not None:
+            del self._logins[session]
             log.warning("connection refused", connection=session.id, peer=peer, reason=excess)
             session.fail(
                 RemoteProtocolError("too many connections", f"{excess}; try again later"),
                 CloseReason.TRANSPORT_FULL,
             )
-        else:
-            due = trio.current_time() + self.settings.timeouts.login
-            self.broker.at(due, lambda: self._login_due(session))
+        elif not self._watching_logins:
+            self._watching_logins = True
+            self.broker.at(self._logins[session], self._login_due)
         self.nursery.start_soon(connection.run, name=session.id)
 
-    def _login_due(self, session: Session) -> None:
-        if session.state in (State.NEW, State.LOGIN):
+    def _login_due(self) -> None:
+        """End those that should have logged in by now; come again for the next.
+
+        One timer for all: with one for each, a client that connects and leaves again and again
+        would leave that many behind.
+        """
+        now = self.broker.now
+        self._watching_logins = False
+        for session, due in list(self._logins.items()):
+            if due > now:
+                self._watching_logins = True
+                self.broker.at(due, self._login_due)
+                return
+            del self._logins[session]
             session.fail(
                 RemoteProtocolError(
                     "login timeout",
@@ -92,16 +134,14 @@ class Service:
     def logged_in(self, connection: Connection) -> None:
         """Note that a connection has logged in."""
         session = connection.session
-        connection.logged_in = True
-        self._logging_in -= 1
+        self._logins.pop(session, None)
         log.debug("logged in", connection=session.id, user=session.user, version=session.version)
 
     def closed(self, connection: Connection) -> None:
         """Note that a connection is gone."""
         session = connection.session
-        self.connections.discard(connection)
-        if not connection.logged_in:
-            self._logging_in -= 1
+        del self.connections[session]
+        self._logins.pop(session, None)
         left = self._per_address[connection.address] - 1
         if left:
             self._per_address[connection.address] = left
@@ -114,6 +154,15 @@ class Service:
         )
         if not self.connections:
             self._empty.set()
+
+    def delay_of(self, address: str, reason: CloseReason) -> float:
+        """Return for how many seconds a connection that ended for ``reason`` is not let go yet.
+
+        A client that connects again at once, to make the same mistake again, is slowed down by it.
+        """
+        if reason not in _OFFENCES or not self._offenders.note(address, trio.current_time()):
+            return 0.0
+        return self.settings.timeouts.error_delay
 
     async def emptied(self) -> None:
         """Return when no connection is left."""
@@ -141,7 +190,14 @@ class Service:
             await self._thirst.wait()
             self._thirst = trio.Event()
             while broker.thirsty:
-                broker.refill()
+                thirsty, broker.thirsty = broker.thirsty, []
+                for session in thirsty:
+                    try:
+                        session.drained()
+                    except Exception as error:  # noqa: BLE001 - only that connection ends
+                        connection = self.connections.get(session)
+                        if connection is not None:
+                            connection.crashed(error)
                 broker.flush_touched()
                 await trio.lowlevel.checkpoint()
 

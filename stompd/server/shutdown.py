@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from stompd.broker import admin
+from stompd.broker.session import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ async def drain(service: Service) -> None:
     broker = service.broker
     log.info("draining", connections=len(service.connections))
     broker.drain()
+    for session in list(broker.sessions.values()):
+        if session.state is State.NEW:
+            broker.end_for_shutdown(session)
     service.flush()
     with trio.move_on_after(service.settings.timeouts.drain):
         await service.emptied()
@@ -72,7 +76,11 @@ async def obey_signals(
             if number == signal.SIGHUP:
                 reload()
             elif number == signal.SIGUSR1:
-                dump(service)
+                try:
+                    dump(service)
+                except Exception:
+                    # Somebody only wanted to look: no reason to stop.
+                    log.exception("the state could not be told by a fault of stompd")
             elif stopping:
                 log.warning("stopping at once", signal=signal.Signals(number).name)
                 stop_now()
