@@ -15,7 +15,7 @@ from stompd.protocol.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from stompd.broker.message import Message
     from stompd.broker.outbox import Outbox
-    from stompd.broker.storage import Store
+    from stompd.broker.storage import Key, Store
 
 
 class Broker:
@@ -160,9 +160,10 @@ class Broker:
             if not session.confirm(self.durable_ticket):
                 self._awaiting.pop(session, None)
 
-    def fetched(self, host: str, queue: str, messages: list[Message]) -> None:
+    def fetched(self, queue: Key, messages: list[Message]) -> None:
         """Take in what the store answers to a ``fetch``; a queue that is gone takes nothing."""
-        found = self.host(host).queues.get(queue)
+        host, name = queue
+        found = self.host(host).queues.get(name)
         if found is not None:
             found.fetched(messages)
 

@@ -9,6 +9,8 @@ from stompd.broker.pattern import MANY, ONE, words_of
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 NAME_LIMIT: Final = 255
+# A dead-letter queue's name is made of its queue's, and has to stay within reach of SUBSCRIBE.
+SUBSCRIBED_LIMIT: Final = NAME_LIMIT + 64
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _WILD: Final = frozenset((ONE, MANY))
@@ -47,17 +49,17 @@ _PREFIXES: Final = {
 }
 
 
-def parse(text: str) -> Destination:
-    """Return the destination that ``text`` names.
+def parse(text: str, *, limit: int = NAME_LIMIT) -> Destination:
+    """Return the destination that ``text`` names; a name has at most ``limit`` octets.
 
     Raises `RemoteProtocolError` for a name that stompd does not accept, saying why (S-03).
     """
     if text[:1] != "/":
-        _check(text, text)
+        _check(text, text, limit)
         return _destination(f"/queue/{text}", Kind.QUEUE)
     for prefix, (kind, temporary, remote) in _PREFIXES.items():
         if text.startswith(prefix):
-            _check(text[len(prefix) :], text)
+            _check(text[len(prefix) :], text, limit)
             return _destination(text, kind, temporary=temporary, remote=remote)
     if text.startswith(("/exchange/", "/amq/queue/")):
         hint = "RabbitMQ's exchanges are not available here; use /queue/NAME or /topic/NAME"
@@ -72,29 +74,24 @@ def _destination(
     name: str, kind: Kind, *, temporary: bool = False, remote: bool = False
 ) -> Destination:
     words = words_of(name)
-    wild = not temporary and not _WILD.isdisjoint(words)
+    wild = not _WILD.isdisjoint(words)
+    if wild and (temporary or remote):
+        raise RemoteProtocolError(
+            "destination name not allowed",
+            f'"{shown(name)}": a temporary destination has no wildcards',
+        )
     return Destination(name, kind, words, wild=wild, temporary=temporary, remote=remote)
 
 
-def _check(name: str, text: str) -> None:
+def _check(name: str, text: str, limit: int) -> None:
     why = None
     if not name:
         why = "the name is empty"
-    elif len(name.encode("utf-8", "surrogateescape")) > NAME_LIMIT:
-        why = f"a name has at most {NAME_LIMIT} octets"
+    elif len(name.encode("utf-8", "surrogateescape")) > limit:
+        why = f"a name has at most {limit} octets"
     elif name != name.strip() or text != text.strip():
         why = "a name does not begin or end with a blank; STOMP 1.1 and 1.2 keep every blank"
     elif _CONTROL.search(name):
         why = "a name holds no control characters"
     if why is not None:
         raise RemoteProtocolError("destination name not allowed", f'"{shown(text)}": {why}')
-
-
-def refuse_wild(destination: Destination) -> None:
-    """Raise `RemoteProtocolError` if a SEND names a wildcard instead of one destination."""
-    if destination.wild:
-        raise RemoteProtocolError(
-            "SEND to a wildcard",
-            f'"{shown(destination.name)}"; wildcards are for SUBSCRIBE, a message goes to one '
-            "destination",
-        )

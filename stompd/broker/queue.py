@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stompd.broker.message import Message
     from stompd.broker.policy import Policy
     from stompd.broker.session import Session
+    from stompd.broker.storage import Key
     from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
 
@@ -42,6 +43,7 @@ class Queue:
         "gone",
         "host",
         "is_dead_letter",
+        "key",
         "name",
         "next_place",
         "owner",
@@ -61,6 +63,8 @@ class Queue:
         self.host = host
         self.destination = destination
         self.name = destination.name
+        # What the store knows it by.
+        self.key: Key = (host.name, destination.name)
         self.policy = policy
         self.store = host.broker.store
         # Dead letters of a dead-letter queue would go round for ever: it has none.
@@ -131,7 +135,7 @@ class Queue:
         self.put_count += 1
         if message.persistent:
             message.stored = True
-            self.store.put(self.name, message)
+            self.store.put(self.key, message)
         self.bytes += message.size
         if self.bounded:
             self._put_bounded(message, session)
@@ -159,7 +163,7 @@ class Queue:
         ):
             if not message.stored:
                 message.stored = True
-                self.store.put(self.name, message)
+                self.store.put(self.key, message)
             self.bytes -= message.size
             if not self.tail:
                 self._edge = message.place - 1
@@ -225,7 +229,7 @@ class Queue:
         if self.fetching or not self.tail or len(self.ready) > window // 2:
             return
         self.fetching = True
-        self.store.fetch(self.name, self._edge, max(1, window - len(self.ready)))
+        self.store.fetch(self.key, self._edge, max(1, window - len(self.ready)))
 
     def fetched(self, messages: list[Message]) -> None:
         """Take a part of the tail into the window; the answer to a `fetch`."""
@@ -247,7 +251,7 @@ class Queue:
         self.unsettled -= 1
         self.bytes -= message.size
         if message.stored:
-            self.store.settle(self.name, message)
+            self.store.settle(self.key, message)
         if self.blocked:
             self._unblock()
 
@@ -258,7 +262,7 @@ class Queue:
             return
         message.redelivered = True
         if message.stored:
-            self.store.requeue(self.name, message)
+            self.store.requeue(self.key, message)
         heappush(self._returned, (message.place, message))
 
     def reject(self, message: Message, reason: str) -> None:
@@ -310,4 +314,4 @@ class Queue:
             session.paused_by.discard(self)
             session.resume_reading()
         self.blocked.clear()
-        self.store.forget(self.name)
+        self.store.forget(self.key)

@@ -9,7 +9,7 @@ from stompd.broker.message import LARGE, Message
 from stompd.broker.subscribe import open_subscription
 from stompd.broker.transact import enlist, find_transaction
 from stompd.protocol import rules
-from stompd.protocol.errors import RemoteProtocolError
+from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import NEVER_FORWARDED, Head, Shape
 
 if TYPE_CHECKING:
@@ -169,6 +169,12 @@ def _with_reply_to(session: Session, message: Message, destination: Destination)
     """Return the message with a reply-to that others can SEND to; subscribe the sender."""
     target = session.host.temporary(destination, session)
     if not any(s.destination.name == destination.name for s in session.subscriptions.values()):
+        if destination.name in session.subscriptions:
+            raise RemoteProtocolError(
+                "subscription id in use",
+                f'reply-to would subscribe under the id "{shown(destination.name)}", which belongs '
+                "to another subscription",
+            )
         open_subscription(session, destination.name, destination, "auto", named=True, head=None)
     changed = Message(message.head, message.body, None, message.persistent)
     changed.extra = {"reply-to": target.name}

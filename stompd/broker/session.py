@@ -21,7 +21,7 @@ from stompd.broker.outbox import Outbox
 from stompd.broker.redelivery import dispatch
 from stompd.broker.send import send
 from stompd.broker.settle import ack, nack
-from stompd.broker.subscribe import end_subscription, subscribe, unsubscribe
+from stompd.broker.subscribe import end_subscriptions, subscribe, unsubscribe
 from stompd.broker.subscription import Subscription
 from stompd.broker.transact import abort, begin, commit, undo
 from stompd.protocol import heartbeat, rules
@@ -215,9 +215,20 @@ class Session:
             if head is not None:
                 _identify(error, head)
             self.fail(error)
+        self._leave_if_drained()
+        return at
+
+    def garbled(self, error: RemoteProtocolError) -> None:
+        """Take the decoder's word that what the client sent is no frame; answer with ERROR.
+
+        What follows DISCONNECT is not looked at, so nothing is wrong with it (D-04).
+        """
+        if self.state is not State.LEAVING:
+            self.fail(error)
+
+    def _leave_if_drained(self) -> None:
         if self.broker.draining and self.state is State.OPEN and not self.busy:
             self.broker.end_for_shutdown(self)
-        return at
 
     @property
     def busy(self) -> bool:
@@ -355,8 +366,7 @@ class Session:
         for transaction in list(self.transactions.values()):
             undo(transaction)
         self.transactions.clear()
-        for subscription in list(self.subscriptions.values()):
-            end_subscription(self, subscription, blame=blame)
+        end_subscriptions(self, list(self.subscriptions.values()), blame=blame)
         for pauser in self.paused_by:
             if isinstance(pauser, Subscription):
                 pauser.held_sessions.discard(self)
@@ -410,8 +420,11 @@ class Session:
         receipts = self._receipts
         while receipts and receipts[0][0] <= ticket:
             self.outbox.add(receipts.popleft()[1])
-        if self.state is State.LEAVING and not receipts:
-            self._finish(CloseReason.DISCONNECT)
+        if not receipts:
+            if self.state is State.LEAVING:
+                self._finish(CloseReason.DISCONNECT)
+            else:
+                self._leave_if_drained()
         return bool(receipts)
 
     # What the transport and the broker tell it.
@@ -458,11 +471,13 @@ class Session:
         policy = self.broker.settings.policies.of(subscription.destination.name)
         if policy.slow_consumer == "block":
             return
-        due = self.broker.now + policy.slow_consumer_grace
-        self.broker.at(due, lambda: self._slow_due(subscription, policy.slow_consumer))
+        since = subscription.slow_since = self.broker.now
+        due = since + policy.slow_consumer_grace
+        self.broker.at(due, lambda: self._slow_due(subscription, since, policy.slow_consumer))
 
-    def _slow_due(self, subscription: Subscription, action: str) -> None:
-        if subscription.gone or not subscription.slow:
+    def _slow_due(self, subscription: Subscription, since: float, action: str) -> None:
+        if subscription.gone or not subscription.slow or subscription.slow_since != since:
+            # It caught up; if it is slow again, that has a grace of its own.
             return
         if action == "drop-oldest":
             subscription.dropping = True
@@ -487,10 +502,14 @@ class Session:
         half = self.sends_every / 2
         outbox = self.outbox
         now = self.broker.now
-        if outbox.size == 0 and outbox.sent_at + half <= now:
-            outbox.add(b"\n")
-            outbox.sent_at = now
-        self.broker.at(max(outbox.sent_at, now - half) + half, self.beat_due)
+        due = outbox.sent_at + half
+        if due <= now:
+            # With octets waiting, the peer does not read, and a beat more would not be seen.
+            if outbox.size == 0:
+                outbox.add(b"\n")
+                outbox.sent_at = now
+            due = now + half
+        self.broker.at(due, self.beat_due)
 
     def silence_due(self) -> None:
         """End the session if nothing was heard for too long; else come again (H-12)."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from stompd.broker.message import Message
 
 
+# Virtual host and name of a queue.
+Key = tuple[str, str]
+
+
 class Store(Protocol):
     """Keeps messages that the broker does not want to lose, or to hold in memory."""
 
@@ -21,16 +25,16 @@ class Store(Protocol):
     def pages(self) -> bool:
         """True if it keeps messages to be fetched later, so that a queue may have a tail."""
 
-    def put(self, queue: str, message: Message) -> None:
+    def put(self, queue: Key, message: Message) -> None:
         """Keep a new message of a queue, at ``message.place``."""
 
-    def settle(self, queue: str, message: Message) -> None:
+    def settle(self, queue: Key, message: Message) -> None:
         """Forget a message: it was acknowledged, dropped or expired."""
 
-    def requeue(self, queue: str, message: Message) -> None:
+    def requeue(self, queue: Key, message: Message) -> None:
         """Note that a message came back: its ``count`` and ``redelivered`` changed."""
 
-    def forget(self, queue: str) -> None:
+    def forget(self, queue: Key) -> None:
         """Forget a queue that was removed; nothing of it is left."""
 
     def begin_group(self) -> None:
@@ -42,7 +46,7 @@ class Store(Protocol):
     def ticket(self) -> int:
         """Return the number of the batch that collects operations now; 0 if all is durable."""
 
-    def fetch(self, queue: str, after: int, count: int) -> None:
+    def fetch(self, queue: Key, after: int, count: int) -> None:
         """Ask for the next ``count`` messages of a queue with a place higher than ``after``.
 
         The answer is a call of `Broker.fetched`, at any later time.

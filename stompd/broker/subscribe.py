@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stompd.broker.destination import Destination, parse
-from stompd.broker.redelivery import dispatch, take_back
+from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, parse
 from stompd.broker.subscription import Subscription
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import V10
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stompd.broker.session import Session
     from stompd.protocol.frame import Head
 
@@ -25,7 +26,7 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
     """
     session.check(head, body)
     headers = head.headers
-    destination = parse(headers["destination"])
+    destination = parse(headers["destination"], limit=SUBSCRIBED_LIMIT)
     ack = headers.get("ack", "auto")
     if ack not in rules.ACK_MODES:
         raise RemoteProtocolError(
@@ -50,10 +51,6 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
             f'"{shown(key)}" is subscribed to {shown(present.destination.name)}; '
             "UNSUBSCRIBE it first or take another id",
         )
-    if len(session.subscriptions) >= limits.subscriptions:
-        raise RemoteProtocolError(
-            "too many subscriptions", f"a connection may have {limits.subscriptions}"
-        )
     subscription = open_subscription(session, key, destination, ack, named=named, head=head)
     # The RECEIPT goes before the first MESSAGE (SUB-12).
     session.receipt(head)
@@ -74,6 +71,9 @@ def open_subscription(
 
     ``head`` is that of the SUBSCRIBE, None if the broker subscribes on its own.
     """
+    limit = session.broker.settings.limits.subscriptions
+    if len(session.subscriptions) >= limit:
+        raise RemoteProtocolError("too many subscriptions", f"a connection may have {limit}")
     policy = session.broker.settings.policies.of(destination.name)
     subscription = Subscription(
         session,
@@ -93,7 +93,7 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     """Carry out UNSUBSCRIBE: nothing of it is delivered any more (U-01)."""
     session.check(head, body)
     subscription = _named_subscription(session, head)
-    end_subscription(session, subscription, blame=False)
+    end_subscriptions(session, [subscription], blame=False)
     session.receipt(head)
 
 
@@ -111,9 +111,11 @@ def _named_subscription(session: Session, head: Head) -> Subscription:
             s for s in session.subscriptions.values() if s.destination.name == destination.name
         ]
         found.sort(key=lambda subscription: subscription.named)
-        if found:
-            return found[0]
-        name = text
+        if not found:
+            raise RemoteProtocolError(
+                "no such subscription", f'"{shown(text)}" is not subscribed on this connection'
+            )
+        return found[0]
     subscription = session.subscriptions.get(name)
     if subscription is None:
         raise RemoteProtocolError(
@@ -122,26 +124,26 @@ def _named_subscription(session: Session, head: Head) -> Subscription:
     return subscription
 
 
-def end_subscription(session: Session, subscription: Subscription, *, blame: bool) -> None:
-    """End a subscription; what it had not settled goes back to its old place."""
-    del session.subscriptions[subscription.id]
-    subscription.gone = True
-    session.host.detach(subscription)
-    subscription.backlog.clear()
-    subscription.let_go()
-    back = subscription.unsettled
-    subscription.unsettled = {}
-    for number, message in back.items():
-        del session.owners[number]
-        if not message.first_id:
-            message.first_id = f"{session.identity}{number}"
-    messages = list(back.values())
-    if blame and messages:
-        # It was probably being worked on when the consumer died.
-        messages[0].count += 1
-    for message in messages:
-        take_back(message)
-    dispatch(messages)
+def end_subscriptions(
+    session: Session, subscriptions: Iterable[Subscription], *, blame: bool
+) -> None:
+    """End subscriptions; what they had not settled goes back to its old place.
+
+    All of them leave their queues before anything goes back: none may get what another one left.
+    ``blame`` counts an attempt for the oldest unsettled delivery of each.
+    """
+    ended = list(subscriptions)
+    for subscription in ended:
+        del session.subscriptions[subscription.id]
+        subscription.gone = True
+        session.host.detach(subscription)
+        subscription.backlog.clear()
+        subscription.let_go()
+    for subscription in ended:
+        deliveries, subscription.unsettled = subscription.unsettled, {}
+        for number in deliveries:
+            del session.owners[number]
+        subscription.return_messages(deliveries, blame=blame)
 
 
 def _number(head: Head | None, name: str, default: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from stompd.broker.redelivery import dispatch, take_back
 from stompd.protocol.frame import V12
 from stompd.protocol.headers import escape
 
@@ -48,6 +49,7 @@ class Subscription:
         "retired",
         "session",
         "slow",
+        "slow_since",
         "template",
         "topics",
         "twice",
@@ -92,6 +94,7 @@ class Subscription:
         self.backlog_size = 0
         self.held_sessions: set[Session] = set()
         self.slow = False
+        self.slow_since = 0.0
         self.dropping = False
         self.dropped = 0
         self.delivered = 0
@@ -233,7 +236,9 @@ class Subscription:
         """Have messages outstanding again that an aborted transaction had enlisted (TX-11)."""
         back = {number: self.enlisted.pop(number) for number in numbers}
         if self.gone:
-            self.return_messages(list(back.values()))
+            for number in back:
+                self.session.owners.pop(number, None)
+            self.return_messages(back)
             return
         self.unsettled = dict(sorted((self.unsettled | back).items()))
         if self.limited:
@@ -242,10 +247,17 @@ class Subscription:
                 self.credit_bytes -= message.size
             self.open = self.credit > 0 and self.credit_bytes > 0 and not self.retired
 
-    def return_messages(self, messages: list[Message]) -> None:
-        """Give messages back to their queues, to their old places."""
-        for message in messages:
-            message.queue.give_back(message)
+    def return_messages(self, deliveries: dict[int, Message], *, blame: bool = False) -> None:
+        """Give deliveries back to their queues, to their old places; have them given out again."""
+        for number, message in deliveries.items():
+            if not message.first_id:
+                message.first_id = f"{self.session.identity}{number}"
+            if blame:
+                # The oldest was probably being worked on when the consumer died.
+                message.count += 1
+                blame = False
+            take_back(message)
+        dispatch(deliveries.values())
 
     # Being served.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import Destination, Kind, parse
+from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
 from stompd.broker.message import Message
 from stompd.broker.pattern import PatternTree, matches
 from stompd.broker.queue import Queue
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stompd.broker.subscription import Subscription
 
 
+# The settings name it, not a client.
+_NO_LIMIT: Final = 1 << 16
 # What is published by the broker alone.
 _OWN: Final = "/topic/$SYS"
 
@@ -74,7 +76,7 @@ class VirtualHost:
 
     def temporary(self, destination: Destination, session: Session) -> Queue | Topic:
         """Return a session's own temporary destination; made if it is not there yet."""
-        public = parse(public_name(destination, session))
+        public = parse(public_name(destination, session), limit=SUBSCRIBED_LIMIT)
         found = self.find(public)
         if found is None:
             if public.kind is Kind.QUEUE:
@@ -117,10 +119,11 @@ class VirtualHost:
             self.temporary(destination, subscription.session).subscribe(subscription)
             return
         target = self.find(destination)
-        if target is None:
+        if target is None or destination.remote:
             raise RemoteProtocolError(
-                "no such temporary destination",
-                f'"{shown(destination.name)}" is gone with the connection that it belonged to',
+                "SUBSCRIBE to somebody's temporary destination",
+                f'"{shown(destination.name)}" is for SEND; only the connection that it belongs to '
+                "gets what arrives there",
             )
         target.subscribe(subscription)
 
@@ -186,7 +189,7 @@ class VirtualHost:
         target = self._dead_letter_queue(queue)
         if target is None:
             if message.stored:
-                queue.store.settle(queue.name, message)
+                queue.store.settle(queue.key, message)
             return
         letter = Message(message.head, message.body, None, message.persistent)
         letter.extra = {
@@ -203,7 +206,7 @@ class VirtualHost:
         # Together or not at all: a crash in between must not lose it, nor double it.
         queue.store.begin_group()
         if message.stored:
-            queue.store.settle(queue.name, message)
+            queue.store.settle(queue.key, message)
         target.put(letter, None)
         queue.store.end_group()
 
@@ -212,7 +215,7 @@ class VirtualHost:
         if form is None:
             return None
         name = queue.name.partition("/")[2].partition("/")[2]
-        target = parse(form.replace("{name}", name))
+        target = parse(form.replace("{name}", name), limit=_NO_LIMIT)
         if target.name == queue.name or queue.is_dead_letter:
             return None
         found = self.find(target)

@@ -157,7 +157,9 @@ class Heads:
                     length = content_length(value, body_limit)
             else:
                 length = content_length(value, body_limit)
-        head = Head(shape, parts, length, block[len(command) + 1 :], True)  # noqa: FBT003
+        # CL-05: what is forwarded counts in plain digits, whatever was tolerated.
+        plain = at is None or parts[at] == str(length)
+        head = Head(shape, parts, length, block[len(command) + 1 :], plain)
         if command in _REPEATED and len(block) <= _MEMO_BLOCK:
             self._offer(block, head)
         return head

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stompd.broker.message import Message
+    from stompd.broker.storage import Key
 
 
 class MemoryStore:
@@ -17,16 +18,16 @@ class MemoryStore:
 
     pages = False
 
-    def put(self, queue: str, message: Message) -> None:
+    def put(self, queue: Key, message: Message) -> None:
         """Do nothing: the queue holds the message."""
 
-    def settle(self, queue: str, message: Message) -> None:
+    def settle(self, queue: Key, message: Message) -> None:
         """Do nothing: nothing was kept."""
 
-    def requeue(self, queue: str, message: Message) -> None:
+    def requeue(self, queue: Key, message: Message) -> None:
         """Do nothing: the message itself carries its count."""
 
-    def forget(self, queue: str) -> None:
+    def forget(self, queue: Key) -> None:
         """Do nothing: nothing was kept."""
 
     def begin_group(self) -> None:
@@ -39,6 +40,6 @@ class MemoryStore:
         """Return 0: nothing is ever pending."""
         return 0
 
-    def fetch(self, queue: str, after: int, count: int) -> None:
+    def fetch(self, queue: Key, after: int, count: int) -> None:
         """Refuse: a queue over this store has no tail to fetch from."""
         raise AssertionError((queue, after, count))
