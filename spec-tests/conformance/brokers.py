@@ -90,7 +90,8 @@ class Brokers:
         self.foreign = foreign
         self._running: dict[str, Running] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._lock = Lock()
+        # One for each configuration: the cases of the others do not wait for its start.
+        self._starting = {config: Lock() for config in CONFIGURATIONS}
         self._directory = tempfile.TemporaryDirectory(prefix="conformance-")
 
     def __enter__(self) -> Self:
@@ -108,7 +109,7 @@ class Brokers:
         """The broker with this configuration, started if need be; raises `NotStartedError`."""
         if self.foreign is not None:
             return Running(self.foreign, {})
-        with self._lock:
+        with self._starting[config]:
             if config not in self._running:
                 self._running[config] = self._start(config)
             return self._running[config]
