@@ -1,7 +1,7 @@
 """Wildcards over the words of destination names.
 
-``*`` is one word, ``#`` and ``**`` any number of them, ``>`` the same at the end. A wildcard in
-first place does not match a word that begins with ``$``: those are the broker's own.
+``*`` is one word, ``#`` and ``**`` any number of them, ``>`` the same at the end. No wildcard takes
+a word that begins with ``$``: those are the broker's own, and have to be named.
 """
 
 import re
@@ -28,20 +28,20 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def matches(pattern: Sequence[str], words: Sequence[str]) -> bool:
     """Return whether the words of a name match a pattern's; neither has to be of equal length."""
-    if not pattern:
-        return not words
-    first, rest = pattern[0], pattern[1:]
-    if first == MANY:
-        return any(
-            matches(rest, words[skip:])
-            for skip in range(len(words) + 1)
-            if skip == 0 or not words[skip - 1].startswith("$")
-        )
-    if not words:
-        return False
-    if first == ONE:
-        return not words[0].startswith("$") and matches(rest, words[1:])
-    return first == words[0] and matches(rest, words[1:])
+    # Whether the pattern so far matches the first n words, for every n: no more steps than words
+    # times words, however many `#` somebody writes.
+    reached = [True] + [False] * len(words)
+    for word in pattern:
+        if word == MANY:
+            for place, other in enumerate(words):
+                if reached[place] and not other.startswith("$"):
+                    reached[place + 1] = True
+            continue
+        reached = [False] + [
+            before and (not other.startswith("$") if word == ONE else other == word)
+            for before, other in zip(reached, words, strict=False)
+        ]
+    return reached[-1]
 
 
 class _Node(Generic[T]):
