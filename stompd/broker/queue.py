@@ -110,11 +110,18 @@ class Queue:
     def check_room(self, count: int, size: int) -> None:
         """Raise `RemoteProtocolError` if a `reject` queue has no room for that many more."""
         if self.policy.overflow == "reject" and self._over(count, size):
-            limit = self.policy
+            limits = [
+                f"{limit} {unit}"
+                for limit, unit in (
+                    (self.policy.max_messages, "messages"),
+                    (self.policy.max_bytes, "octets"),
+                )
+                if limit is not None
+            ]
             raise RemoteProtocolError(
                 "queue is full",
-                f"{self.name} holds {self.depth} messages, {self.bytes} octets; its limits are "
-                f"{limit.max_messages} messages, {limit.max_bytes} octets",
+                f"{self.name} holds {self.depth + self.unsettled} messages with {self.bytes} "
+                f"octets; its policy allows {' and '.join(limits)}",
             )
 
     def _over(self, count: int, size: int) -> bool:
@@ -141,7 +148,7 @@ class Queue:
             self._put_bounded(message, session)
             return
         takers = self.takers
-        if takers and not self.ready and not self._returned:
+        if takers and not self.ready and not self._returned and not self.tail:
             while takers:
                 subscription = takers[0]
                 outbox = subscription.outbox

@@ -25,7 +25,8 @@ def reject(messages: list[Message], detail: str, *, dead: bool) -> None:
 def take_back(message: Message) -> None:
     """Return a message to its queue, or to the dead letters after the last attempt allowed."""
     queue = message.queue
-    limit = queue.policy.max_deliveries
+    # What the dead letters keep is not lost to a consumer of theirs that fails as well.
+    limit = 0 if queue.is_dead_letter else queue.policy.max_deliveries
     if limit and message.count >= limit:
         queue.reject(message, "max-deliveries")
     else:

@@ -389,9 +389,10 @@ class Session:
     def check_receipt(self, head: Head) -> None:
         """Raise `RemoteProtocolError` for a receipt over the limit, before anything is done."""
         limit = self.broker.settings.limits.receipt
-        if len(head.get("receipt") or "") > limit:
+        receipt = head.get("receipt") or ""
+        if len(receipt.encode("utf-8", "surrogateescape")) > limit:
             raise RemoteProtocolError(
-                "receipt over the limit", f"a receipt may have {limit} characters"
+                "receipt over the limit", f"a receipt may have {limit} octets"
             )
 
     def receipt(self, head: Head, *, durable: bool = False) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, parse
+from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
 from stompd.broker.subscription import Subscription
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import V10
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from stompd.broker.session import Session
     from stompd.protocol.frame import Head
 
 # SUBSCRIBE and UNSUBSCRIBE.
+
+_FEATURES: Final = {
+    "browser": "queue browsers",
+    "durable": "durable subscriptions to topics",
+    "selector": "selectors",
+}
 
 
 def subscribe(session: Session, head: Head, body: bytes) -> None:
@@ -27,6 +33,7 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
     session.check(head, body)
     headers = head.headers
     destination = parse(headers["destination"], limit=SUBSCRIBED_LIMIT)
+    _refuse_unavailable(headers, destination)
     ack = headers.get("ack", "auto")
     if ack not in rules.ACK_MODES:
         raise RemoteProtocolError(
@@ -144,6 +151,29 @@ def end_subscriptions(
         for number in deliveries:
             del session.owners[number]
         subscription.return_messages(deliveries, blame=blame)
+
+
+def _refuse_unavailable(headers: Mapping[str, str], destination: Destination) -> None:
+    """Raise for a header that asks for what this version lacks, where ignoring it does harm.
+
+    A browser would consume, a selector would take what is meant for others, and a durable
+    subscription would lose what came while it was away.
+    """
+    asked = [name for name in ("browser", "durable") if _is_true(headers.get(name))]
+    if destination.kind is Kind.QUEUE and "durable" in asked:
+        asked.remove("durable")
+    if headers.get("selector", "").strip():
+        asked.append("selector")
+    if asked:
+        raise RemoteProtocolError(
+            f"{asked[0]} is not available",
+            f"this version of the server has no {_FEATURES[asked[0]]}; subscribe without the "
+            f"{asked[0]} header",
+        )
+
+
+def _is_true(value: str | None) -> bool:
+    return value is not None and value.strip().lower() in ("true", "1")
 
 
 def _number(head: Head | None, name: str, default: int) -> int:

@@ -271,7 +271,11 @@ class Subscription:
         """Stand in line again where credit and room allow it, and be served at once."""
         if self.credit > 0 and self.credit_bytes > 0 and not self.retired:
             self.open = True
-        if self.parked and self.open and self.outbox.size < self.outbox.high:
+        if self.parked and self.open:
+            if self.outbox.size >= self.outbox.high:
+                # It left the line for want of credit; now it is room that it waits for.
+                self.outbox.waiting = True
+                return
             parked = self.parked
             self.parked = []
             for queue in parked:

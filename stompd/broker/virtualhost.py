@@ -137,6 +137,8 @@ class VirtualHost:
         for topic in subscription.topics:
             topic.unsubscribe(subscription)
             self._expect_idle(topic)
+        # It stands in no line again, whatever gives it credit later.
+        subscription.parked.clear()
 
     # Ending.
 
