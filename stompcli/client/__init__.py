@@ -18,6 +18,8 @@ The map of this package:
 * ``testing``: a scripted broker for tests; import it by its own name.
 """
 
+import logging
+
 from stompcli.client.connection import (
     Client,
     Counters,
@@ -43,8 +45,13 @@ from stompcli.client.errors import (
 )
 from stompcli.client.subscription import Message, Subscription
 from stompcli.client.transaction import Transaction
+from stompcli.client.url import Address
+
+# The program that uses the library decides what becomes of its log.
+logging.getLogger("stompcli").addHandler(logging.NullHandler())
 
 __all__ = [
+    "Address",
     "BodyError",
     "BrokerError",
     "Client",

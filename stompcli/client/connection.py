@@ -816,16 +816,17 @@ class _Awaiting:
 
 @asynccontextmanager
 async def connect(
-    url: str = "stomp://localhost:61613", **options: Unpack[Options]
+    url: str | urls.Address = "stomp://localhost:61613", **options: Unpack[Options]
 ) -> AsyncIterator[Client]:
     """Open a session with the broker at ``url`` for the length of a block.
 
-    ``url`` is ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``, see `url.parse`;
-    ``options`` are `Options`, and go before what the URL says. Leaving the block ends the session
-    as `Client.disconnect` does; leaving it by cancellation closes the connection at once.
+    ``url`` is ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``, see `url.parse`, or
+    an `Address`; ``options`` are `Options`, and go before what the URL says. Leaving the block ends
+    the session as `Client.disconnect` does; leaving it by cancellation closes the connection at
+    once.
     Raises `UsageError`, and `ConnectError` (`RefusedError`) if there is no session to be had.
     """
-    address = urls.parse(url)
+    address = url if isinstance(url, urls.Address) else urls.parse(url)
     options = options.copy()
     if options.get("login") is None and address.login is not None:
         options["login"] = address.login

@@ -75,6 +75,10 @@ class Message(AbstractAsyncContextManager["Message"]):
         """True if the broker says that it was delivered before."""
         return self.headers.get("redelivered", "").lower() in ("true", "1")
 
+    def head_only(self) -> Message:
+        """Return this message without its body, for showing it."""
+        return Message(self._subscription, self._head, b"")
+
     async def ack(
         self, *, transaction: Transaction | str | None = None, receipt: bool = False
     ) -> None:

@@ -1,0 +1,216 @@
+"""subscribe and unsubscribe."""
+
+import math
+import time
+from functools import partial
+from typing import Any
+
+import trio
+
+from stompcli.arguments import ACK_MODES
+from stompcli.client import (
+    ConnectionLostError,
+    Message,
+    StompError,
+    Subscription,
+)
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, usage
+from stompcli.output import Out, StdoutClosed
+from stompcli.render import visible_line
+from stompcli.session import Session
+
+
+async def subscribe(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Receive messages: in a shell beside the prompt, else until there is reason to stop."""
+    destinations = list(params["destinations"])
+    ack = params["ack"]
+    if len(destinations) > 1 and destinations[-1] in ACK_MODES:
+        word = destinations.pop()
+        if ack is not None and ack != word:
+            raise usage(f"the ack mode is both {ack} and {word}")
+        ack = word
+    if params["id_"] is not None and len(destinations) > 1:
+        raise usage("--id names one subscription; give one destination with it")
+    if session.in_shell:
+        for destination in destinations:
+            await _subscribe_in_shell(session, destination, ack or "auto", params, out)
+        return None
+    return await _receive(session, destinations, ack, params, out)
+
+
+async def unsubscribe(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """End a subscription of the shell."""
+    word = params["subscription"]
+    await session.link()
+    subscription = session.find_subscription(word)
+    if subscription is None:
+        raise Failure(ExitCode.FAILED, "not-found", f"Subscription {word} not found")
+    await out.line(f'Unsubscribing from "{visible_line(word)}"')
+    await subscription.unsubscribe()
+    return None
+
+
+def _headers(params: dict[str, Any]) -> list[tuple[str, str]]:
+    pairs = []
+    if params["selector"] is not None:
+        pairs.append(("selector", params["selector"]))
+    if params["prefetch"] is not None:
+        pairs.append(("prefetch-count", str(params["prefetch"])))
+    for name, value in params["header"]:
+        if value is None:
+            pairs = [pair for pair in pairs if pair[0] != name]
+        else:
+            pairs.append((name, value))
+    return pairs
+
+
+# In a shell.
+
+
+async def _subscribe_in_shell(
+    session: Session, destination: str, ack: str, params: dict[str, Any], out: Out
+) -> None:
+    client = await session.link()
+    id_ = params["id_"] or _next_id(session)
+    await out.line(
+        f'Subscribing to "{visible_line(destination)}" with acknowledge set to "{ack}", '
+        f'id set to "{visible_line(id_)}"'
+    )
+    subscription = await client.open_subscription(
+        destination, ack=ack, id=id_, headers=_headers(params)
+    )
+    # What came with the receipt is shown before the next prompt or command.
+    while (message := subscription.receive_nowait()) is not None:
+        await show_in_shell(session, message, out)
+    session.nursery.start_soon(_show_all, session, subscription, out)
+
+
+def _next_id(session: Session) -> str:
+    taken = {one.id for one in session.client.subscriptions} if session.client else set()
+    number = 1
+    while str(number) in taken:
+        number += 1
+    return str(number)
+
+
+async def _show_all(session: Session, subscription: Subscription, out: Out) -> None:
+    """Show the messages of a subscription until it, or the session, has ended."""
+    try:
+        async for message in subscription:
+            await show_in_shell(session, message, out)
+    except ConnectionLostError:
+        # The line reader, which waits for that, says so.
+        return
+    except StdoutClosed:
+        session.stop(ExitCode.DONE)
+
+
+async def show_in_shell(session: Session, message: Message, out: Out) -> None:
+    """Show a message in the shell, and keep it if it has to be settled."""
+    number = session.remember(message)
+    await out.write(out.message(message, number))
+
+
+# One-shot.
+
+
+class _Progress:
+    """How many messages one-shot subscriptions have to show, and have shown."""
+
+    def __init__(self, count: int | None) -> None:
+        self.count = count
+        self.begun = 0
+        self.shown = 0
+        self.last_at = trio.current_time()
+        self.done = trio.Event()
+
+    def claim(self) -> bool:
+        """Return whether one more message is to be shown."""
+        if self.count is not None and self.begun >= self.count:
+            return False
+        self.begun += 1
+        return True
+
+    def finished(self) -> None:
+        """A claimed message was shown."""
+        self.shown += 1
+        self.last_at = trio.current_time()
+        if self.count is not None and self.shown >= self.count:
+            self.done.set()
+
+
+async def _receive(
+    session: Session, destinations: list[str], ack: str | None, params: dict[str, Any], out: Out
+) -> ExitCode | None:
+    count = params["count"]
+    headers = _headers(params)
+    if ack is None:
+        # In auto mode the broker would send, and forget, more than --count asked for.
+        ack = "auto" if count is None else "client-individual"
+        if count is not None and all(name != "prefetch-count" for name, _ in headers):
+            headers.append(("prefetch-count", str(count)))
+    client = await session.link()
+    progress = _Progress(count)
+    session.on_timeout = partial(_too_few, progress, "timed out")
+    failure: StompError | StdoutClosed | Failure | None = None
+
+    async def one(destination: str) -> None:
+        nonlocal failure
+        try:
+            async with client.subscribe(
+                destination, ack=ack, id=params["id_"], headers=headers
+            ) as messages:
+                out.notice(
+                    f'subscribed to "{visible_line(destination)}" '
+                    f"(ack {ack}, id {visible_line(messages.id)})"
+                    + ("; Ctrl-C to stop" if count is None or out.stderr_tty else "")
+                )
+                async for message in messages:
+                    if not progress.claim():
+                        return
+                    await _show(message, progress, params, out)
+        except (StompError, StdoutClosed, Failure) as error:
+            failure = error
+        if failure is not None:
+            progress.done.set()
+
+    async with trio.open_nursery() as nursery:
+        for destination in destinations:
+            nursery.start_soon(one, destination)
+        idle = math.inf if params["idle"] is None else params["idle"]
+        while not progress.done.is_set():
+            with trio.move_on_at(progress.last_at + idle):
+                await progress.done.wait()
+            if trio.current_time() >= progress.last_at + idle:
+                break
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    too_few = _too_few(progress, f"no message for {idle:g} s")
+    if too_few is not None and not progress.done.is_set():
+        raise too_few
+    return None
+
+
+def _too_few(progress: _Progress, why: str) -> Failure | None:
+    """Return the failure for fewer messages than were asked for, None if no count was asked."""
+    if progress.count is None:
+        return None
+    return Failure(
+        ExitCode.TIMED_OUT,
+        "timed-out",
+        f"{why}: {progress.shown} of {progress.count} messages came",
+    )
+
+
+async def _show(message: Message, progress: _Progress, params: dict[str, Any], out: Out) -> None:
+    """Write a message, and acknowledge it after that: what was not written comes again."""
+    end = b"\0" if params["null"] else b"" if params["no_newline"] else b"\n"
+    data = out.message(message, progress.begun, body=not params["headers_only"], end=end)
+    if params["timestamp"] and not (out.settings.json or out.settings.raw):
+        data = time.strftime("%H:%M:%S ").encode() + data
+    await out.write(data)
+    if message.subscription.ack != "auto":
+        await message.ack()
+    progress.finished()

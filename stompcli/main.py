@@ -1,0 +1,232 @@
+"""The `stomp` program (also installed as `stompcli`): argv to a command or to the line reader.
+
+click parses, the table says which command does the work. Until there is work to do, nothing but
+click is imported.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from stompcli import table
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, no_file, usage
+from stompcli.options import Settings, before_command
+from stompcli.output import Out, StdoutClosed
+from stompcli.render import check_pattern
+
+_NOT_ONE_SHOT = (
+    "acks belong to the session that received the message; "
+    "use the shell, -F script, or subscribe --ack"
+)
+_SESSION_ONLY = "use the shell, or -F script"
+
+
+def main() -> NoReturn:
+    """Run the program with the words of the command line, and exit."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Else the interpreter would complain about it when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def run(args: list[str]) -> int:
+    """Run the program; return its exit code."""
+    name = Path(sys.argv[0]).name
+    name = name if name in ("stomp", "stompcli") else "stomp"
+    out = Out(Settings(json="--json" in args))
+    try:
+        code = program().main(args, prog_name=name, standalone_mode=False)
+        return int(code or ExitCode.DONE)
+    except Failure as failure:
+        out.failure(failure)
+        return failure.code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        out.failure(in_words(error))
+        return ExitCode.USAGE
+    except (StdoutClosed, BrokenPipeError):
+        return ExitCode.DONE
+
+
+def in_words(error: click.ClickException) -> Failure:
+    """Return the failure that a complaint of click means."""
+    hint = ""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption):
+        if error.option_name[1:2].isdigit():
+            hint = "put -- before a body that starts with '-'"
+        elif error.possibilities:
+            hint = f"did you mean {error.possibilities[0]}?"
+    if not hint and context is not None and context.info_name and context.obj is None:
+        own = context.parent is not None
+        hint = f"try: stomp help {context.info_name}" if own else "try: stomp --help"
+    return usage(error.format_message(), hint)
+
+
+class Program(click.Group):
+    """The click group; its commands come from the table, each loaded when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands that can be run from a command line."""
+        return [record.name for record in table.TABLE if record.one_shot]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None if there is none of that name.
+
+        Raises `Failure` for one that makes sense in a session only.
+        """
+        record = table.find(cmd_name)
+        if record is None:
+            return None
+        if not record.one_shot and not ctx.resilient_parsing:
+            hint = _NOT_ONE_SHOT if "ack" in record.name else _SESSION_ONLY
+            if record.name in ("begin", "commit", "abort"):
+                hint = _NOT_ONE_SHOT
+            raise usage(hint if hint is _NOT_ONE_SHOT else f"{record.name}: {hint}")
+        return record.load_parser()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first word names; raises `Failure` with the closest one."""
+        word = args[0]
+        command = self.get_command(ctx, word)
+        if command is None and not ctx.resilient_parsing:
+            raise unknown(word)
+        return (word if command else None), command, args[1:]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the commands by section, from the table and without loading any of them."""
+        for section in table.SECTIONS:
+            rows = [
+                (", ".join((record.name, *record.aliases)), record.summary)
+                for record in table.TABLE
+                if record.section == section and record.one_shot
+            ]
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+        rows = [(str(int(code)), code.meaning) for code in ExitCode]
+        with formatter.section("Exit codes"):
+            formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the words that complete a command, from the table."""
+        items = [
+            CompletionItem(record.name, help=record.summary)
+            for record in table.TABLE
+            if record.one_shot and record.name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def program() -> Program:
+    """Return the program as click sees it."""
+    return Program(
+        name="stomp",
+        params=[
+            *before_command(),
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_version,
+                help="Show the version, and which file is running.",
+            ),
+        ],
+        callback=_no_command,
+        invoke_without_command=True,
+        subcommand_metavar="[COMMAND [ARGS]]",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Send to and receive from a STOMP broker. Without a command: a prompt, or the "
+        "commands on standard input.",
+    )
+
+
+def unknown(word: str) -> Failure:
+    """Return the failure for a word that names no command."""
+    close = table.closest(word)
+    return usage(f"Unknown command: {word}", f'did you mean "{close}"?' if close else "")
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value and not ctx.resilient_parsing:
+        from stompcli.about import version_line
+
+        click.echo(version_line())
+        ctx.exit()
+
+
+def _no_command(**params: object) -> int:
+    """Read commands from a script, a terminal or a pipe, if argv holds none."""
+    context = click.get_current_context()
+    settings = _checked(context, Settings.of(params))
+    if context.invoked_subcommand is not None:
+        if settings.file is not None or settings.listen:
+            raise usage("-F and -L are for a session; give no command with them")
+        return ExitCode.DONE
+    data = None
+    if settings.file not in (None, "-"):
+        data = _script(str(settings.file))
+    import trio
+
+    from stompcli.line import read_lines
+
+    out = Out(settings, in_shell=True)
+    interactive = settings.file is None and os.isatty(0)
+    return trio.run(read_lines, settings, out, data, interactive)
+
+
+def run_command(context: click.Context) -> int:
+    """Run one command of the command line; return its exit code."""
+    assert context.parent is not None  # noqa: S101 - for the type checker; a group made it
+    record = table.find(str(context.info_name))
+    assert record is not None  # noqa: S101 - for the type checker; the group found it
+    settings = Settings.of(context.parent.params).later(context.params)
+    settings = _checked(context.parent, settings)
+    import trio
+
+    from stompcli.running import perform
+
+    return trio.run(perform, record, context.params, settings, Out(settings))
+
+
+def _checked(context: click.Context, settings: Settings) -> Settings:
+    """Return the settings; host and port of the command line go before a URL of the environment.
+
+    Raises `Failure` for a format that there is not.
+    """
+    if settings.format is not None:
+        complaint = check_pattern(settings.format)
+        if complaint is not None:
+            raise usage(complaint)
+    typed = click.core.ParameterSource.COMMANDLINE
+    sources = {name: context.get_parameter_source(name) for name in ("host", "port", "url")}
+    if settings.url is not None and sources["url"] is not typed:
+        return settings
+    if settings.url is not None:
+        # The environment's host and port must not change a URL that was typed.
+        return settings.without_environment(sources)
+    return settings
+
+
+def _script(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - any name that the user gives
+            return file.read()
+    except FileNotFoundError:
+        raise no_file(path) from None
+    except OSError as error:
+        raise Failure(ExitCode.NO_INPUT, "no-input", f"{path}: {error.strerror}") from None

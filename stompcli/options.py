@@ -1,0 +1,308 @@
+"""The options that every command understands, and the types of values that options take."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import click
+
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, no_file
+
+# The context object of a line that was typed into a shell.
+SHELL: Final = "shell"
+# What begins the names of parameters that were given after the command.
+AFTER: Final = "after_"
+
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE: Final = re.compile(r"([0-9]+)\s*([kKmMgG]?)(?:i?[bB])?\Z")
+_OCTETS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/s)?\Z")
+_BEATS: Final = re.compile(r"[0-9]+,[0-9]+\Z")
+
+
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]
+else:
+    # Only the newest click can be asked for the type of the value.
+    _Type = click.ParamType
+
+
+class Duration(_Type):
+    """``500ms``, ``2s``, ``1m``; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = _DURATION.match(value)
+        if match is None:
+            self.fail(f'"{value}" is not a duration such as 500ms, 2s or 1m', param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+class Size(_Type):
+    """``100``, ``1k``, ``2M``: octets, in powers of 1024."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return octets."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.match(value)
+        if match is None:
+            self.fail(f'"{value}" is not a size such as 100, 1k or 2M', param, ctx)
+        return int(match[1]) * _OCTETS[match[2].lower()]
+
+
+class Rate(_Type):
+    """``100`` or ``100/s``."""
+
+    name = "rate"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return how many a second."""
+        match = _RATE.match(str(value))
+        if match is None or float(match[1]) <= 0:
+            self.fail(f'"{value}" is not a rate such as 100 or 100/s', param, ctx)
+        return float(match[1])
+
+
+class Header(_Type):
+    """``name:value``; in a shell also ``name`` alone, which takes a default header away."""
+
+    name = "k:v"
+
+    def convert(
+        self,
+        value: str | tuple[str, str | None],
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,
+    ) -> tuple[str, str | None]:
+        """Return name and value; the value is None for a header that is to go."""
+        if isinstance(value, tuple):
+            return value
+        name, colon, rest = value.partition(":")
+        if not colon:
+            if ctx is not None and ctx.obj == SHELL:
+                return name, None
+            raise click.UsageError(
+                f"header \"{value}\" has no ':' - after a command -H sets a header; "
+                "the host is --host, or -H before the command",
+                ctx,
+            )
+        if not name:
+            raise click.UsageError(f'header "{value}" has no name', ctx)
+        return name, rest
+
+
+class Beats(_Type):
+    """``CX,CY``: two numbers of milliseconds."""
+
+    name = "cx,cy"
+
+    def convert(
+        self,
+        value: str | tuple[int, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, int]:
+        """Return both numbers."""
+        if isinstance(value, tuple):
+            return value
+        if not _BEATS.match(value):
+            self.fail(
+                f'"{value}" is not two numbers of milliseconds, such as 10000,10000', param, ctx
+            )
+        cx, _, cy = value.partition(",")
+        return int(cx), int(cy)
+
+
+DURATION: Final = Duration()
+SIZE: Final = Size()
+RATE: Final = Rate()
+HEADER: Final = Header()
+BEATS: Final = Beats()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the global options say; None or empty where nothing was said."""
+
+    host: str | None = None
+    port: int | None = None
+    url: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    password_file: str | None = None
+    ask_password: bool = False
+    protocol: str = "auto"
+    vhost: str | None = None
+    heartbeats: tuple[int, int] | None = None
+    connect_header: tuple[tuple[str, str], ...] = ()
+    file: str | None = None
+    keep_going: bool = False
+    listen: tuple[str, ...] = ()
+    verbose: int = 0
+    quiet: bool = False
+    json: bool = False
+    format: str | None = None
+    raw: bool = False
+    timeout: float | None = None
+    linger: float = 0.5
+    plain: bool = False
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Self:
+        """Return the settings in the parameters of the program itself."""
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in params.items() if name in names})
+
+    def later(self, params: Mapping[str, Any]) -> Self:
+        """Return the settings with those that were given after the command, which win."""
+        given = {
+            name.removeprefix(AFTER): value
+            for name, value in params.items()
+            if name.startswith(AFTER) and value not in (None, (), 0, False)
+        }
+        return replace(self, **given)
+
+    def without_environment(self, sources: Mapping[str, object]) -> Self:
+        """Return the settings without the host and port that nobody typed."""
+        typed = click.core.ParameterSource.COMMANDLINE
+        gone: dict[str, Any] = {
+            name: None for name in ("host", "port") if sources[name] is not typed
+        }
+        return replace(self, **gone)
+
+    def secret(self) -> str | None:
+        """Return the password, from wherever it was said to be.
+
+        Raises `Failure` if its file is missing or empty.
+        """
+        if self.password_file is None:
+            if self.ask_password and self.password is None:
+                answer: str = click.prompt("Password", hide_input=True, err=True)
+                return answer
+            return self.password
+        try:
+            with open(self.password_file, encoding="utf-8") as file:  # noqa: PTH123 - any name
+                first = file.readline().rstrip("\r\n")
+        except FileNotFoundError:
+            raise no_file(self.password_file) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(ExitCode.NO_INPUT, "no-input", f"{self.password_file}: {error}") from None
+        if not first:
+            raise Failure(
+                ExitCode.BAD_INPUT, "bad-input", f"{self.password_file}: its first line is empty"
+            )
+        return first
+
+
+def _connection() -> list[dict[str, Any]]:
+    """Return the long options that may also stand after a command."""
+    return [
+        {"decls": ["--host"], "short": "-H", "metavar": "HOST", "envvar": "STOMP_HOST",
+         "help": "The broker's host.  [default: localhost]"},
+        {"decls": ["--port"], "short": "-P", "type": click.IntRange(1, 65535), "metavar": "N",
+         "envvar": "STOMP_PORT", "help": "Its port.  [default: 61613]"},
+        {"decls": ["--url"], "short": "-u", "metavar": "URL", "envvar": "STOMP_URL",
+         "help": "stomp://user:password@host:port/vhost or unix:///path, instead of both."},
+        {"decls": ["--user"], "short": "-U", "metavar": "NAME", "envvar": "STOMP_USER",
+         "help": "Log in as this user."},
+        {"decls": ["--password"], "short": "-W", "metavar": "PASSWORD", "envvar": "STOMP_PASSWORD",
+         "help": "The password. Others can read a command line: prefer --password-file."},
+        {"decls": ["--password-file"], "metavar": "FILE",
+         "help": "The password is the first line of this file."},
+        {"decls": ["--ask-password"], "is_flag": True, "help": "Ask for the password."},
+        {"decls": ["--protocol"], "short": "-S",
+         "type": click.Choice(["1.0", "1.1", "1.2", "auto"]),
+         "help": "The version of STOMP; auto offers all and takes the best.  [default: auto]"},
+        {"decls": ["--vhost"], "metavar": "NAME", "envvar": "STOMP_VHOST",
+         "help": "The virtual host, if it is not the name of the host."},
+        {"decls": ["--heartbeats"], "type": BEATS, "metavar": "CX,CY",
+         "help": "Heart-beats to offer and to ask for, in milliseconds.  "
+         "[default: 10000,10000 for the shell and commands that stay, 0,0 for the others]"},
+        {"decls": ["--connect-header"], "type": HEADER, "multiple": True, "metavar": "K:V",
+         "help": "A further header of CONNECT; may be repeated."},
+        {"decls": ["--verbose"], "short": "-V", "count": True,
+         "help": "Show all headers; twice: show every octet on the wire."},
+        {"decls": ["--quiet"], "short": "-q", "is_flag": True, "help": "No notices."},
+        {"decls": ["--json"], "is_flag": True, "help": "Write JSON."},
+        {"decls": ["--format"], "metavar": "FORMAT",
+         "help": "stomp.py, pretty, json, body, or a pattern such as "
+         "'{destination} {header.priority} {body}\\n'."},
+        {"decls": ["--raw"], "is_flag": True, "help": "Write bodies exactly, and nothing else."},
+        {"decls": ["--timeout"], "type": DURATION, "envvar": "STOMP_TIMEOUT", "metavar": "DUR",
+         "help": "End the whole command after this long."},
+    ]  # fmt: skip
+
+
+def after_command(own: list[click.Parameter]) -> list[click.Parameter]:
+    """Return the long options to accept after a command, but for those that it has itself."""
+    taken = {name for param in own for name in (*param.opts, *param.secondary_opts)}
+    options: list[click.Parameter] = []
+    for one in _connection():
+        spec = {key: value for key, value in one.items() if key not in ("decls", "short", "envvar")}
+        long = one["decls"][0]
+        if long in taken:
+            continue
+        if "is_flag" not in spec and "count" not in spec and "multiple" not in spec:
+            spec["default"] = None
+        name = AFTER + long.removeprefix("--").replace("-", "_")
+        options.append(click.Option([name, long], hidden=True, **spec))
+    return options
+
+
+def before_command() -> list[click.Parameter]:
+    """Return the global options."""
+    options: list[click.Parameter] = []
+    for one in _connection():
+        spec = {key: value for key, value in one.items() if key not in ("decls", "short")}
+        decls = ([one["short"]] if "short" in one else []) + one["decls"]
+        if decls[-1] == "--protocol":
+            spec["default"] = "auto"
+        options.append(click.Option(decls, **spec))
+    options += [
+        click.Option(
+            ["-F", "--file", "file"],
+            metavar="FILE",
+            help='Run the commands in this file ("-": standard input).',
+        ),
+        click.Option(
+            ["-k", "--keep-going", "keep_going"],
+            is_flag=True,
+            help="Go on after a command that failed.",
+        ),
+        click.Option(
+            ["-L", "--listen", "listen"],
+            metavar="DEST",
+            multiple=True,
+            help="Subscribe to this destination first.",
+        ),
+        click.Option(
+            ["--linger"],
+            type=DURATION,
+            default=0.5,
+            metavar="DUR",
+            help="After the last command wait until no message came for so long.  [default: 0.5s]",
+        ),
+        click.Option(
+            ["--plain"],
+            is_flag=True,
+            envvar="STOMP_PLAIN",
+            help="Read plain lines: no colours, no completion, no terminal needed.",
+        ),
+    ]
+    return options

@@ -1,0 +1,180 @@
+"""Where a command's output goes: data to standard output, everything else to standard error."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from stompcli import render
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure
+from stompcli.options import Settings
+
+if TYPE_CHECKING:
+    from stompcli.client import Message
+
+# A pipe that can be written to at all takes so many octets at once (PIPE_BUF).
+_AT_ONCE: Final = 4096
+
+
+class StdoutClosed(Exception):  # noqa: N818 - it is no error, the reader has had enough
+    """Whoever read our standard output has gone, as `head` does."""
+
+
+class Out:
+    """The two streams of a command.
+
+    It owns what is known about the terminal's line: whether a prompt stands on it. Data may be
+    written from any task; nobody waits for a slow reader but the writer itself.
+    """
+
+    def __init__(self, settings: Settings, *, in_shell: bool = False) -> None:
+        self.settings = settings
+        self.in_shell = in_shell
+        self.tty = _is_tty(1)
+        self.stderr_tty = _is_tty(2)
+        # The prompt that stands on the line, empty if none does.
+        self._prompt = ""
+        # How often anything was written, and who wants to know when that ends a prompt's line.
+        self.writes = 0
+        self.on_disturbed: Callable[[], object] | None = None
+
+    # Data.
+
+    async def write(self, data: bytes) -> None:
+        """Write octets to standard output; raises `StdoutClosed` if nobody reads it any more."""
+        self.writes += 1
+        if self.tty:
+            self.fresh_line()
+        while data:
+            if len(data) <= _AT_ONCE and select.select([], [1], [], 0)[1]:
+                written = _write(data)
+            else:
+                import trio
+
+                written = await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
+            data = data[written:]
+
+    async def line(self, text: str) -> None:
+        """Write a line of text to standard output."""
+        await self.write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+    async def json(self, value: object) -> None:
+        """Write a value to standard output as a line of JSON."""
+        await self.write(render.json_line(value))
+
+    def message(
+        self, message: "Message", n: int, *, body: bool = True, end: bytes = b"\n"
+    ) -> bytes:
+        """Return the octets that show a message in the format that was asked for.
+
+        ``body`` False leaves the body out, ``end`` follows it where bodies alone are written.
+        """
+        settings = self.settings
+        form = settings.format
+        if settings.json:
+            form = "json"
+        elif settings.raw:
+            form = "raw"
+        elif form is None:
+            form = "stomp.py" if self.in_shell else "pretty" if self.tty else "body"
+        if form == "json":
+            return render.as_json(message, n, body=body)
+        if not body:
+            if form in ("raw", "body"):
+                return render.frame_lines("MESSAGE", message.headers, tty=self.tty)
+            message = message.head_only()
+        if form == "raw":
+            return message.body
+        if form == "body":
+            shown = render.visible_body(message.body).encode() if self.tty else message.body
+            return shown + end
+        if form == "stomp.py":
+            return render.stomp_py(message, tty=self.tty)
+        if form == "pretty":
+            return render.pretty(message, n, full=settings.verbose > 0, tty=self.tty)
+        return render.pattern(message, n, form, tty=self.tty)
+
+    # Everything else.
+
+    def notice(self, text: str) -> None:
+        """Say what was done, with the time of day, unless --quiet."""
+        if not self.settings.quiet:
+            self._say(f"{time.strftime('%H:%M:%S')} {text}")
+
+    def aside(self, text: str) -> None:
+        """Write a line of text to standard error."""
+        self._say(text)
+
+    def failure(self, failure: Failure, *, prefix: str = "stomp: ") -> None:
+        """Say why a command failed: a line, and its hint on lines of their own."""
+        if self.settings.json:
+            value = {"error": {"code": failure.kind, "message": failure.message}}
+            self._say(render.json_line(value).decode().rstrip("\n"))
+            return
+        self._say(prefix + render.visible_line(failure.message))
+        for line in failure.hint.splitlines():
+            self._say(f"  {render.visible_line(line)}")
+
+    def wire(self, direction: str, data: bytes) -> None:
+        """Show octets that came or went."""
+        self._say(render.wire(direction, data))
+
+    def _say(self, text: str) -> None:
+        self.writes += 1
+        self.fresh_line()
+        _to_stderr(text + "\n")
+
+    # The prompt of a line reader.
+
+    def prompt(self, text: str) -> None:
+        """Put a prompt on the line, once."""
+        if self._prompt != text:
+            self.fresh_line()
+            _to_stderr(text)
+            self._prompt = text
+
+    def answered(self) -> None:
+        """The user has ended the prompt's line."""
+        self._prompt = ""
+
+    def fresh_line(self) -> None:
+        """End the prompt's line, if one stands there."""
+        if self._prompt:
+            self._prompt = ""
+            _to_stderr("\n")
+            if self.on_disturbed is not None:
+                self.on_disturbed()
+
+
+def _is_tty(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _write(data: bytes) -> int:
+    try:
+        return os.write(1, data)
+    except BrokenPipeError:
+        raise StdoutClosed from None
+    except OSError as error:
+        raise Failure(
+            ExitCode.FAILED, "failed", f"cannot write to standard output: {error.strerror}"
+        ) from None
+
+
+def _to_stderr(text: str) -> None:
+    """Write text to standard error; where nobody reads that, there is nobody to tell."""
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.replace("…", "...").encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        os.write(2, text.encode(encoding))
+    except OSError:
+        return

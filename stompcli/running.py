@@ -1,0 +1,56 @@
+"""Running a command to its exit code, whatever happens to it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from stompcli.client import StompError
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, of
+from stompcli.options import Settings
+from stompcli.output import Out, StdoutClosed
+from stompcli.session import Session, open_session
+from stompcli.table import Command
+
+
+async def perform(
+    record: Command, params: dict[str, Any], settings: Settings, out: Out
+) -> ExitCode:
+    """Run one command of a command line."""
+    session = Session(settings, out, stays=record.stays)
+    handler = record.load_handler()
+
+    async def work() -> ExitCode | None:
+        return await handler(session, params, out)
+
+    return await supervise(session, work)
+
+
+async def supervise(
+    session: Session, work: Callable[[], Awaitable[ExitCode | None]], *, prefix: str = "stomp: "
+) -> ExitCode:
+    """Do the work in the session, say what went wrong, and return the exit code."""
+    code: ExitCode | None = None
+    failure: Failure | None = None
+    try:
+        async with open_session(session):
+            timeout = session.settings.timeout
+            if timeout is not None and not session.interactive:
+                session.scope.deadline = trio.current_time() + timeout
+            with session.scope:
+                code = await work()
+            if session.scope.cancelled_caught and session.stopped is None:
+                failure = session.on_timeout()
+    except StompError as error:
+        failure = of(error)
+    except Failure as found:
+        failure = found
+    except StdoutClosed:
+        return ExitCode.DONE
+    if session.stopped is not None:
+        return session.stopped
+    if failure is not None:
+        session.out.failure(failure, prefix=prefix)
+        return failure.code
+    return ExitCode.DONE if code is None else code

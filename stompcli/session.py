@@ -1,0 +1,272 @@
+"""What a command works with: the connection, the open subscriptions, the open transaction."""
+
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from dataclasses import replace as with_changes
+from typing import Final
+
+import trio
+
+from stompcli.client import (
+    Address,
+    Client,
+    Counters,
+    Message,
+    Options,
+    SessionEndedError,
+    StompError,
+    Subscription,
+    Transaction,
+    connect,
+)
+from stompcli.client import url as urls
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, of
+from stompcli.options import Settings
+from stompcli.output import Out
+
+_STAYING: Final = (10_000, 10_000)
+_PASSING: Final = (0, 0)
+_VERSIONS: Final = ("1.0", "1.1", "1.2")
+_SIGNALS: Final = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
+
+
+@dataclass
+class Received:
+    """The messages of a shell's session."""
+
+    # How many came; the number of a message is the count when it came.
+    count: int = 0
+    # Those of explicit ack modes that nobody has settled, with their numbers, oldest first.
+    unsettled: deque[tuple[int, Message]] = field(default_factory=deque)
+    # When the last one came, on trio's clock.
+    last_at: float = 0.0
+
+
+class Session:
+    """One run of the program: at most one connection, made when a command first needs it.
+
+    ``in_shell`` is True for lines of a shell or script, ``interactive`` if a person types them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        out: Out,
+        *,
+        in_shell: bool = False,
+        interactive: bool = False,
+        stays: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.out = out
+        self.in_shell = in_shell
+        self.interactive = interactive
+        self._stays = stays or in_shell
+        self._client: Client | None = None
+        # The connection has a task of its own: it outlives the command that needed it.
+        self._let_go = trio.Event()
+        self._gone = trio.Event()
+        self._last_words: StompError | None = None
+        self._nursery: trio.Nursery | None = None
+        # Cancelled when the command has to stop, whatever it does; the session then ends in peace.
+        self.scope = trio.CancelScope()
+        # Why it had to stop, if it had to.
+        self.stopped: ExitCode | None = None
+        # Says what the end of --timeout means, None for success; a command may know better.
+        self.on_timeout: Callable[[], Failure | None] = self._timed_out
+        self.transaction: Transaction | None = None
+        # Frames in the transaction, for the prompt.
+        self.transaction_frames = 0
+        self.received = Received()
+        # What stats shows, and what it counts from.
+        self.counting = True
+        self.connections = 0
+        self.errors = 0
+        self.since = Counters()
+        # True once the shell's user wants to leave.
+        self.leaving = False
+
+    @property
+    def client(self) -> Client | None:
+        """The connection, None if no command has needed it yet."""
+        return self._client
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Where the shell's subscriptions run."""
+        assert self._nursery is not None  # noqa: S101 - for the type checker; see open_session
+        return self._nursery
+
+    def address(self) -> Address:
+        """Return where the broker is; raises `Failure` for a bad URL."""
+        settings = self.settings
+        if settings.url is None:
+            return Address(
+                host=settings.host or urls.DEFAULT_HOST, port=settings.port or urls.DEFAULT_PORT
+            )
+        try:
+            address = urls.parse(settings.url)
+        except StompError as error:
+            raise of(error) from error
+        if settings.host is not None or settings.port is not None:
+            address = with_changes(
+                address,
+                host=settings.host or address.host,
+                port=settings.port or address.port,
+                path=None,
+            )
+        return address
+
+    async def link(self) -> Client:
+        """Return the connection, made now if it was not made before.
+
+        Raises `StompError` if there is none to be had, or it was lost.
+        """
+        if self._client is None:
+            settings = self.settings
+            options: Options = {
+                "login": settings.user,
+                "passcode": settings.secret(),
+                "virtual_host": settings.vhost,
+                "versions": _VERSIONS if settings.protocol == "auto" else (settings.protocol,),
+                "heartbeat": settings.heartbeats or (_STAYING if self._stays else _PASSING),
+                "headers": dict(settings.connect_header),
+            }
+            if settings.timeout is not None:
+                options["timeout"] = settings.timeout
+            if settings.verbose > 1:
+                options["trace"] = self.out.wire
+            self._client = await self.nursery.start(self._hold, self.address(), options)
+            self.connections += 1
+        else:
+            self._client.check_alive()
+        return self._client
+
+    def _timed_out(self) -> Failure:
+        return Failure(
+            ExitCode.TIMED_OUT, "timed-out", f"timed out after {self.settings.timeout or 0:g} s"
+        )
+
+    def label(self) -> str:
+        """Return the broker's place, and who we are there, for the prompt."""
+        address = self.address()
+        user = self.settings.user or address.login
+        return f"{user}@{address}" if user else str(address)
+
+    def stop(self, code: ExitCode) -> None:
+        """End the command that is running; the first reason counts."""
+        if self.stopped is None:
+            self.stopped = code
+        self.scope.cancel()
+
+    def remember(self, message: Message) -> int:
+        """Count a message that came, keep it if it has to be settled; return its number."""
+        received = self.received
+        received.count += 1
+        received.last_at = trio.current_time()
+        if message.subscription.ack != "auto":
+            while received.unsettled and received.unsettled[0][1].settled:
+                received.unsettled.popleft()
+            received.unsettled.append((received.count, message))
+        return received.count
+
+    def find_subscription(self, word: str) -> Subscription | None:
+        """Return the open subscription with this destination or id, None if there is none."""
+        if self._client is None:
+            return None
+        for subscription in self._client.subscriptions:
+            if word in (subscription.id, subscription.destination):
+                return subscription
+        return None
+
+    async def finish(self, *, failed: bool = False) -> None:
+        """Disconnect, wait for the broker's receipt, and raise what it said instead.
+
+        After a command that ``failed`` a missing receipt is not worth a word.
+        """
+        if self._client is None:
+            return
+        self._let_go.set()
+        await self._gone.wait()
+        error, self._last_words = self._last_words, None
+        if error is not None:
+            self.errors += 1
+            raise error
+        if not failed and not self._client.confirmed:
+            self.out.notice(
+                f"{self._client.address} did not confirm the DISCONNECT; "
+                "what was sent without a receipt may be lost"
+            )
+
+    async def _hold(
+        self, address: Address, options: Options, *, task_status: trio.TaskStatus[Client]
+    ) -> None:
+        """Keep the connection open until `finish`; an error before it is open is the caller's."""
+        begun = False
+        try:
+            async with connect(address, **options) as client:
+                begun = True
+                task_status.started(client)
+                await self._let_go.wait()
+        except StompError as error:
+            if not begun:
+                raise
+            self._last_words = error
+        finally:
+            self._gone.set()
+
+
+@asynccontextmanager
+async def open_session(session: Session) -> AsyncIterator[Session]:
+    """Watch for signals while the block runs, and disconnect after it.
+
+    The first SIGINT or SIGTERM ends the command and lets the session end in peace; a second one
+    ends that too. Raises `Failure` or `StompError` if the end did not go well.
+    """
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            session._nursery = nursery  # noqa: SLF001 - the two are one mechanism
+            await nursery.start(_watch_signals, session, nursery.cancel_scope)
+            try:
+                yield session
+                await session.finish()
+            except Exception:
+                try:
+                    await session.finish(failed=True)
+                except SessionEndedError:
+                    # What the block raised says it already.
+                    session.errors += 1
+                raise
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) != 1:
+            raise
+        failure = group.exceptions[0]
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
+
+
+async def _watch_signals(
+    session: Session,
+    everything: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        task_status.started()
+        async for number in signals:
+            if session.stopped is not None:
+                everything.cancel()
+            session.stop(_SIGNALS[signal.Signals(number)])

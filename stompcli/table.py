@@ -1,0 +1,246 @@
+"""The one table of commands; argv, the shell and the plain line reader all work from it.
+
+A record names its click command (which only parses) and its asynchronous handler by module and
+attribute, so that looking at the table imports neither click nor trio nor the handlers.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import click
+
+    from stompcli.exitcodes import ExitCode
+    from stompcli.output import Out
+    from stompcli.session import Session
+
+Handler = Callable[["Session", dict[str, Any], "Out"], Awaitable["ExitCode | None"]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the `stomp` program."""
+
+    name: str
+    summary: str
+    section: str
+    # What the line reader expects, in the words of stomp.py.
+    usage: str
+    # "stompcli.module:attribute" of what parses and of what does the work.
+    parser: str
+    handler: str
+    aliases: tuple[str, ...] = ()
+    # Where it may be used.
+    in_shell: bool = True
+    one_shot: bool = True
+    # It needs a broker that knows our admin requests.
+    admin: bool = False
+    # It stays until it is stopped, so that heart-beats matter.
+    stays: bool = False
+    # In a shell the rest of the line after the arguments is a body, taken as it is.
+    verbatim: bool = False
+    destructive: bool = False
+
+    def load_parser(self) -> "click.Command":
+        """Return the click command; imports click, but not trio."""
+        found: click.Command = _load(self.parser)
+        return found
+
+    def load_handler(self) -> Handler:
+        """Return the handler; imports what doing the work needs."""
+        found: Handler = _load(self.handler)
+        return found
+
+    def as_json(self) -> dict[str, object]:
+        """Return the record as `help --json` shows it."""
+        return {
+            "name": self.name,
+            "aliases": list(self.aliases),
+            "summary": self.summary,
+            "section": self.section,
+            "usage": self.usage,
+            "shell": self.in_shell,
+            "one_shot": self.one_shot,
+            "admin": self.admin,
+            "verbatim": self.verbatim,
+            "destructive": self.destructive,
+        }
+
+
+MESSAGES: Final = "Messages"
+SESSION: Final = "Session"
+PROGRAM: Final = "This program"
+SECTIONS: Final = (MESSAGES, SESSION, PROGRAM)
+
+_PARSERS: Final = "stompcli.arguments"
+_COMMANDS: Final = "stompcli.commands"
+
+TABLE: Final = (
+    Command(
+        "send",
+        "Send a message, or one per line of standard input",
+        MESSAGES,
+        "send <destination> <message>",
+        f"{_PARSERS}:SEND",
+        f"{_COMMANDS}.send:send",
+        verbatim=True,
+    ),
+    Command(
+        "sendrec",
+        "Send a message, wait for its receipt and print it",
+        MESSAGES,
+        "sendrec <destination> <message>",
+        f"{_PARSERS}:SENDREC",
+        f"{_COMMANDS}.send:sendrec",
+        verbatim=True,
+    ),
+    Command(
+        "sendreply",
+        "Send an answer that carries a correlation-id",
+        MESSAGES,
+        "sendreply <destination> <correlation-id> <message>",
+        f"{_PARSERS}:SENDREPLY",
+        f"{_COMMANDS}.send:sendreply",
+        verbatim=True,
+    ),
+    Command(
+        "subscribe",
+        "Receive messages and print them",
+        MESSAGES,
+        "subscribe <destination> [ack]",
+        f"{_PARSERS}:SUBSCRIBE",
+        f"{_COMMANDS}.subscribe:subscribe",
+        aliases=("sub", "listen"),
+        stays=True,
+    ),
+    Command(
+        "unsubscribe",
+        "End a subscription",
+        SESSION,
+        "unsubscribe <destination>",
+        f"{_PARSERS}:UNSUBSCRIBE",
+        f"{_COMMANDS}.subscribe:unsubscribe",
+        one_shot=False,
+    ),
+    Command(
+        "ack",
+        "Acknowledge a message: its ack id or message-id, #n, last or all",
+        SESSION,
+        "ack <ack-id>",
+        f"{_PARSERS}:ACK",
+        f"{_COMMANDS}.settle:ack",
+        one_shot=False,
+    ),
+    Command(
+        "nack",
+        "Refuse a message: its ack id or message-id, #n, last or all",
+        SESSION,
+        "nack <ack-id>",
+        f"{_PARSERS}:NACK",
+        f"{_COMMANDS}.settle:nack",
+        one_shot=False,
+    ),
+    Command(
+        "begin",
+        "Begin a transaction",
+        SESSION,
+        "begin",
+        f"{_PARSERS}:BEGIN",
+        f"{_COMMANDS}.settle:begin",
+        one_shot=False,
+    ),
+    Command(
+        "commit",
+        "Commit the transaction",
+        SESSION,
+        "commit",
+        f"{_PARSERS}:COMMIT",
+        f"{_COMMANDS}.settle:commit",
+        one_shot=False,
+    ),
+    Command(
+        "abort",
+        "Undo the transaction",
+        SESSION,
+        "abort",
+        f"{_PARSERS}:ABORT",
+        f"{_COMMANDS}.settle:abort",
+        aliases=("rollback",),
+        one_shot=False,
+    ),
+    Command(
+        "stats",
+        "Show what this session has sent and received",
+        SESSION,
+        "stats [on|off|reset]",
+        f"{_PARSERS}:STATS",
+        f"{_COMMANDS}.about:stats",
+        one_shot=False,
+    ),
+    Command(
+        "ping",
+        "Measure how long connecting and a receipt take",
+        PROGRAM,
+        "ping",
+        f"{_PARSERS}:PING",
+        f"{_COMMANDS}.ping:ping",
+    ),
+    Command(
+        "version",
+        "Show the version, and which file is running",
+        PROGRAM,
+        "version",
+        f"{_PARSERS}:VERSION",
+        f"{_COMMANDS}.about:version",
+        aliases=("ver",),
+    ),
+    Command(
+        "help",
+        "Show the commands, or explain one",
+        PROGRAM,
+        "help [command]",
+        f"{_PARSERS}:HELP",
+        f"{_COMMANDS}.about:show_help",
+        aliases=("?",),
+    ),
+    Command(
+        "completion",
+        "Print the completion script for bash, zsh or fish",
+        PROGRAM,
+        "completion bash|zsh|fish",
+        f"{_PARSERS}:COMPLETION",
+        f"{_COMMANDS}.about:completion",
+        in_shell=False,
+    ),
+    Command(
+        "quit",
+        "Leave",
+        PROGRAM,
+        "quit",
+        f"{_PARSERS}:QUIT",
+        f"{_COMMANDS}.about:leave",
+        aliases=("exit",),
+        one_shot=False,
+    ),
+)
+
+_BY_WORD: Final = {word: record for record in TABLE for word in (record.name, *record.aliases)}
+
+
+def find(word: str) -> Command | None:
+    """Return the command that a word names, None if there is none."""
+    return _BY_WORD.get(word)
+
+
+def closest(word: str) -> str | None:
+    """Return the command word most like ``word``, None if none is."""
+    close = get_close_matches(word, _BY_WORD, n=1)
+    return close[0] if close else None
+
+
+def _load(place: str) -> Any:  # noqa: ANN401 - the table says what it is
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
