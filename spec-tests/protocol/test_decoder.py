@@ -655,6 +655,15 @@ def test_good_frames_before_a_bad_one_are_handed_out() -> None:
     assert str(decoder.error).startswith('unknown command "nonsense": ')
 
 
+def test_the_end_of_the_line_is_no_part_of_what_is_quoted() -> None:
+    """CR LF is how a line ends, also behind octets that start no command."""
+    decoder = begun()
+    decoder.feed(b"\tSEND\r\n")
+    assert decoder.error is not None
+    assert decoder.error.message == 'unknown command "\\tSEND"'
+    assert decoder.error.detail == "nothing may stand around the command; write SEND"
+
+
 def test_control_octets_at_a_frame_boundary_are_refused_at_once() -> None:
     """They start no command, so nothing waits for the end of the line; telnet keys included."""
     for octet in (b"\x01", b"\x04", b"\t", b"\x0c", b"\xff"):

@@ -66,6 +66,13 @@ def test_a_block_that_versions_read_differently_is_not_plain(version: str, line:
     assert not head_of(b"SEND\n" + line + b"\n\nx\0", version).plain
 
 
+def test_every_block_is_kept_with_lf_between_its_lines() -> None:
+    """Also of heads that had to be read with care: CR LF, escapes, CONNECT."""
+    wire = b"SEND\r\nk:a\\cb\r\nl:\r\n\r\n\0"
+    assert head_of(wire).block == b"k:a\\cb\nl:"
+    assert head_of(b"CONNECT\nhost:x\nlogin:u\n\n\0").block == b"host:x\nlogin:u"
+
+
 @pytest.mark.clause("V10-04", "V11-03", "F-22")
 def test_what_only_an_old_version_allows_is_not_plain() -> None:
     """Padding in 1.0, raw CRs in 1.1, octets that are not UTF-8."""
