@@ -5,7 +5,8 @@ wire        prepared bytes, and one connection of the load generator
 load        one run: producers and consumers in several processes, counted and timed
 scenarios   what is measured, and the bar that stompd has to clear
 idle        memory per idle connection; connects per second
-decoder     the frame decoder alone, without sockets
+core        decoder and core together, without sockets
+decoder     the frame decoder alone
 plot        bar charts as SVG
 report      the table, the Markdown report, the arithmetic of the bars
 __main__    `python -m benchmarks`, which is `make bench`

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmarks import brokers, decoder, idle, load, report, wire
+from benchmarks import brokers, core, decoder, idle, load, report, wire
 from benchmarks.report import Bar, Row, Run, Table
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -33,7 +33,7 @@ OURS_WARM = 5.0
 RUN_WARM = 1.0
 """Seconds of each run that are not counted."""
 IDLE_BAR = Bar("value", 25.0, "KiB")
-EXTRAS = ("connects", "idle", "decoder")
+EXTRAS = ("connects", "idle", "core", "decoder")
 
 METHOD = (
     "All brokers ran at the same time on this machine, and so did the load generator; the runs of",
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         tables += _together(options, names, scenarios, versions)
     if _wanted(options, "idle"):
         tables.append(_idle(options, names, versions))
+    if _wanted(options, "core"):
+        tables.append(_core(options))
     if _wanted(options, "decoder"):
         tables.append(_decoder(options))
     run = Run(
@@ -321,6 +323,20 @@ def _idle(options: argparse.Namespace, names: Sequence[str], versions: dict[str,
         "Idle connections",
         "Growth of the broker's resident memory from 100 idle connections on, divided by the "
         "number of further ones; each broker freshly started, and alone.",
+        rows,
+    )
+
+
+def _core(options: argparse.Namespace) -> Table:
+    print()
+    rows = []
+    for cost in core.costs(min(options.secs, 1.0)):
+        print(f"{cost.name:18}{cost.microseconds:>10.2f} µs")
+        rows.append(Row(cost.name, cost.title, "µs", {report.OURS: cost.microseconds}))
+    return Table(
+        "Decoder and core together",
+        "Time for one delivered message, from the octets that a sender wrote to those for the "
+        "consumer's socket, without any socket; the best of many.",
         rows,
     )
 
