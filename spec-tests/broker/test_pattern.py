@@ -1,0 +1,103 @@
+"""Wildcards over words: a tree and a function, and the rule that both have to agree with."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stompd.broker.pattern import PatternTree, matches, words_of
+
+WORDS = ("a", "b", "$s", "")
+_names = st.lists(st.sampled_from(WORDS), max_size=5).map(tuple)
+_patterns = st.lists(st.sampled_from((*WORDS, "*", "#")), max_size=5).map(tuple)
+
+
+def naive(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    """The rule as a regular expression: no wildcard takes a word that begins with ``$``."""
+    one = r"(?:(?!\$)[^.]*\.)"
+    parts = {"*": one, "#": f"{one}*"}
+    form = "".join(parts.get(word, re.escape(word) + r"\.") for word in pattern)
+    return re.fullmatch(form, "".join(f"{word}." for word in words)) is not None
+
+
+@given(_patterns, _names)
+def test_matches_agrees_with_the_rule(pattern: tuple[str, ...], words: tuple[str, ...]) -> None:
+    """``*`` is one word, ``#`` any number, none of them the broker's own."""
+    assert matches(pattern, words) == naive(pattern, words)
+
+
+@given(st.lists(_patterns, max_size=8), st.lists(_names, min_size=1, max_size=5))
+def test_the_tree_agrees_with_the_rule(
+    patterns: list[tuple[str, ...]], names: list[tuple[str, ...]]
+) -> None:
+    """A tree of patterns finds, for every name, those that match; each once, none after removal."""
+    tree: PatternTree[list[int]] = PatternTree()
+    values = [[place] for place in range(len(patterns))]
+    for pattern, value in zip(patterns, values, strict=True):
+        tree.add(pattern, value)
+    for round_ in (0, 1):
+        for words in names:
+            found = sorted(value[0] for value in tree.match(words))
+            assert found == [
+                place
+                for place, pattern in enumerate(patterns)
+                if place % 2 >= round_ and naive(pattern, words)
+            ]
+        for place in range(0, len(patterns), 2):
+            if round_ == 0:
+                tree.remove(patterns[place], values[place])
+
+
+def test_a_value_under_two_patterns_is_found_once() -> None:
+    """Values are told apart by identity, so equal ones are two."""
+    tree: PatternTree[list[int]] = PatternTree()
+    one, other = [1], [1]
+    tree.add(("a", "#"), one)
+    tree.add(("a", "*"), one)
+    tree.add(("a", "b"), other)
+    assert len(tree.match(("a", "b"))) == 2
+    tree.remove(("a", "#"), one)
+    assert len(tree.match(("a",))) == 0
+    assert len(tree.match(("a", "b"))) == 2
+
+
+def test_a_removed_pattern_leaves_its_prefix_and_its_extension() -> None:
+    """Only what nobody else needs is cut off the tree."""
+    tree: PatternTree[list[int]] = PatternTree()
+    values: list[list[int]] = [[1], [2], [3]]
+    tree.add(("a",), values[0])
+    tree.add(("a", "b"), values[1])
+    tree.add(("a", "b", "c"), values[2])
+    tree.remove(("a", "b"), values[1])
+    assert tree.match(("a",)) == [[1]]
+    assert tree.match(("a", "b")) == []
+    assert tree.match(("a", "b", "c")) == [[3]]
+    tree.remove(("a", "b", "c"), values[2])
+    assert tree.match(("a",)) == [[1]]
+
+
+@pytest.mark.parametrize("last", ["x", "y"])
+def test_many_wildcards_cost_no_more_than_words_times_words(last: str) -> None:
+    """A hundred ``#`` against a hundred words is decided at once, not after the sun is out."""
+    pattern = ("#", "a") * 50 + (last,)
+    words = ("a",) * 100 + ("x",)
+    assert matches(pattern, words) == (last == "x")
+    tree: PatternTree[list[int]] = PatternTree()
+    tree.add(pattern, [1])
+    assert tree.match(words) == ([[1]] if last == "x" else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("/queue/a.b/c", ("queue", "a", "b", "c")),
+        ("/topic/a.**.b", ("topic", "a", "#", "b")),
+        ("/topic/a.>", ("topic", "a", "#")),
+        ("/topic/>.a", ("topic", ">", "a")),
+        ("/topic/a>.b*", ("topic", "a>", "b*")),
+    ],
+)
+def test_words_of_a_name(name: str, words: tuple[str, ...]) -> None:
+    """Words are separated by ``.`` and ``/``; a wildcard is a whole word."""
+    assert words_of(name) == words
