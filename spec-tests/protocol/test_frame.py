@@ -73,6 +73,17 @@ def test_every_block_is_kept_with_lf_between_its_lines() -> None:
     assert head_of(b"CONNECT\nhost:x\nlogin:u\n\n\0").block == b"host:x\nlogin:u"
 
 
+@pytest.mark.clause("CL-05", "CL-07")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("value", [b"01", b" 1", b"0000000001"])
+def test_a_block_with_an_odd_content_length_is_not_plain(version: str, value: bytes) -> None:
+    """It is tolerated, but a consumer gets plain digits."""
+    wire = b"SEND\ndestination:/queue/a\ncontent-length:"
+    assert head_of(wire + b"1\n\nx\0", version).plain
+    head = head_of(wire + value + b"\n\nx\0", version)
+    assert (head.content_length, head.plain) == (1, False)
+
+
 @pytest.mark.clause("V10-04", "V11-03", "F-22")
 def test_what_only_an_old_version_allows_is_not_plain() -> None:
     """Padding in 1.0, raw CRs in 1.1, octets that are not UTF-8."""
