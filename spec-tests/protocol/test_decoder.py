@@ -802,6 +802,22 @@ def test_a_frame_of_the_wrong_side_is_refused_however_often_it_comes() -> None:
         assert decoder.error is not None
 
 
+@pytest.mark.clause("LIM-04", "LIM-02")
+def test_a_shared_table_keeps_limits_apart() -> None:
+    """What a connection with larger limits sent is still too much from one with smaller ones."""
+    table = HeadTable("server")
+    wire = b"SEND\na:1\nb:2\ncontent-length:6\n\nabcdef\0"
+    for _ in range(3):
+        wide = Decoder(table=table)
+        wide.begin("1.2")
+        assert len(wide.feed(wire)) == 1
+        for limits in (Limits(body=5), Limits(headers=2)):
+            narrow = Decoder(table=table)
+            narrow.begin("1.2", limits)
+            assert narrow.feed(wire) == []
+            assert narrow.error is not None
+
+
 def test_equal_heads_are_one_object_once_they_came_twice() -> None:
     """What a layer above worked out from a head stays with it for the next equal one."""
     table = HeadTable()
@@ -827,7 +843,7 @@ def test_tables_of_heads_stay_bounded() -> None:
         assert read(decoder.feed(b"SEND\nk%d:v\n\n\0" % number)) == three
     for number in range(5000):
         decoder.feed(b"SEND\nonce:%d\n\n\0" % number)
-    assert len(table.of("1.2").heads) <= 1024
+    assert len(table.of("1.2", decoder.limits).heads) <= 1024
     long_names = b"".join(b"name-%d-%b:v\n" % (n, b"x" * 90) for n in range(20))
     assert len(decoder.feed(b"SEND\n" + long_names + b"\n\0")) == 1
     assert decoder.error is None

@@ -52,20 +52,22 @@ class Limits:
 
 
 class HeadTable:
-    """The heads seen before, by version; may serve all decoders of equal role and limits."""
+    """The heads seen before, by version and limits; may serve all decoders of one role."""
 
     __slots__ = ("_commands", "_heads", "_strict")
 
     def __init__(self, role: Literal["server", "client"] = "server") -> None:
-        self._heads: dict[str, Heads] = {}
+        # By limits too: a head that one decoder let through may be over those of another.
+        self._heads: dict[tuple[str, Limits], Heads] = {}
         self._commands = CLIENT_COMMANDS if role == "server" else SERVER_COMMANDS
         self._strict = role == "client"
 
-    def of(self, version: str) -> Heads:
-        """Return the heads of a version."""
-        heads = self._heads.get(version)
+    def of(self, version: str, limits: Limits) -> Heads:
+        """Return the heads of a version that keep to ``limits``."""
+        key = (version, limits)
+        heads = self._heads.get(key)
         if heads is None:
-            heads = self._heads[version] = Heads(version, self._commands, strict=self._strict)
+            heads = self._heads[key] = Heads(version, self._commands, strict=self._strict)
         return heads
 
 
@@ -156,7 +158,7 @@ class Decoder:
         if limits is not None:
             self.limits = limits
         table = self._table if self._table is not None else HeadTable(self._role)
-        self._heads = table.of(version)
+        self._heads = table.of(version, self.limits)
         self._known = self._heads.heads
         self._short = min(self.limits.line, self.limits.head)
         self._held = False

@@ -105,7 +105,8 @@ class Heads:
     """Heads and shapes of one version that were seen before; serves any number of decoders.
 
     Only blocks that came twice are kept, so traffic whose headers differ every time costs a hash
-    and no memory. Limits and role belong to it: share it among decoders with equal ones only.
+    and no memory. Limits and role belong to it: `HeadTable` shares it among decoders with equal
+    ones only.
     """
 
     __slots__ = ("_commands", "_once", "_shapes", "_strict", "heads", "version")
