@@ -236,15 +236,16 @@ def test_a_policy_without_a_last_attempt_never_gives_up() -> None:
 
 
 def test_dead_letters_have_no_dead_letters(core: Core) -> None:
-    """A dead letter that fails as often is dropped, not moved on."""
+    """A dead letter stays however often it fails, and ``requeue:false`` ends it."""
     core.client().send("/queue/a", "x")
     _fail(core, 5)
     consumer = core.client()
     consumer.subscribe("/queue/DLQ.a", "client")
-    for _ in range(5):
+    for _ in range(20):
         letter = consumer.messages(1)[0]
         assert letter["delivery-count"] == "5"
         consumer.nack(letter)
+    consumer.nack(consumer.messages(1)[0], requeue="false")
     assert consumer.take() == []
     assert sorted(core.broker.host("/").queues) == ["/queue/DLQ.a", "/queue/a"]
     assert core.queue("/queue/DLQ.a").startswith("<Queue /queue/DLQ.a ready=0 unsettled=0 ")
