@@ -520,6 +520,14 @@ def test_the_length_of_a_command_is_limited() -> None:
     refused(b"X" * 33, 'unknown command "' + "X" * 33 + '"')
 
 
+@pytest.mark.clause("LIM-01", "F-01")
+def test_no_limit_on_commands_keeps_a_command_out() -> None:
+    """However low it is set, a real command is read, also in pieces."""
+    wire = b"UNSUBSCRIBE\r\nid:1\r\n\r\n\0"
+    three_ways(wire, [frame("UNSUBSCRIBE", {"id": "1"})], limits=Limits(command=1))
+    refused(b"UNSUBSCRIBED", 'unknown command "UNSUBSCRIBED"', limits=Limits(command=1))
+
+
 @pytest.mark.clause("LIM-04", "LIM-05", "E-06")
 def test_the_length_of_a_body_is_limited() -> None:
     """With and without content-length: the limit is read, one more refused before the NUL."""

@@ -36,6 +36,8 @@ _LF: Final = 10
 _CR: Final = 13
 _END_OF_TRANSMISSION: Final = 4
 
+_LONGEST_COMMAND: Final = max(len(command) for command in CLIENT_COMMANDS | SERVER_COMMANDS)
+
 _TELNET_COMMANDS: Final = 32
 _TELNET_OCTETS: Final = 256
 
@@ -382,8 +384,8 @@ class Decoder:
             stop = data.find(b"\n", start)
             line = data[start : stop if stop >= 0 else len(data)].removesuffix(b"\r")
             if self._lines == 0:
-                known = stop < 0 or line.decode("latin-1") in self._commands
-                if len(line) > limits.command or not known:
+                known = line.decode("latin-1") in self._commands
+                if not known and (stop >= 0 or len(line) > max(limits.command, _LONGEST_COMMAND)):
                     raise self._unknown_command(line)
             elif len(line) > limits.line:
                 raise self._line_too_long(line, self._lines + 1)
