@@ -4,9 +4,7 @@ import pytest
 from broker.client import Client, Core, publish
 
 
-def _request(
-    core: Core, reply_to: str = "/temp-queue/answers", **headers: str
-) -> tuple[Client, str]:
+def _request(core: Core, reply_to: str = "/temp-queue/answers") -> tuple[Client, str]:
     """Have a client send a request; return it, and the reply-to that the service saw."""
     client, service = core.client(), core.client()
     service.subscribe("/queue/service")
