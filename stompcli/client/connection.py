@@ -364,7 +364,11 @@ class Client:
                 self._unsubscribe_nowait(subscription)
             raise
         if not self._ended.is_set():
-            await subscription.unsubscribe()
+            try:
+                await subscription.unsubscribe()
+            finally:
+                # Cancelled before UNSUBSCRIBE was in line.
+                self._unsubscribe_nowait(subscription)
 
     async def open_subscription(
         self,
@@ -429,18 +433,19 @@ class Client:
         transaction: Transaction | str | None = None,
         receipt: bool = False,
         headers: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> Receipt | None:
         """Send ACK or NACK for a delivery named by ``reference``; see `Message.ack`.
 
+        Returns its receipt if one is asked for; when it is cancelled, nothing was sent.
         Raises `UsageError` for a NACK in a 1.0 session (V10-03).
         """
         if command == "NACK" and self.version == V10:
             raise UsageError("STOMP 1.0 has no NACK")
         pairs = [*reference, *_transaction(transaction), *_extra(headers)]
         if receipt:
-            await (await self._ask(command, pairs)).wait()
-        else:
-            await self._put(_encoded(command, pairs, version=self.version))
+            return await self._ask(command, pairs)
+        await self._put(_encoded(command, pairs, version=self.version))
+        return None
 
     def settle_nowait(self, command: str, reference: list[tuple[str, str]]) -> None:
         """Send ACK or NACK without waiting for anything."""
@@ -459,12 +464,12 @@ class Client:
         transaction = await self.begin(id)
         try:
             yield transaction
+            if transaction.state == "open":
+                await transaction.commit()
         except BaseException:
             if transaction.state == "open" and not self._ended.is_set() and not self._closing:
                 transaction.abort_nowait()
             raise
-        if transaction.state == "open":
-            await transaction.commit()
 
     async def begin(self, id: str | None = None) -> Transaction:  # noqa: A002
         """Begin a transaction; its id is made up if none is given.
@@ -482,11 +487,14 @@ class Client:
         self._transactions.add(id)
         return Transaction(self, id)
 
-    async def end_transaction(self, command: str, transaction: Transaction) -> None:
-        """Send COMMIT or ABORT and wait for its receipt; see `Transaction.commit`."""
+    async def end_transaction(self, command: str, transaction: Transaction) -> Receipt:
+        """Send COMMIT or ABORT; see `Transaction.commit`.
+
+        Returns its receipt; when it is cancelled, nothing was sent.
+        """
         receipt = await self._ask(command, [("transaction", transaction.id)])
         self._transactions.discard(transaction.id)
-        await receipt.wait()
+        return receipt
 
     def abort_nowait(self, transaction: Transaction) -> None:
         """Send ABORT; see `Transaction.abort_nowait`."""

@@ -115,12 +115,14 @@ class Message(AbstractAsyncContextManager["Message"]):
             raise UsageError(f"a subscription with ack:auto takes no {command}")
         if self.settled:
             raise UsageError(f"message {self.id} was settled before")
-        await self._subscription.client.settle(
+        confirmation = await self._subscription.client.settle(
             command, self._reference(), transaction=transaction, receipt=receipt, headers=headers
         )
         self.settled = True
         if transaction is not None and not isinstance(transaction, str):
             transaction.enlist(self)
+        if confirmation is not None:
+            await confirmation.wait()
 
     def _reference(self) -> list[tuple[str, str]]:
         """Return the headers that name this delivery in the session's version."""

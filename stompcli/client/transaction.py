@@ -65,25 +65,28 @@ class Transaction:
         If the connection is lost meanwhile (`ConnectionLostError`) it may have happened or not.
         """
         self._check_open()
+        receipt = await self._client.end_transaction("COMMIT", self)
         self.state = "committed"
-        await self._client.end_transaction("COMMIT", self)
+        await receipt.wait()
 
     async def abort(self) -> None:
         """Undo it; returns when the broker has confirmed it."""
+        self._check_open()
+        receipt = await self._client.end_transaction("ABORT", self)
         self._undo()
-        await self._client.end_transaction("ABORT", self)
+        await receipt.wait()
 
     def abort_nowait(self) -> None:
         """Send ABORT without waiting for anything."""
-        self._undo()
+        self._check_open()
         self._client.abort_nowait(self)
+        self._undo()
 
     def enlist(self, message: Message) -> None:
         """Remember a message that was settled in this transaction; for `Message` only."""
         self._settled.append(message)
 
     def _undo(self) -> None:
-        self._check_open()
         self.state = "aborted"
         for message in self._settled:
             message.settled = False
