@@ -79,7 +79,10 @@ def test_a_header_of_another_case_is_pointed_out() -> None:
     """Names are exact, and the error says which one was probably meant."""
     with pytest.raises(RemoteProtocolError) as caught:
         rules.check(Head.of("SEND", {"Destination ": "/queue/a"}), b"", "1.2")
-    assert caught.value.detail.endswith('found "Destination ", but header names are exact')
+    assert caught.value.detail == (
+        "STOMP 1.2 needs destination in every SEND; "
+        'found "Destination ", but header names are exact'
+    )
 
 
 @pytest.mark.clause("ACK-11")
