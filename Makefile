@@ -91,8 +91,8 @@ fuzz: $(READY) ## any octets give frames or one protocol error (ARGS="…")
 	$(BIN)/python spec-tests/fuzz.py $(ARGS)
 
 .PHONY: conformance
-conformance: $(READY) ## score any broker against the specification (BROKER=host:port)
-	$(BIN)/python spec-tests/conformance_run.py --broker $(BROKER) $(ARGS)
+conformance: $(READY) ## score any broker against the specification (BROKER=host:port; empty: stompd)
+	$(BIN)/python spec-tests/conformance_run.py $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## measure stompd beside the brokers found on this machine (ARGS="…")

@@ -110,8 +110,8 @@ def _mark(row: Row) -> str:
 _LEGEND = (
     "A row is met if every check of it passed; n/a: the check needs a configuration that only "
     "stompd can be given here, or a log-in. ◆ marks what goes beyond the specification: where it "
-    "is silent, or obliges only the client, the row says what stompd does. A requirement with checks "
-    "of both kinds has two rows."
+    "is silent, or obliges only the client, the row says what stompd does. A requirement with "
+    "checks of both kinds has two rows."
 )
 
 

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from conformance.brokers import Brokers
@@ -297,3 +298,19 @@ def test_every_chapter_of_the_list_has_cases() -> None:
     assert {rows[c].chapter for case in all_cases() for c in case.clauses} == {
         row.chapter for row in rows.values()
     }
+
+
+def test_the_kept_scores_are_those_of_the_kept_tables() -> None:
+    """The scores in docs/conformance/README.md are the totals of the tables beside it."""
+    folder = Path(__file__).resolve().parents[2] / "docs" / "conformance"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    tables = sorted(folder.glob("*.txt"))
+    assert {table.stem for table in tables} == {"activemq", "rabbitmq", "stompd"}
+    for table in tables:
+        total = table.read_text(encoding="utf-8").splitlines()[-1]
+        specification, both = re.findall(r"\d+ of \d+ \(\d+ %\)", total)
+        assert re.search(
+            rf"^\| .*{re.escape(specification)} \| {re.escape(both)} \| .*\({table.name}\)",
+            page,
+            re.MULTILINE,
+        )
