@@ -10,6 +10,7 @@ import errno
 import logging
 import math
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ Trace = Callable[[Literal["<", ">"], bytes], None]
 _READ_SIZE: Final = 256 * 1024
 # Octets waiting to be written from which on senders wait.
 _OUTBOX_MARK: Final = 256 * 1024
+# Seconds for which senders may go on without letting the writer have its turn.
+_TURN: Final = 0.001
 # How long a peer that takes nothing more may still tell why.
 _LAST_WORDS: Final = 2.0
 # Slack beside twice the agreed period before a silent broker counts as dead (H-13).
@@ -218,6 +221,8 @@ class Client:
         self._dead_after = math.inf
         self._outbox: list[bytes] = []
         self._outbox_octets = 0
+        # When a sender last let the writer have its turn.
+        self._yielded_at = -math.inf
         self._to_write = trio.lowlevel.ParkingLot()
         self._room_to_write = trio.lowlevel.ParkingLot()
         self._room_to_read = trio.lowlevel.ParkingLot()
@@ -583,9 +588,15 @@ class Client:
     async def _put(self, frame: bytes) -> None:
         await self._wait_for_room()
         self._put_nowait(frame)
+        # The writer gets its turn at once, but in a loop of sends only once a millisecond: many
+        # frames then leave in one system call.
+        now = time.perf_counter()
+        if now - self._yielded_at >= _TURN:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            self._yielded_at = time.perf_counter()
 
     async def _wait_for_room(self) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.check_alive()
         while self._outbox_octets > _OUTBOX_MARK:
             await self._room_to_write.park()
