@@ -25,7 +25,7 @@ def status(broker: Broker) -> Row:
         "topics": sum(len(host.topics) for host in broker.hosts),
         "messages": sum(queue.depth for queue in queues),
         "unsettled": sum(queue.unsettled for queue in queues),
-        "bytes": sum(queue.bytes for queue in queues),
+        "bytes": sum(queue.octets for queue in queues),
         "draining": broker.draining,
     }
 
@@ -40,7 +40,7 @@ def queues(broker: Broker) -> list[Row]:
             "inflight": queue.unsettled,
             "tail": queue.tail,
             "consumers": len(queue.subscriptions),
-            "bytes": queue.bytes,
+            "bytes": queue.octets,
             "received": queue.put_count,
             "paused_producers": len(queue.blocked),
         }

@@ -35,6 +35,7 @@ class Queue:
     __slots__ = (
         "_edge",
         "_returned",
+        "_tail_bytes",
         "blocked",
         "bounded",
         "bytes",
@@ -84,8 +85,9 @@ class Queue:
         # How many messages are in the store only, and whether some of them are on their way.
         self.tail = 0
         self.fetching = False
-        # The tail begins behind this place.
+        # The tail begins behind this place, and has that many octets.
         self._edge = 0
+        self._tail_bytes = 0
         self.windowed = self.store.pages
         self.bounded = policy.max_messages is not None or policy.max_bytes is not None
         # Sessions that wait for room, under the overflow rule `block`.
@@ -105,6 +107,11 @@ class Queue:
         """The messages that wait, in memory or in the store."""
         return len(self.ready) + len(self._returned) + self.tail
 
+    @property
+    def octets(self) -> int:
+        """What its messages measure, in memory or in the store."""
+        return self.bytes + self._tail_bytes
+
     # Taking messages in.
 
     def check_room(self, count: int, size: int) -> None:
@@ -120,7 +127,7 @@ class Queue:
             ]
             raise RemoteProtocolError(
                 "queue is full",
-                f"{self.name} holds {self.depth + self.unsettled} messages with {self.bytes} "
+                f"{self.name} holds {self.depth + self.unsettled} messages with {self.octets} "
                 f"octets; its policy allows {' and '.join(limits)}",
             )
 
@@ -129,7 +136,7 @@ class Queue:
         return (
             policy.max_messages is not None
             and self.depth + self.unsettled + count > policy.max_messages
-        ) or (policy.max_bytes is not None and self.bytes + size > policy.max_bytes)
+        ) or (policy.max_bytes is not None and self.octets + size > policy.max_bytes)
 
     def put(self, message: Message, session: Session | None) -> None:
         """Take a new message; deliver it at once if somebody can take it.
@@ -175,6 +182,7 @@ class Queue:
             if not self.tail:
                 self._edge = message.place - 1
             self.tail += 1
+            self._tail_bytes += message.size
             self._page()
             return
         self.ready.append(message)
@@ -245,6 +253,7 @@ class Queue:
             message.queue = self
             message.stored = True
             self.bytes += message.size
+            self._tail_bytes -= message.size
             self.ready.append(message)
         self.tail -= len(messages)
         if messages:
@@ -257,7 +266,7 @@ class Queue:
         """Forget a message that was delivered: it is acknowledged."""
         self.unsettled -= 1
         self.bytes -= message.size
-        if message.stored:
+        if message.stored and not self.gone:
             self.store.settle(self.key, message)
         if self.blocked:
             self._unblock()

@@ -38,7 +38,7 @@ class Store(Protocol):
         """Forget a queue that was removed; nothing of it is left."""
 
     def begin_group(self) -> None:
-        """Begin operations that belong together."""
+        """Begin operations that belong together; a group within a group is a part of it."""
 
     def end_group(self) -> None:
         """End what `begin_group` began."""
@@ -49,5 +49,6 @@ class Store(Protocol):
     def fetch(self, queue: Key, after: int, count: int) -> None:
         """Ask for the next ``count`` messages of a queue with a place higher than ``after``.
 
-        The answer is a call of `Broker.fetched`, at any later time.
+        The answer is a call of `Broker.fetched`, at any later time, with at least one message in
+        the order of their places; each as it was put, its ``size`` included.
         """
