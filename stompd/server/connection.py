@@ -2,7 +2,7 @@
 
 The hot path: one ``recv``, every frame in it carried out without waiting, then each outbox that
 got something is written once by a send that never waits. Only when a socket takes no more does a
-writer task of its own come to life.
+writer task come to life.
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ _TLS_HANDSHAKE: Final = 0x16
 
 
 class Connection:
-    """Owns the socket; reads in its own task, writes from whoever flushes its outbox."""
+    """Owns the socket. Read from by the poller, written to by whoever flushes its outbox.
+
+    It has a task of its own only while something takes time: logging in, waiting for room, writing
+    to a slow peer, parting.
+    """
 
     __slots__ = (
         "_deaf",
         "_decoder",
+        "_ending",
         "_resumed",
         "_riders",
-        "_scope",
         "_service",
         "_socket",
         "_written",
@@ -64,8 +68,8 @@ class Connection:
             telnet=service.settings.telnet_hints,
             table=service.heads,
         )
-        # Cancelled when the session ends by something else than what is read.
-        self._scope = trio.CancelScope()
+        # True from the moment on when nothing more is read.
+        self._ending = False
         # Set when the session is paused no more.
         self._resumed: trio.Event | None = None
         # There while a writer task is at work; set when it has written everything.
@@ -75,96 +79,85 @@ class Connection:
         # True when the peer takes nothing any more; what it sent before is read to its end.
         self._deaf = False
 
-    async def run(self) -> None:
-        """Serve the connection to its end; raises nothing but cancellation."""
-        session = self.session
-        reason = CloseReason.CRASH
-        try:
-            with self._scope:
-                try:
-                    reason = await self._converse()
-                except Exception as error:  # noqa: BLE001 - whatever it is, only this one ends
-                    self._tell_fault(error)
-                    session.fail(
-                        RemoteProtocolError("internal error", "the cause is in the server's log"),
-                        CloseReason.CRASH,
-                    )
-            await self._part(session.reason or reason)
-        except trio.Cancelled:
-            reason = CloseReason.SHUTDOWN
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self._tell_fault(error)
-        finally:
-            self._forget(reason)
-
-    def crashed(self, error: Exception) -> None:
-        """End the connection because of a fault of stompd outside of `run`."""
-        self._tell_fault(error)
-        self._deaf = True
-        self._scope.cancel()
-
-    def _tell_fault(self, error: Exception) -> None:
-        log.error(
-            "a connection failed by a fault of stompd",
-            connection=self.session.id,
-            exc_info=error,
-        )
-
     # Reading.
 
-    async def _converse(self) -> CloseReason:
-        """Read and carry out until the session is over or the peer ends it; say which."""
-        sock = self._socket
-        session = self.session
-        decoder = self._decoder
-        size = self._service.settings.flow.read_size
-        while not session.over:
-            await wait_readable(sock)
-            try:
-                data = sock.recv(size)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return CloseReason.PEER_RESET
-            if not data:
-                return CloseReason.PEER_CLOSED
-            session.heard_at = trio.current_time()
-            if session.state is State.NEW and data[0] == _TLS_HANDSHAKE and not decoder.pending:
-                log.warning("TLS on a plain port", connection=session.id, peer=self.peer)
-                return CloseReason.PROTOCOL_ERROR
-            await self._carry_out(decoder.feed(data))
-        return session.reason or CloseReason.PEER_CLOSED
+    def start(self) -> None:
+        """Serve the connection from now on, or part from it if it was refused already."""
+        if self.session.over:
+            self._end(CloseReason.TRANSPORT_FULL)
+        else:
+            self._service.poller.add(self._socket, self)
 
-    async def _carry_out(self, frames: list[Frame]) -> None:
-        """Carry frames out, with pauses where the session or fairness asks for them."""
+    def ready(self, now: float) -> None:
+        """Read once and carry out what came; the poller writes the outboxes afterwards.
+
+        ``now`` is in seconds of trio's clock.
+        """
         session = self.session
         decoder = self._decoder
-        service = self._service
-        at = 0
-        while True:
-            at = session.receive(frames, at, session.heard_at)
-            if decoder.answers:
-                session.outbox.add(*decoder.answers)
-                decoder.answers.clear()
-            if at == len(frames) and decoder.error is not None and not session.over:
-                session.garbled(decoder.error)
-            service.flush()
-            if not session.halt or session.over:
-                return
-            if session.state is State.LOGIN:
-                await self._log_in()
-                frames = decoder.feed(b"")
-                at = 0
-            elif session.paused:
-                self._resumed = trio.Event()
-                await self._resumed.wait()
-                self._resumed = None
-                session.heard_at = trio.current_time()
-            else:
-                await checkpoint()
-            if at == len(frames) and decoder.error is None and not session.paused:
-                return
+        try:
+            data = self._socket.recv(self._service.read_size)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end(CloseReason.PEER_RESET)
+            return
+        if not data:
+            self._end(CloseReason.PEER_CLOSED)
+            return
+        session.heard_at = now
+        if session.state is State.NEW and data[0] == _TLS_HANDSHAKE and not decoder.pending:
+            log.warning("TLS on a plain port", connection=session.id, peer=self.peer)
+            self._end(CloseReason.PROTOCOL_ERROR)
+            return
+        frames = decoder.feed(data)
+        at = self._carry_out(frames, 0)
+        if session.halt and not self._ending and session.state is not State.LEAVING:
+            self._service.poller.remove(self._socket)
+            self._service.nursery.start_soon(self._pause, frames, at)
+
+    def _carry_out(self, frames: list[Frame], at: int) -> int:
+        """Carry out frames from ``at`` as far as the session lets; return where it stopped."""
+        session = self.session
+        decoder = self._decoder
+        at = session.receive(frames, at, session.heard_at)
+        if decoder.answers:
+            session.outbox.add(*decoder.answers)
+            decoder.answers.clear()
+        if decoder.error is not None and at == len(frames) and not session.over:
+            session.garbled(decoder.error)
+        return at
+
+    async def _pause(self, frames: list[Frame], at: int) -> None:
+        """Log in, wait for room, or let others have their turn; then go on with what was read."""
+        session = self.session
+        try:
+            while session.halt and not self._ending:
+                if session.state is State.LOGIN:
+                    await self._log_in()
+                    frames = self._decoder.feed(b"")
+                    at = 0
+                elif session.paused:
+                    await self._room()
+                else:
+                    await checkpoint()
+                if self._ending:
+                    return
+                at = self._carry_out(frames, at)
+                self._service.flush()
+                if session.state is State.LEAVING:
+                    break
+            if not self._ending:
+                self._service.poller.add(self._socket, self)
+        except Exception as error:  # noqa: BLE001 - only this connection ends
+            self.crashed(error)
+
+    async def _room(self) -> None:
+        self._resumed = trio.Event()
+        await self._resumed.wait()
+        self._resumed = None
+        # Nothing was read meanwhile, so silence means nothing.
+        self.session.heard_at = trio.current_time()
 
     async def _log_in(self) -> None:
         session = self.session
@@ -185,10 +178,29 @@ class Connection:
 
     def _wake(self) -> None:
         """Look at the session: it is over, or paused no more."""
-        if self.session.over:
-            self._scope.cancel()
         if self._resumed is not None:
             self._resumed.set()
+        if self.session.over:
+            self._end(self.session.reason or CloseReason.CRASH)
+
+    def crashed(self, error: Exception) -> None:
+        """End the connection because of a fault of stompd; others are not touched by it."""
+        self._tell_fault(error)
+        try:
+            self.session.fail(
+                RemoteProtocolError("internal error", "the cause is in the server's log"),
+                CloseReason.CRASH,
+            )
+        except Exception as another:  # noqa: BLE001 - what it held may be what is broken
+            self._tell_fault(another)
+        self._end(CloseReason.CRASH)
+
+    def _tell_fault(self, error: Exception) -> None:
+        log.error(
+            "a connection failed by a fault of stompd",
+            connection=self.session.id,
+            exc_info=error,
+        )
 
     # Writing.
 
@@ -287,6 +299,29 @@ class Connection:
 
     # Parting.
 
+    def _end(self, reason: CloseReason) -> None:
+        """Read no more; a task of its own takes leave and closes."""
+        if self._ending:
+            return
+        self._ending = True
+        self._service.poller.remove(self._socket)
+        self._service.nursery.start_soon(self._leave, reason)
+
+    async def _leave(self, reason: CloseReason) -> None:
+        session = self.session
+        try:
+            await self._part(session.reason or reason)
+        except trio.Cancelled:
+            reason = CloseReason.SHUTDOWN
+            raise
+        except trio.ClosedResourceError:
+            # Abandoned meanwhile: the broker stops at once.
+            return
+        except Exception as error:  # noqa: BLE001 - only this connection is concerned
+            self._tell_fault(error)
+        finally:
+            self.forget(reason)
+
     async def _part(self, reason: CloseReason) -> None:
         """Have the last frames arrive, then close.
 
@@ -319,8 +354,7 @@ class Connection:
     async def _confirmed(self) -> None:
         """Wait for the receipts that the store has not released yet."""
         while self.session.unconfirmed and not self.session.over:
-            self._resumed = trio.Event()
-            await self._resumed.wait()
+            await self._room()
 
     async def _discard(self, limit: int) -> None:
         sock = self._socket
@@ -336,7 +370,10 @@ class Connection:
                 return
             limit -= len(data)
 
-    def _forget(self, reason: CloseReason) -> None:
+    def forget(self, reason: CloseReason) -> None:
+        """Close the socket and the session at once; nothing if that was done."""
+        if self._socket.fileno() < 0:
+            return
         session = self.session
         session.outbox.riders[:0] = self._riders
         self._riders = []

@@ -115,23 +115,27 @@ async def _serve(
             _log.warning("addresses change at a restart only")
         _log.info("settings reloaded")
 
-    nursery.start_soon(service.keep_time, name="time")
-    nursery.start_soon(service.serve_thirsty, name="thirst")
-    if threading.current_thread() is threading.main_thread():
-        await nursery.start(
-            shutdown.obey_signals, service, reload, stopping.set, nursery.cancel_scope.cancel
-        )
-    with trio.CancelScope() as accepting:
-        async with trio.open_nursery() as listeners:
-            for sock in sockets:
-                listeners.start_soon(listener.accept_all, service, sock)
-            task_status.started(Started(ports, service, stopping.set))
-            await stopping.wait()
-            accepting.cancel()
-    for sock in sockets:
-        sock.close()
-    await shutdown.drain(service)
-    _log.info("stopped", connections=broker.closed_count)
+    try:
+        nursery.start_soon(service.poller.watch, name="reading")
+        nursery.start_soon(service.keep_time, name="time")
+        nursery.start_soon(service.serve_thirsty, name="thirst")
+        if threading.current_thread() is threading.main_thread():
+            await nursery.start(
+                shutdown.obey_signals, service, reload, stopping.set, nursery.cancel_scope.cancel
+            )
+        with trio.CancelScope() as accepting:
+            async with trio.open_nursery() as listeners:
+                for sock in sockets:
+                    listeners.start_soon(listener.accept_all, service, sock)
+                task_status.started(Started(ports, service, stopping.set))
+                await stopping.wait()
+                accepting.cancel()
+        for sock in sockets:
+            sock.close()
+        await shutdown.drain(service)
+        _log.info("stopped", connections=broker.closed_count)
+    finally:
+        service.abandon()
 
 
 def _allow_descriptors(connections: int) -> None:

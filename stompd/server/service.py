@@ -12,6 +12,7 @@ from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.connection import Connection
+from stompd.server.poller import Poller
 
 if TYPE_CHECKING:
     import socket
@@ -62,6 +63,9 @@ class Service:
         self.settings = settings
         self.authenticator = authenticator
         self.nursery = nursery
+        self.poller = Poller(broker.flush_touched)
+        # Octets of one read; looked up for every one.
+        self.read_size = settings.flow.read_size
         # Heads that decoders have seen; new after a reload, since limits are part of them.
         self.heads = HeadTable("server")
         self.connections: dict[Session, Connection] = {}
@@ -107,7 +111,7 @@ class Service:
         elif not self._watching_logins:
             self._watching_logins = True
             self.broker.at(self._logins[session], self._login_due)
-        self.nursery.start_soon(connection.run, name=session.id)
+        connection.start()
 
     def _login_due(self) -> None:
         """End those that should have logged in by now; come again for the next.
@@ -163,6 +167,12 @@ class Service:
         if reason not in _OFFENCES or not self._offenders.note(address, trio.current_time()):
             return 0.0
         return self.settings.timeouts.error_delay
+
+    def abandon(self) -> None:
+        """Close what is still open, at once and without a word."""
+        for connection in list(self.connections.values()):
+            connection.forget(CloseReason.SHUTDOWN)
+        self.poller.close()
 
     async def emptied(self) -> None:
         """Return when no connection is left."""
@@ -225,5 +235,6 @@ class Service:
     def reload(self, settings: Settings, server: str) -> None:
         """Put new settings in force; what is open keeps the limits that it was opened with."""
         self.settings = settings
+        self.read_size = settings.flow.read_size
         self.broker.reconfigure(settings.for_broker(server))
         self.heads = HeadTable("server")
