@@ -1,0 +1,206 @@
+"""A store that keeps messages elsewhere, answers late, and is strict about what it is told.
+
+`PagingStore` is the store that the core has to get on with: what is in it is made anew when it is
+fetched, an answer to `fetch` comes when the test says so, and so does the news that a batch is
+durable. It refuses what no store can make sense of: a place that is taken, a settlement of what is
+not there, a second `fetch` before the first was answered, a group without an end.
+
+`PagedCore` is a core with such a store.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from broker.client import Core
+
+from stompd.broker.message import Message
+from stompd.broker.policy import Settings
+from stompd.broker.storage import Key
+from stompd.protocol.frame import Head
+
+
+@dataclass
+class Record:
+    """All that is kept of a message."""
+
+    headers: dict[str, str]
+    body: bytes
+    persistent: bool
+    extra: dict[str, str] | None
+    count: int
+    detail: str
+    redelivered: bool
+    first_id: str
+    size: int
+
+    @classmethod
+    def of(cls, message: Message) -> "Record":
+        """Write a message down."""
+        return cls(
+            dict(message.head.headers),
+            message.body,
+            message.persistent,
+            dict(message.extra) if message.extra else None,
+            message.count,
+            message.detail,
+            message.redelivered,
+            message.first_id,
+            message.size,
+        )
+
+    def message(self, place: int) -> Message:
+        """Return the message as a store reads it back."""
+        message = Message(Head.of("SEND", self.headers), self.body, None, self.persistent)
+        message.place = place
+        message.extra = self.extra
+        message.count = self.count
+        message.detail = self.detail
+        message.redelivered = self.redelivered
+        message.first_id = self.first_id
+        message.size = self.size
+        return message
+
+
+class Operation(NamedTuple):
+    """What the store was told: ``kind`` of a queue, and which place it concerns."""
+
+    kind: str
+    queue: str
+    place: int = 0
+
+
+class PagingStore:
+    """Satisfies `stompd.broker.storage.Store`; see the top of this file."""
+
+    pages = True
+
+    def __init__(self, most: int = 1_000_000) -> None:
+        # One answer brings no more than this, whatever was asked for.
+        self.most = most
+        self.kept: dict[Key, dict[int, Record]] = {}
+        # Fetches that wait for their answer, oldest first.
+        self.asked: list[tuple[Key, int, int]] = []
+        # Operations of the present batch, in groups that belong together.
+        self.batch: list[list[Operation]] = []
+        self._number = 1
+        self._durable = 0
+        self._depth = 0
+
+    def _tell(self, kind: str, queue: Key, place: int = 0) -> None:
+        operation = Operation(kind, queue[1], place)
+        if self._depth and self.batch:
+            self.batch[-1].append(operation)
+        else:
+            self.batch.append([operation])
+
+    def put(self, queue: Key, message: Message) -> None:
+        """Keep a new message."""
+        assert message.stored
+        records = self.kept.setdefault(queue, {})
+        assert message.place not in records, "the place is taken"
+        assert message.place > max(records, default=0), "put before an older message"
+        records[message.place] = Record.of(message)
+        self._tell("put", queue, message.place)
+
+    def settle(self, queue: Key, message: Message) -> None:
+        """Forget a message that is there."""
+        del self.kept[queue][message.place]
+        self._tell("settle", queue, message.place)
+
+    def requeue(self, queue: Key, message: Message) -> None:
+        """Write down anew a message that is there."""
+        assert message.place in self.kept[queue]
+        self.kept[queue][message.place] = Record.of(message)
+        self._tell("requeue", queue, message.place)
+
+    def forget(self, queue: Key) -> None:
+        """Forget a queue with all that is in it."""
+        self.kept.pop(queue, None)
+        self.asked = [request for request in self.asked if request[0] != queue]
+        self._tell("forget", queue)
+
+    def begin_group(self) -> None:
+        """Begin what belongs together; groups within it are parts of it."""
+        if self._depth == 0:
+            self.batch.append([])
+        self._depth += 1
+
+    def end_group(self) -> None:
+        """End what `begin_group` began."""
+        assert self._depth > 0
+        self._depth -= 1
+        if self._depth == 0 and not self.batch[-1]:
+            self.batch.pop()
+
+    def ticket(self) -> int:
+        """Return the batch that collects operations, or the last one that is not durable yet."""
+        if self.batch:
+            return self._number
+        return self._number - 1 if self._number - 1 > self._durable else 0
+
+    def fetch(self, queue: Key, after: int, count: int) -> None:
+        """Note a question; only one at a time makes sense."""
+        assert count > 0
+        assert queue not in [asked[0] for asked in self.asked], "asked before the first answer"
+        self.asked.append((queue, after, count))
+
+    # The test's side.
+
+    def take_batch(self) -> tuple[int, list[list[Operation]]]:
+        """Begin a new batch; return the ticket and the groups of the old one."""
+        assert self._depth == 0, "a group was not ended"
+        batch, self.batch = self.batch, []
+        self._number += 1
+        return self._number - 1, batch
+
+    def answer(self) -> tuple[Key, list[Message]]:
+        """Return the answer to the oldest question."""
+        queue, after, count = self.asked.pop(0)
+        records = self.kept.get(queue, {})
+        places = sorted(place for place in records if place > after)
+        return queue, [records[place].message(place) for place in places[: min(count, self.most)]]
+
+    def confirmed(self, ticket: int) -> None:
+        """Note that everything up to ``ticket`` is durable."""
+        self._durable = ticket
+
+    @property
+    def count(self) -> int:
+        """How many messages are kept."""
+        return sum(len(records) for records in self.kept.values())
+
+
+class PagedCore(Core):
+    """A core whose store has to be asked, and answers when the test says so."""
+
+    def __init__(self, settings: Settings | None = None, most: int = 1_000_000) -> None:
+        self.paging = PagingStore(most)
+        super().__init__(settings, self.paging)
+
+    def answer(self) -> bool:
+        """Answer the oldest fetch; return False if there was none."""
+        if not self.paging.asked:
+            return False
+        self.broker.fetched(*self.paging.answer())
+        self.run()
+        return True
+
+    def answer_all(self) -> int:
+        """Answer fetches as long as there are any; return how many there were."""
+        count = 0
+        while self.answer():
+            count += 1
+            assert count < 10_000, "fetched without end"
+        return count
+
+    def durable(self) -> list[list[Operation]]:
+        """Make everything durable that the store was told so far; return it."""
+        ticket, batch = self.paging.take_batch()
+        self.confirm(ticket)
+        return batch
+
+    def confirm(self, ticket: int) -> None:
+        """Say that everything up to ``ticket`` is durable."""
+        self.paging.confirmed(ticket)
+        self.broker.durable(ticket)
+        self.run()
