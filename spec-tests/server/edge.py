@@ -194,8 +194,12 @@ class Edge:
     async def _open(self, sock: trio.socket.SocketType, place: object, buffer: int | None) -> Peer:
         if buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        with trio.fail_after(PATIENCE):
-            await sock.connect(place)
+        try:
+            with trio.fail_after(PATIENCE):
+                await sock.connect(place)
+        except BaseException:
+            sock.close()
+            raise
         peer = Peer(trio.SocketStream(sock))
         self._peers.append(peer)
         return peer
