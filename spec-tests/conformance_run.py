@@ -5,7 +5,8 @@
 runs the wire cases against that broker (without ``--broker``: against this checkout's stompd, also
 specially configured) and prints the table; ``--out DIR`` keeps it as text, Markdown and HTML.
 It needs nothing but Python. The broker is left with queues whose names begin with ``conformance.``.
-Ends with 0 if every row of the specification is met, else with 1; with 69 if nobody answers.
+Ends with 0 if every row of the specification is met, else with 1; with 69 if nobody answers there,
+and with 2 for a wrong command line.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from conformance.report import as_html, as_markdown, as_text, judge
 from conformance.suite import Run
 from wire import Broker, Patience, Unmet, Wire
 
+USAGE = 2
 UNAVAILABLE = 69
 
 
@@ -29,6 +31,13 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not host:port")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pattern: {error}") from error
 
 
 def _arguments() -> argparse.Namespace:
@@ -42,7 +51,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="localhost", help="CONNECT's host header")
     parser.add_argument("--name", default="", help="the broker's name in the table")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the tables there")
-    parser.add_argument("--only", default="", metavar="RE", help="only cases whose name or ids fit")
+    parser.add_argument(
+        "--only", type=_pattern, default="", metavar="RE", help="only cases whose name or ids fit"
+    )
     parser.add_argument("--workers", type=int, default=16, help="cases at a time (default: 16)")
     return parser.parse_args()
 
@@ -61,10 +72,11 @@ def main() -> int:
     if given.broker is not None:
         foreign = Broker(given.broker, given.login, given.passcode, given.host)
     cases = [
-        case
-        for case in all_cases()
-        if not given.only or re.search(given.only, " ".join((case.name, *case.clauses)))
+        case for case in all_cases() if given.only.search(" ".join((case.name, *case.clauses)))
     ]
+    if not cases:
+        sys.stderr.write(f"no case fits {given.only.pattern!r}\n")
+        return USAGE
     started = time.monotonic()
     with Brokers(foreign) as brokers:
         try:
