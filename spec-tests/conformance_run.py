@@ -41,9 +41,8 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    assert __doc__ is not None
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], epilog=__doc__.rpartition("\n\n")[0]
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--broker", type=_address, metavar="HOST:PORT", help="default: stompd")
     parser.add_argument("--login", default="", help="who logs in (default: nobody)")
