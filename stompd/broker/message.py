@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from stompd.broker.queue import Queue
     from stompd.protocol.frame import Head
 
-# From here on a body is handed to the socket as it is instead of being copied into one piece.
+# From here on a body is handed on as it is; smaller ones are copied to their headers once.
+SMALL: Final = 512
+# From here on a body is handed to each of many sockets as it is.
 LARGE: Final = 16 * 1024
 
 _MADE_HERE: Final = NEVER_FORWARDED | {"content-length"}

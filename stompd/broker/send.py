@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stompd.broker.destination import Destination, parse
-from stompd.broker.message import LARGE, Message
+from stompd.broker.message import SMALL, Message
 from stompd.broker.subscribe import open_subscription
 from stompd.broker.transact import enlist, find_transaction
 from stompd.protocol import rules
@@ -94,7 +94,7 @@ def send(session: Session, head: Head, body: bytes) -> None:
         if plan.lengthened:
             # Its own header lines end where ours has to be added.
             forward += b"content-length:%d\n\n" % len(body) if body else b"\n"
-        if len(body) < LARGE:
+        if len(body) < SMALL:
             message = Message(head, body, forward + body + session.end, plan.persistent)
         else:
             message = Message(head, body, None, plan.persistent)

@@ -118,6 +118,7 @@ class Session:
         "temporaries",
         "touched",
         "transactions",
+        "unserved",
         "user",
         "version",
         "wake",
@@ -154,6 +155,8 @@ class Session:
         # The number of the last delivery; message-id and ack are made of it (AMB-33).
         self.deliveries = 0
         self.owners: dict[int, Subscription] = {}
+        # Subscriptions that got credit back and are served when the frames of a read are done.
+        self.unserved: dict[Subscription, None] = {}
         # Receipts in the order of their frames; the first waits for its ticket (AMB-31).
         self._receipts: deque[tuple[int, bytes]] = deque()
         # Heart-beats, in seconds; 0: none in this direction.
@@ -215,6 +218,11 @@ class Session:
             if head is not None:
                 _identify(error, head)
             self.fail(error)
+        if self.unserved:
+            unserved, self.unserved = self.unserved, {}
+            for subscription in unserved:
+                if not subscription.gone:
+                    subscription.serve()
         self._leave_if_drained()
         return at
 

@@ -34,7 +34,6 @@ def ack(session: Session, head: Head, body: bytes) -> None:
             return
         if subscription.individual:
             subscription.acknowledge(number)
-            session.settle_count += 1
             return
     _settle(session, head, nack=False)
 

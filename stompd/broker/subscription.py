@@ -147,13 +147,15 @@ class Subscription:
         if message.redelivered:
             first += message.redelivery_lines()
         tail = message.tail
-        if tail is None:
-            outbox.add(first, *message.pieces(session.wire_version, session.end))
-            return
         parts = outbox.parts
         parts.append(first)
-        parts.append(tail)
-        outbox.size += len(first) + len(tail)
+        if tail is not None:
+            parts.append(tail)
+            outbox.size += len(first) + len(tail)
+        else:
+            pieces = message.same or message.pieces(session.wire_version, session.end)
+            parts += pieces
+            outbox.size += len(first) + sum(map(len, pieces))
         if not outbox.touched:
             outbox.touched = True
             session.touched.append(outbox)
@@ -174,13 +176,16 @@ class Subscription:
         message = self.unsettled.pop(number, None)
         if message is None:
             return
-        del self.session.owners[number]
+        session = self.session
+        del session.owners[number]
         if self.limited:
             self.credit += 1
             self.credit_bytes += message.size
+        session.settle_count += 1
         message.queue.settled(message)
         if self.parked or not self.open:
-            self.serve()
+            # Once for all ACKs of a read: served one by one, each would bring one message.
+            session.unserved[self] = None
 
     def settle(self, number: int) -> list[Message]:
         """Take what ACK or NACK of a delivery covers, and return it, oldest first.

@@ -33,6 +33,11 @@ _MEMO_BLOCK: Final = 1024
 _MEMO_HEADS: Final = 1024
 _MEMO_SHAPES: Final = 512
 _MEMO_ONCE: Final = 4096
+_MISSES: Final = 256
+_MISSES_BETWEEN: Final = 1023
+
+_ACK_BY_ID: Final = b"ACK\nid:"
+_ID_OCTETS: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
 
 
 def escape(value: str, version: str) -> bytes:
@@ -109,7 +114,7 @@ class Heads:
     ones only.
     """
 
-    __slots__ = ("_commands", "_once", "_shapes", "_strict", "heads", "version")
+    __slots__ = ("_ack_by_id", "_commands", "_once", "_shapes", "_strict", "heads", "version")
 
     def __init__(self, version: str, commands: frozenset[str], *, strict: bool) -> None:
         self.version = version
@@ -122,6 +127,7 @@ class Heads:
         self.heads: dict[bytes, Head] = {}
         self._shapes: dict[str, Shape | None] = {}
         self._once: set[int] = set()
+        self._ack_by_id = Shape("ACK", {"id": 2}, None)
 
     def quick_head(self, block: bytes, body_limit: int, header_limit: int) -> Head | None:
         """Return the head of a block that means the same in every version, None if it may not.
@@ -130,6 +136,11 @@ class Heads:
 
         Raises `RemoteProtocolError` for a bad ``content-length``.
         """
+        if block.startswith(_ACK_BY_ID):
+            # There are as many of these as messages, and no two are alike.
+            name = block[len(_ACK_BY_ID) :]
+            if name and not name.translate(None, _ID_OCTETS):
+                return Head(self._ack_by_id, ["ACK", "id", name.decode()], None, block[4:], True)  # noqa: FBT003
         skeleton = block.translate(None, _ORDINARY)
         if skeleton != b"\n:" * (len(skeleton) >> 1) or len(skeleton) > 2 * header_limit:
             return None
@@ -162,7 +173,10 @@ class Heads:
         plain = at is None or parts[at] == str(length)
         head = Head(shape, parts, length, block[len(command) + 1 :], plain)
         if command in _REPEATED and len(block) <= _MEMO_BLOCK:
-            self._offer(block, head)
+            misses = shape.misses = shape.misses + 1
+            # Blocks of a shape that never come again are asked about only now and then.
+            if misses < _MISSES or not misses & _MISSES_BETWEEN:
+                self._offer(block, head)
         return head
 
     def _new_shape(self, key: str, parts: list[str]) -> Shape | None:
@@ -190,6 +204,7 @@ class Heads:
         if len(self.heads) >= _MEMO_HEADS:
             self.heads.clear()
         self.heads[block] = head
+        head.shape.misses = 0
 
 
 def careful_head(block: bytes, version: str | None, body_limit: int, *, strict: bool) -> Head:
