@@ -42,6 +42,7 @@ def run(args: list[str]) -> int:
     name = Path(sys.argv[0]).name
     name = name if name in ("stomp", "stompcli") else "stomp"
     out = Out(Settings(json="--json" in args))
+    stdout = sys.stdout
     try:
         code = program().main(args, prog_name=name, standalone_mode=False)
         return int(code or ExitCode.DONE)
@@ -53,16 +54,27 @@ def run(args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
-        out.failure(in_words(error))
-        return ExitCode.USAGE
-    except (StdoutClosed, BrokenPipeError):
+        complaint = in_words(error)
+        out.failure(complaint)
+        return complaint.code
+    except StdoutClosed:
         return ExitCode.DONE
+    except SystemExit:
+        # click ends so after completion, and, with another stdout, when nobody reads its help.
+        if sys.stdout is not stdout:
+            return ExitCode.DONE
+        raise
 
 
 def in_words(error: click.ClickException) -> Failure:
     """Return the failure that a complaint of click means."""
     hint = ""
     context = getattr(error, "ctx", None)
+    if isinstance(error, click.BadParameter) and context is not None and error.param is not None:
+        source = context.get_parameter_source(error.param.name or "")
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            text = f"in the environment, {error.param.envvar}: {error.message}"
+            return Failure(ExitCode.BAD_CONFIG, "bad-config", text)
     if isinstance(error, click.NoSuchOption):
         if error.option_name[1:2].isdigit():
             hint = "put -- before a body that starts with '-'"

@@ -237,7 +237,7 @@ async def open_session(session: Session) -> AsyncIterator[Session]:
             await nursery.start(_watch_signals, session, nursery.cancel_scope)
             try:
                 yield session
-                await session.finish()
+                await session.finish(failed=session.scope.cancelled_caught)
             except Exception:
                 try:
                     await session.finish(failed=True)

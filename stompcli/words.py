@@ -20,11 +20,10 @@ _QUOTES: Final = "\"'"
 
 def split(line: str) -> tuple[str, str]:
     """Return the first word of a line, and the rest of it without the blanks between."""
-    head, _, rest = line.lstrip().partition(" ")
-    if "\t" in head:
-        head, _, more = head.partition("\t")
-        rest = f"{more} {rest}"
-    return head, rest.lstrip(" \t")
+    head = _WORD.match(line.lstrip())
+    if head is None:
+        return "", ""
+    return head[0], line.lstrip()[head.end() :].lstrip(" \t")
 
 
 def arguments(rest: str) -> list[str]:

@@ -1,0 +1,56 @@
+"""A broker's address as users write it."""
+
+import pytest
+
+from stompcli.client import Address, UsageError
+from stompcli.client.url import parse
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "shown"),
+    [
+        ("stomp://localhost:61613", Address(), "localhost:61613"),
+        ("stomp://", Address(), "localhost:61613"),
+        ("stomp://h", Address(host="h"), "h:61613"),
+        ("stomp://h:1/", Address(host="h", port=1), "h:1"),
+        ("stomp://[::1]:5", Address(host="::1", port=5), "[::1]:5"),
+        (
+            "stomp://u:p%40ss@h/v",
+            Address(host="h", login="u", passcode="p@ss", virtual_host="v"),
+            "h:61613",
+        ),
+        ("stomp://u@h/%2F", Address(host="h", login="u", virtual_host="/"), "h:61613"),
+        ("unix:///run/stompd.sock", Address(path="/run/stompd.sock"), "unix:/run/stompd.sock"),
+    ],
+)
+def test_addresses(url: str, address: Address, shown: str) -> None:
+    """Each part of a URL may be missing; what is there is decoded."""
+    assert parse(url) == address
+    assert str(address) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("localhost:61613", "not a broker's URL"),
+        ("http://h", "not a broker's URL"),
+        ("stomp:h", "not a broker's URL"),
+        ("stomp://h:x", "is not a URL"),
+        ("stomp://h:0", "0 is not a port"),
+        ("stomp://h:70000", "is not a URL"),
+        ("stomp://h?x=1", 'no "\\?" or "#" part'),
+        ("unix://run/x", "three slashes"),
+    ],
+)
+def test_what_is_no_address(url: str, words: str) -> None:
+    """Anything else is refused in words."""
+    with pytest.raises(UsageError, match=words):
+        parse(url)
+
+
+def test_passcode_is_not_repeated() -> None:
+    """The passcode of a bad URL does not stand in the error."""
+    with pytest.raises(UsageError) as info:
+        parse("http://u:secret@h")
+    assert "secret" not in str(info.value)
+    assert "u:***@h" in str(info.value)
