@@ -1,0 +1,69 @@
+"""One task that reads from every connection that has something to say.
+
+A task for each connection costs a pass of the scheduler and a system call of its own for every
+read, which is most of what a message costs when many connections send one at a time. Here a
+selector of our own keeps all sockets registered; trio only waits for the selector itself. Each
+round reads once from every socket that is ready, and then writes every touched outbox once, so a
+consumer of many producers gets one write a round.
+"""
+
+from __future__ import annotations
+
+import selectors
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.lowlevel import checkpoint, wait_readable
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from stompd.server.connection import Connection
+
+# Seconds of reading without a pause before the other tasks get their turn.
+_TURN: Final = 0.001
+
+
+class Poller:
+    """Owns the selector; a connection is in it while it may be read from."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        # epoll or kqueue: the others cannot be waited for, and stompd runs on systems with either.
+        self._selector = selectors.DefaultSelector()
+        self._flush = flush
+
+    def add(self, sock: socket.socket, connection: Connection) -> None:
+        """Have `Connection.ready` called whenever there is something to read."""
+        self._selector.register(sock, selectors.EVENT_READ, connection)
+
+    def remove(self, sock: socket.socket) -> None:
+        """Read no more from a socket; nothing if it is not read from."""
+        if sock in self._selector.get_map():
+            self._selector.unregister(sock)
+
+    def close(self) -> None:
+        """Give up the selector."""
+        self._selector.close()
+
+    async def watch(self) -> None:
+        """Read from all connections, until cancelled."""
+        selector = self._selector
+        number = selector.fileno()
+        select = selector.select
+        flush = self._flush
+        while True:
+            await wait_readable(number)
+            began = now = trio.current_time()
+            while ready := select(0):
+                for key, _ in ready:
+                    connection: Connection = key.data
+                    try:
+                        connection.ready(now)
+                    except Exception as error:  # noqa: BLE001 - only this connection ends
+                        connection.crashed(error)
+                flush()
+                now = trio.current_time()
+                if now - began > _TURN:
+                    await checkpoint()
+                    began = now = trio.current_time()
