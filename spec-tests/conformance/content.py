@@ -108,6 +108,27 @@ def _pipelined(stage: Stage) -> None:
     stage.drains(stage.queue(), b"1", b"2", b"3")
 
 
+@case("F-01", "F-02", "F-07", "CL-03")
+def _every_split(stage: Stage) -> None:
+    """Two segments may meet at any octet of a stream of frames."""
+    wire = stage.connect()
+    wire.subscribe("0", stage.queue())
+    stream = octets(
+        f"⏎SEND␍⏎destination:{stage.queue()}␍⏎é:a\\cb␍⏎content-length:5␍⏎␍⏎a^@b␍⏎^@␍⏎"
+        f"SEND⏎destination:{stage.queue()}⏎receipt:1⏎⏎⏎汉^@⏎⏎"
+    )
+    for cut in range(1, len(stream)):
+        wire.write(stream[:cut])
+        time.sleep(0.002)
+        wire.write(stream[cut:])
+        try:
+            wire.expect_among("RECEIPT", "receipt-id:1")
+            wire.expect("MESSAGE", "é:a\\cb", body=b"a\0b\r\n")
+            wire.expect("MESSAGE", body=octets("⏎汉"))
+        except Unmet as error:
+            raise Unmet(f"cut after {notation(stream[:cut])}: {error}") from None
+
+
 @case("F-17", "S-02", "M-08", "CL-03")
 def _all_octets(stage: Stage) -> None:
     """A body may hold every octet."""
