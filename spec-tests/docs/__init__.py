@@ -1,0 +1,1 @@
+"""The documents of this project, held against the program."""

@@ -1,0 +1,168 @@
+"""What a user's terminal shows for the commands of a document, run against a daemon of our own.
+
+``Terminal``     a directory, a daemon on a free port, and the programs of this environment
+``normalised``   text without what differs from run to run: times, numbers of sessions, versions
+"""
+
+import io
+import os
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+import pexpect
+
+import stompd
+from docs.documents import Block
+
+PORT = 61613
+PATIENCE = 60.0
+
+# What differs from run to run, and what stands for it.
+_VARIES = (
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
+    (re.compile(r"\b\d+(\.\d+)? ms\b"), "N ms"),
+    (re.compile(r"\bin [\d.]+ ?s\b"), "in N s"),
+    (re.compile(r"\bc\d+\b"), "cN"),
+    (re.compile(r"\b(python|trio|pid) [\d.]+"), r"\1 N"),
+    (re.compile(r"^(dead-letter-time:)\d+$", re.MULTILINE), r"\1N"),
+    (re.compile(rf"\b(stompd[ /]){re.escape(stompd.__version__)}\b"), r"\1VERSION"),
+    (re.compile(r" -P \d+\b"), ""),
+    # Which addresses telnet tries, and how it tells that the first of them did not answer.
+    (re.compile(r"^(Trying |telnet: ).*\n", re.MULTILINE), ""),
+    (re.compile(r"\x00|\r"), ""),
+    (re.compile(r"[ \t]+"), " "),
+    (re.compile(r"\n\s*\n"), "\n"),
+)
+_CLIENT_COMMAND = re.compile(
+    r"(CONNECT|STOMP|SEND|SUBSCRIBE|UNSUBSCRIBE|ACK|NACK|BEGIN|COMMIT|ABORT|DISCONNECT)\Z"
+)
+
+
+def normalised(text: str, port: int = PORT) -> str:
+    """Return ``text`` without what differs from run to run; ``port`` is that of the daemon."""
+    text = text.replace(str(port), str(PORT))
+    for pattern, replacement in _VARIES:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+class Terminal:
+    """Runs the blocks of one page, in their order."""
+
+    def __init__(self, *flags: str) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="stompd-docs-")
+        self.directory = Path(self._home.name)
+        self._flags = flags
+
+    def __enter__(self) -> Self:
+        reading, writing = os.pipe()
+        self._log = (self.directory / ".log").open("w+")
+        command = [sys.executable, "-m", "stompd", "--listen", "127.0.0.1:0", *self._flags]
+        self._daemon = subprocess.Popen(
+            [*command, "--ready-fd", str(writing)],
+            pass_fds=[writing],
+            stderr=self._log,
+            env=self._environment(PORT),
+        )
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            assert select.select([pipe], [], [], PATIENCE)[0], "stompd does not become ready"
+            line = pipe.readline()
+        assert line, self.log()
+        self.port = int(line.rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._daemon.kill()
+        self._daemon.wait()
+        self._log.close()
+        self._home.cleanup()
+
+    @staticmethod
+    def _environment(port: int) -> dict[str, str]:
+        """Return the environment of a user who has set nothing, programs of ours first in PATH."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("STOMP_", "STOMPD_"))}
+        kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "COLUMNS": "120"}
+
+    def log(self) -> str:
+        """Return what the daemon wrote so far."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def log_after(self, text: str) -> str:
+        """Return what the daemon wrote since it last wrote ``text``; waits for a first time."""
+        give_up = time.monotonic() + PATIENCE
+        while text not in (written := self.log()):
+            assert time.monotonic() < give_up, f"stompd does not write {text!r}"
+            time.sleep(0.01)
+        return written.rpartition(text)[2]
+
+    def signal(self, number: int) -> None:
+        """Send the daemon a signal."""
+        self._daemon.send_signal(number)
+
+    def wait(self) -> int:
+        """Return the exit status of the daemon, once it has ended."""
+        return self._daemon.wait(PATIENCE)
+
+    def keep(self, block: Block) -> None:
+        """Write the file that a block is."""
+        assert block.file is not None
+        (self.directory / block.file).write_text(block.text.replace(str(PORT), str(self.port)))
+
+    def show(self, command: str, expected: str) -> str:
+        """Run a command and return what the terminal shows.
+
+        ``expected`` is what the document shows: of a telnet session it tells what to type.
+        """
+        command = command.replace(str(PORT), str(self.port))
+        if command == "stompd":
+            # The daemon that is running already; what it wrote at its start.
+            return "".join(self.log().splitlines(keepends=True)[: expected.count("\n")])
+        if command.startswith("telnet "):
+            return self._telnet(command, expected)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.directory,
+            env=self._environment(self.port),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return done.stdout.decode()
+
+    def _telnet(self, command: str, expected: str) -> str:
+        """Type the client's frames of a session, waiting for each of the broker's lines."""
+        child = pexpect.spawn(
+            command,
+            cwd=str(self.directory),
+            env=self._environment(self.port),
+            encoding="utf-8",
+            codec_errors="replace",
+            timeout=PATIENCE,
+            dimensions=(50, 160),
+        )
+        # A pause before each line is pexpect's habit; the terminal needs none.
+        child.delaybeforesend = None
+        seen = child.logfile_read = io.StringIO()
+        typing = False
+        for line in expected.splitlines():
+            typing = typing or _CLIENT_COMMAND.match(line) is not None
+            if typing:
+                child.send(line.replace("^@", "\0") + "\n")
+                if line.endswith("^@"):
+                    typing = False
+                    child.expect_exact("^@")
+            elif line.strip() and not line.startswith("Trying "):
+                child.expect(re.sub(r"\bc\d+\b", r"c\\d+", re.escape(line)))
+        child.close(force=True)
+        return seen.getvalue()
