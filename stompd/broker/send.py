@@ -52,7 +52,17 @@ class SendShape:
 class SendPlan:
     """What a SEND's head decides; kept with the head, since producers repeat it."""
 
-    __slots__ = ("forward", "host", "lengthened", "persistent", "special", "target")
+    __slots__ = (
+        "forward",
+        "host",
+        "lengthened",
+        "persistent",
+        "receipt",
+        "reply_to",
+        "special",
+        "target",
+        "transaction",
+    )
 
     def __init__(
         self,
@@ -60,18 +70,20 @@ class SendPlan:
         target: Queue | Topic | None,
         forward: bytes | None,
         shape: SendShape,
-        persistent: bool,  # noqa: FBT001 - by position, for speed
+        parts: list[str],
     ) -> None:
         self.host = host
         self.target = target
         # The header lines to forward as they are; None if they have to be encoded anew.
         self.forward = forward
         self.lengthened = shape.lengthened
-        self.persistent = persistent
+        at = shape.persistent
+        self.persistent = at is not None and parts[at].strip().lower() in ("true", "1")
         self.special = shape.special
-
-
-# SEND.
+        if shape.special:
+            self.receipt = None if shape.receipt is None else parts[shape.receipt]
+            self.transaction = None if shape.transaction is None else parts[shape.transaction]
+            self.reply_to = None if shape.reply_to is None else parts[shape.reply_to]
 
 
 def send(session: Session, head: Head, body: bytes) -> None:
@@ -101,7 +113,7 @@ def send(session: Session, head: Head, body: bytes) -> None:
             message.same = (forward, body, session.end)
     session.send_count += 1
     if plan.special:
-        _send_special(session, head, message, plan)
+        _send_special(session, message, plan)
         return
     target = plan.target
     if target is None:
@@ -122,9 +134,6 @@ def _plan(session: Session, head: Head) -> SendPlan:
     if not isinstance(shape, SendShape):
         shape = head.shape.plan = SendShape(head.shape)
     target = session.host.target(text, session)
-    parts = head.parts
-    at = shape.persistent
-    persistent = at is not None and parts[at].strip().lower() in ("true", "1")
     forward = None
     if head.plain:
         if shape.drop:
@@ -135,34 +144,38 @@ def _plan(session: Session, head: Head) -> SendPlan:
         else:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
-    plan = SendPlan(session.host, target, forward, shape, persistent)
+    plan = SendPlan(session.host, target, forward, shape, head.parts)
     # A temporary destination, and one that is gone, mean something else in every session.
     if not text.startswith(("/temp-", "/remote-")):
         head.plan = plan
     return plan
 
 
-def _send_special(session: Session, head: Head, message: Message, plan: SendPlan) -> None:
+def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
     """Carry out a SEND with a receipt, a transaction or a reply-to."""
-    session.check_receipt(head)
-    reply_to = head.get("reply-to")
-    if reply_to is not None and reply_to.startswith(("/temp-queue/", "/temp-topic/")):
-        message = _with_reply_to(session, message, parse(reply_to))
+    receipt = plan.receipt
+    if receipt is not None:
+        session.check_receipt(receipt)
+    if plan.reply_to is not None and plan.reply_to.startswith(("/temp-queue/", "/temp-topic/")):
+        message = _with_reply_to(session, message, parse(plan.reply_to))
     target = plan.target
-    name = head.get("transaction")
+    name = plan.transaction
     if name is not None:
-        transaction = find_transaction(session, name, "SEND")
+        transaction = session.transactions.get(name) or find_transaction(session, name, "SEND")
         if target is not None:
             enlist(session, transaction, message.size)
-            transaction.sends.append((target, message))
-        session.receipt(head)
+            transaction.add(target, message)
+        if receipt is not None:
+            session.promise(receipt, durable=False)
         return
     if target is None:
         session.host.dropped += 1
     else:
-        target.check_room(1, message.size)
+        if target.bounded:
+            target.check_room(1, message.size)
         target.put(message, session)
-    session.receipt(head, durable=plan.persistent)
+    if receipt is not None:
+        session.promise(receipt, durable=plan.persistent)
 
 
 def _with_reply_to(session: Session, message: Message, destination: Destination) -> Message:

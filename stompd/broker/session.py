@@ -389,28 +389,29 @@ class Session:
     def check(self, head: Head, body: bytes) -> None:
         """Raise `RemoteProtocolError` unless this frame may be carried out as far as it tells."""
         rules.check(head, body, self.wire_version)
-        if "receipt" in head.shape.index:
-            self.check_receipt(head)
+        receipt = head.get("receipt")
+        if receipt is not None:
+            self.check_receipt(receipt)
 
     # Receipts.
 
-    def check_receipt(self, head: Head) -> None:
+    def check_receipt(self, receipt: str) -> None:
         """Raise `RemoteProtocolError` for a receipt over the limit, before anything is done."""
         limit = self.broker.settings.limits.receipt
-        receipt = head.get("receipt") or ""
-        if len(receipt.encode("utf-8", "surrogateescape")) > limit:
+        # An octet is a quarter of a character at least.
+        if 4 * len(receipt) > limit and len(receipt.encode("utf-8", "surrogateescape")) > limit:
             raise RemoteProtocolError(
                 "receipt over the limit", f"a receipt may have {limit} octets"
             )
 
     def receipt(self, head: Head, *, durable: bool = False) -> None:
-        """Write the RECEIPT that a frame asked for, now or when the store has caught up (R-02)."""
+        """Write the RECEIPT that a frame asked for, if it asked; see `promise`."""
         name = head.get("receipt")
-        if name is None:
-            return
-        self._promise(name, durable=durable)
+        if name is not None:
+            self.promise(name, durable=durable)
 
-    def _promise(self, name: str, *, durable: bool) -> None:
+    def promise(self, name: str, *, durable: bool) -> None:
+        """Write a RECEIPT: now, or when the store has caught up with what is ``durable`` (R-02)."""
         self.receipt_count += 1
         if name.isalnum() and name.isascii():
             frame = b"RECEIPT\nreceipt-id:%b\n\n%b" % (name.encode(), self.end)

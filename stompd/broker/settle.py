@@ -48,7 +48,9 @@ def nack(session: Session, head: Head, body: bytes) -> None:
 
 
 def _settle(session: Session, head: Head, *, nack: bool) -> None:
-    session.check_receipt(head)
+    receipt = head.get("receipt")
+    if receipt is not None:
+        session.check_receipt(receipt)
     number = _delivery_number(session, head)
     subscription = session.owners.get(number)
     if subscription is not None:
@@ -61,7 +63,7 @@ def _settle(session: Session, head: Head, *, nack: bool) -> None:
         if subscription is not None:
             numbers = subscription.enlist(number)
             enlist(session, transaction, 0)
-            transaction.settlements.append(
+            transaction.settle(
                 Settlement(
                     subscription,
                     numbers,

@@ -74,10 +74,10 @@ def commit(session: Session, head: Head, body: bytes) -> None:
     session.check(head, body)
     transaction = find_transaction(session, head.headers["transaction"], "COMMIT")
     # All or nothing: what may refuse is asked before anything is done (TX-01).
-    for target, (count, size) in transaction.rooms().items():
-        target.check_room(count, size)
+    if transaction.bounded:
+        for target, (count, size) in transaction.rooms().items():
+            target.check_room(count, size)
     del session.transactions[transaction.id]
-    durable = transaction.persistent()
     store = session.broker.store
     store.begin_group()
     for settlement in transaction.settlements:
@@ -97,7 +97,7 @@ def commit(session: Session, head: Head, body: bytes) -> None:
             target = again  # noqa: PLW2901 - it ended while the transaction was open
         target.put(message, session)
     store.end_group()
-    session.receipt(head, durable=durable)
+    session.receipt(head, durable=transaction.durable)
 
 
 def abort(session: Session, head: Head, body: bytes) -> None:

@@ -29,7 +29,7 @@ class Settlement:
 class Transaction:
     """Belongs to one session; its id is free again after COMMIT or ABORT (TX-05)."""
 
-    __slots__ = ("bytes", "frames", "id", "sends", "settlements")
+    __slots__ = ("bounded", "bytes", "durable", "frames", "id", "sends", "settlements")
 
     def __init__(self, name: str) -> None:
         self.id = name
@@ -37,6 +37,24 @@ class Transaction:
         self.settlements: list[Settlement] = []
         self.frames = 0
         self.bytes = 0
+        # True if a destination of its SENDs may refuse them for lack of room.
+        self.bounded = False
+        # True if its COMMIT has something to put on disk.
+        self.durable = False
+
+    def add(self, target: Queue | Topic, message: Message) -> None:
+        """Send a message when the transaction commits."""
+        self.sends.append((target, message))
+        if target.bounded:
+            self.bounded = True
+        if message.persistent:
+            self.durable = True
+
+    def settle(self, settlement: Settlement) -> None:
+        """Settle deliveries when the transaction commits; they are enlisted already."""
+        self.settlements.append(settlement)
+        enlisted = settlement.subscription.enlisted
+        self.durable = self.durable or any(enlisted[number].stored for number in settlement.numbers)
 
     def rooms(self) -> dict[Queue | Topic, tuple[int, int]]:
         """Return how many messages and octets the SENDs bring to each destination."""
@@ -45,12 +63,3 @@ class Transaction:
             count, size = rooms.get(target, (0, 0))
             rooms[target] = count + 1, size + message.size
         return rooms
-
-    def persistent(self) -> bool:
-        """Return whether its COMMIT has something to put on disk."""
-        return any(message.persistent for _, message in self.sends) or any(
-            message.stored
-            for settlement in self.settlements
-            for number in settlement.numbers
-            if (message := settlement.subscription.enlisted.get(number)) is not None
-        )

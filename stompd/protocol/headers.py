@@ -196,7 +196,8 @@ class Heads:
 
     def _offer(self, block: bytes, head: Head) -> None:
         mark = hash(block)
-        if mark not in self._once:
+        # The frames of a transaction come right behind one another, and then never again.
+        if mark not in self._once and "transaction" not in head.shape.index:
             if len(self._once) >= _MEMO_ONCE:
                 self._once.clear()
             self._once.add(mark)
