@@ -8,6 +8,7 @@ import io
 import os
 import re
 import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import stompd
 from docs.documents import Block
 
 PORT = 61613
+TLS_PORT = 61614
 PATIENCE = 60.0
 
 # What differs from run to run, and what stands for it.
@@ -59,6 +61,10 @@ class Terminal:
         self._home = tempfile.TemporaryDirectory(prefix="stompd-docs-")
         self.directory = Path(self._home.name)
         self._flags = flags
+        # Other servers that the page starts, each in the background.
+        self._servers: list[subprocess.Popen[bytes]] = []
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self._tls_port = taken.getsockname()[1]
 
     def __enter__(self) -> Self:
         reading, writing = os.pipe()
@@ -79,8 +85,9 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._daemon.kill()
-        self._daemon.wait()
+        for process in (*self._servers, self._daemon):
+            process.kill()
+            process.wait()
         self._log.close()
         self._home.cleanup()
 
@@ -123,11 +130,14 @@ class Terminal:
         ``expected`` is what the document shows: of a telnet session it tells what to type.
         """
         command = command.replace(str(PORT), str(self.port))
+        command = command.replace(str(TLS_PORT), str(self._tls_port))
         if command == "stompd":
             # The daemon that is running already; what it wrote at its start.
             return "".join(self.log().splitlines(keepends=True)[: expected.count("\n")])
         if command.startswith("telnet "):
             return self._telnet(command, expected)
+        if command.endswith(" &"):
+            return self._start(command.removesuffix(" &"))
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.directory,
@@ -139,6 +149,28 @@ class Terminal:
             check=False,
         )
         return done.stdout.decode()
+
+    def _start(self, command: str) -> str:
+        """Start a server that stays; return when it listens."""
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.directory,
+            env=self._environment(self.port),
+            stdin=subprocess.DEVNULL,
+        )
+        self._servers.append(process)
+        match = re.search(r"LISTEN:(\d+)", command)
+        assert match is not None, "only what listens can be waited for"
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(match[1]))).close()
+            except ConnectionRefusedError:
+                assert process.poll() is None, f"{command} has ended"
+                assert time.monotonic() < give_up, f"{command} does not listen"
+                time.sleep(0.01)
+            else:
+                return ""
 
     def _telnet(self, command: str, expected: str) -> str:
         """Type the client's frames of a session, waiting for each of the broker's lines."""
