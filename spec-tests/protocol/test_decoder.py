@@ -923,6 +923,39 @@ def test_a_body_in_tiny_pieces_costs_its_own_size() -> None:
     assert size < 2 * decoder.pending
 
 
+@pytest.mark.clause("F-01", "CL-03")
+@pytest.mark.parametrize("size", [1, 4095, 4096, 10_000])
+def test_a_body_in_pieces_of_any_size_is_whole(size: int) -> None:
+    """Small and large pieces in turn give the body as it was sent."""
+    body = bytes(number % 251 for number in range(60_000))
+    wire = b"SEND\ncontent-length:%d\n\n%b\0" % (len(body), body)
+    decoder = begun()
+    frames = []
+    at = 0
+    while at < len(wire):
+        for step in (size, 3):
+            frames += decoder.feed(wire[at : at + step])
+            at += step
+    assert [octets for _, octets in frames] == [body]
+    assert decoder.pending == 0
+
+
+def _send(names: int, number: int) -> bytes:
+    return b"SEND\n%bx:%d\n\n\0" % (b"h:v\n" + b"k%d:v\n" % names, number)
+
+
+def test_heads_that_never_repeat_are_not_kept_and_one_that_does_is_found_again() -> None:
+    """The table of heads learns what repeats, whatever went by before."""
+    decoder = begun()
+    for names in range(30):
+        for number in range(300):
+            decoder.feed(_send(names, number))
+    again = [decoder.feed(_send(99, 1))[0][0] for _ in range(3)]
+    assert again[1] is again[2]
+    late = [decoder.feed(_send(7, 1))[0][0] for _ in range(3000)]
+    assert late[-1] is late[-2]
+
+
 @pytest.mark.clause("LIM-03", "LIM-04")
 @pytest.mark.parametrize(
     "start", [b"", b"SEND\n", b"SEND\nk:", b"SEND\n\n", b"SEND\nk:v\r\n", b"\r"]

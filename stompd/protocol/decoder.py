@@ -32,6 +32,9 @@ _WORD: Final = re.compile(rb"[A-Za-z]+")
 # A control key drops the line that was being typed, so the interrupt starts a line.
 _INTERRUPTED_LINE: Final = re.compile(rb"\n\xff[\xed\xee\xf3\xf4]")
 
+# Smaller pieces of a body are gathered in one buffer: a piece of one octet costs fifty elsewhere.
+_PIECE: Final = 4096
+
 _LF: Final = 10
 _CR: Final = 13
 _END_OF_TRANSMISSION: Final = 4
@@ -77,8 +80,9 @@ class Decoder:
     """Turns a peer's octets into frames; ``role`` is the side that we are."""
 
     __slots__ = (
-        "_body",
+        "_chunks",
         "_commands",
+        "_gathered",
         "_head",
         "_heads",
         "_held",
@@ -125,10 +129,10 @@ class Decoder:
         # How many octets and lines of `_rest` were already found good.
         self._seen = 0
         self._lines = 0
-        # A frame whose body is still coming: its head and its octets so far. No list of pieces:
-        # a piece of one octet costs fifty there.
+        # A frame whose body is still coming: its head, its octets so far, and their number.
         self._head: Head | None = None
-        self._body = bytearray()
+        self._chunks: list[bytes | bytearray] = []
+        self._gathered = 0
         # True between the frame that fixes the version and `begin`.
         self._held = False
         # True if the last head did not end in LF LF, so that the next one probably will not either.
@@ -148,7 +152,7 @@ class Decoder:
     @property
     def pending(self) -> int:
         """The octets held of a frame that is not whole yet."""
-        return len(self._rest) + len(self._body)
+        return len(self._rest) + self._gathered
 
     def begin(self, version: str, limits: Limits | None = None) -> None:
         """Decode from here on by ``version`` and, if given, ``limits``.
@@ -182,7 +186,8 @@ class Decoder:
         except RemoteProtocolError as error:
             self.error = error
             self._rest = b""
-            self._body = bytearray()
+            self._chunks = []
+            self._gathered = 0
         return frames
 
     def _decode(self, data: bytes, frames: list[Frame]) -> None:
@@ -248,36 +253,45 @@ class Decoder:
                 self._rest = data[position:]
                 return
 
-    # Bodies that did not come in one piece: gathered, never scanned twice.
+    # Bodies that did not come in one piece: gathered, never scanned twice, joined once.
 
     def _gather(self, head: Head, chunk: bytes) -> None:
         self._head = head
-        self._body += chunk
+        self._keep(chunk)
         if head.content_length is None and len(chunk) > self.limits.body:
             raise self._over_body(head)
+
+    def _keep(self, chunk: bytes) -> None:
+        """Keep a piece of a body until it is whole."""
+        self._gathered += len(chunk)
+        if len(chunk) >= _PIECE:
+            self._chunks.append(chunk)
+        elif self._chunks and isinstance(self._chunks[-1], bytearray):
+            self._chunks[-1] += chunk
+        else:
+            self._chunks.append(bytearray(chunk))
 
     def _continue_body(self, data: bytes, frames: list[Frame]) -> int:
         head = self._head
         assert head is not None  # noqa: S101 - for the type checker; the caller looked
-        body = self._body
         length = head.content_length
         if length is None:
             stop = data.find(b"\0")
-            size = len(body) + (stop if stop >= 0 else len(data))
+            size = self._gathered + (stop if stop >= 0 else len(data))
             if size > self.limits.body:
                 raise self._over_body(head)
         else:
-            stop = length - len(body)
+            stop = length - self._gathered
             if stop >= len(data):
                 stop = -1
             elif data[stop]:
                 raise self._no_nul(head)
         if stop < 0:
-            body += data
+            self._keep(data)
             return len(data)
-        body += data[:stop]
-        frames.append((head, bytes(body)))
-        self._body = bytearray()
+        frames.append((head, b"".join((*self._chunks, memoryview(data)[:stop]))))
+        self._chunks = []
+        self._gathered = 0
         self._head = None
         if self.version is None and head.command in self._pivots:
             self._held = True
