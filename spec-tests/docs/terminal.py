@@ -37,7 +37,7 @@ _VARIES = (
     (re.compile(r" -P \d+\b"), ""),
     # Which addresses telnet tries, and how it tells that the first of them did not answer.
     (re.compile(r"^(Trying |telnet: ).*\n", re.MULTILINE), ""),
-    (re.compile(r"\x00|\r"), ""),
+    (re.compile(r"\x00|\r|\x1b\[[\d;]*m"), ""),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"\n\s*\n"), "\n"),
 )
@@ -96,7 +96,7 @@ class Terminal:
         """Return the environment of a user who has set nothing, programs of ours first in PATH."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STOMP_", "STOMPD_"))}
         kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-        return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "COLUMNS": "120"}
+        return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 
     def log(self) -> str:
         """Return what the daemon wrote so far."""
@@ -138,17 +138,25 @@ class Terminal:
             return self._telnet(command, expected)
         if command.endswith(" &"):
             return self._start(command.removesuffix(" &"))
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.directory,
+        child = self._spawn("bash", ["-c", command])
+        child.expect(pexpect.EOF)
+        return str(child.before)
+
+    def _spawn(self, command: str, arguments: list[str]) -> "pexpect.spawn[str]":
+        """Start a program in a terminal of its own."""
+        child = pexpect.spawn(
+            command,
+            arguments,
+            cwd=str(self.directory),
             env=self._environment(self.port),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            codec_errors="replace",
             timeout=PATIENCE,
-            check=False,
+            dimensions=(50, 200),
         )
-        return done.stdout.decode()
+        # A pause before each line is pexpect's habit; the terminal needs none.
+        child.delaybeforesend = None
+        return child
 
     def _start(self, command: str) -> str:
         """Start a server that stays; return when it listens."""
@@ -174,17 +182,7 @@ class Terminal:
 
     def _telnet(self, command: str, expected: str) -> str:
         """Type the client's frames of a session, waiting for each of the broker's lines."""
-        child = pexpect.spawn(
-            command,
-            cwd=str(self.directory),
-            env=self._environment(self.port),
-            encoding="utf-8",
-            codec_errors="replace",
-            timeout=PATIENCE,
-            dimensions=(50, 160),
-        )
-        # A pause before each line is pexpect's habit; the terminal needs none.
-        child.delaybeforesend = None
+        child = self._spawn(command, [])
         seen = child.logfile_read = io.StringIO()
         typing = False
         for line in expected.splitlines():
