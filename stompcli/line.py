@@ -7,6 +7,7 @@ before it leaves it waits until no more messages come.
 
 import math
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import click
 import trio
@@ -37,8 +38,8 @@ async def read_lines(
     """Run the commands of ``script``, or of standard input; return the exit code."""
     session = Session(settings, out, in_shell=True, interactive=interactive)
     source = StandardInput() if script is None else Text(script)
-    reader = Reader(session, pieces(source, b"\n"))
-    return await supervise(session, reader.run, prefix="" if session.client else "stomp: ")
+    async with aclosing(pieces(source, b"\n")) as lines:
+        return await supervise(session, Reader(session, lines).run)
 
 
 class Reader:

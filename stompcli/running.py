@@ -27,9 +27,7 @@ async def perform(
     return await supervise(session, work)
 
 
-async def supervise(
-    session: Session, work: Callable[[], Awaitable[ExitCode | None]], *, prefix: str = "stomp: "
-) -> ExitCode:
+async def supervise(session: Session, work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode:
     """Do the work in the session, say what went wrong, and return the exit code."""
     code: ExitCode | None = None
     failure: Failure | None = None
@@ -51,6 +49,6 @@ async def supervise(
     if session.stopped is not None:
         return session.stopped
     if failure is not None:
-        session.out.failure(failure, prefix=prefix)
+        session.out.failure(failure)
         return failure.code
     return ExitCode.DONE if code is None else code

@@ -3,8 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+
+import stompcli.main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,23 +47,66 @@ class Stomp:
     def __call__(
         self, *words: str, stdin: bytes | None = None, env: dict[str, str] | None = None
     ) -> Finished:
-        """Run the program to its end; ``stdin`` None is an empty one."""
+        """Run the program to its end inside this process; ``stdin`` None is an empty one.
+
+        A fresh interpreter for every command would make the tests several times slower; `run`
+        starts one.
+        """
+        with ExitStack() as stack:
+            files = [stack.enter_context(TemporaryFile()) for _ in range(3)]
+            files[0].write(stdin or b"")
+            files[0].seek(0)
+            stack.enter_context(_descriptors([file.fileno() for file in files]))
+            stack.enter_context(_environ(environment(**(env or {}))))
+            code = stompcli.main.run(["-P", str(self.port), *words])
+            sys.stdout.flush()
+            for file in files:
+                file.seek(0)
+            return Finished(code, files[1].read(), files[2].read().decode())
+
+    def run(self, *words: str, stdin: bytes | None = None) -> Finished:
+        """Run the program to its end in a process of its own."""
         done = subprocess.run(
             self.argv(*words),
             input=stdin or b"",
             capture_output=True,
-            env=environment(**(env or {})),
+            env=environment(),
             timeout=60,
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr.decode())
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start the program, with pipes."""
-        return subprocess.Popen(
-            self.argv(*words),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-        )
+
+@contextmanager
+def _descriptors(files: list[int]) -> Iterator[None]:
+    """Let the three standard streams be these files."""
+    saved = [os.dup(fd) for fd in range(3)]
+    streams = sys.stdout, sys.stderr
+    for fd, file in enumerate(files):
+        os.dup2(file, fd)
+    try:
+        with (
+            os.fdopen(os.dup(1), "w", encoding="utf-8") as sys.stdout,
+            os.fdopen(os.dup(2), "w", encoding="utf-8") as sys.stderr,
+        ):
+            yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        for fd, file in enumerate(saved):
+            os.dup2(file, fd)
+            os.close(file)
+
+
+@contextmanager
+def _environ(wanted: dict[str, str]) -> Iterator[None]:
+    """Let the environment be this one, and the program's name its own."""
+    environ, argv = dict(os.environ), sys.argv
+    os.environ.clear()
+    os.environ.update(wanted)
+    sys.argv = ["/usr/bin/stomp"]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.argv = argv

@@ -517,7 +517,7 @@ async def test_exit_codes(
     bad.write_text("[1]")
     words = [str(bad) if word == "BAD" else word for word in words]
     if script is None:
-        done = await trio.to_thread.run_sync(lambda: Stomp(1)(*words, stdin=stdin))
+        done = await trio.to_thread.run_sync(lambda: Stomp(1).run(*words, stdin=stdin))
         found, text = done.code, done.err
     else:
         finished = await run_against(script, *words, stdin=stdin)

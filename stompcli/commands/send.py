@@ -113,20 +113,20 @@ def _count_in_transaction(session: Session) -> None:
 
 
 async def _dry_run(params: dict[str, Any], out: Out, *, in_shell: bool) -> None:
-    async for message in _messages(params, in_shell=in_shell):
-        pairs, octets = send_frame(message.destination, message.body, **message.arguments())
-        frame = encode("SEND", pairs, octets)
-        if out.tty:
-            text = visible_line(frame.decode("utf-8", "surrogateescape"))
-            await out.line(text.replace("\\x0a", "\n").replace("\\x00", "^@"))
-        else:
-            await out.write(frame)
+    async with aclosing(_messages(params, in_shell=in_shell)) as messages:
+        async for message in messages:
+            pairs, octets = send_frame(message.destination, message.body, **message.arguments())
+            frame = encode("SEND", pairs, octets)
+            if out.tty:
+                text = visible_line(frame.decode("utf-8", "surrogateescape"))
+                await out.line(text.replace("\\x0a", "\n").replace("\\x00", "^@"))
+            else:
+                await out.write(frame)
 
 
 async def _single(params: dict[str, Any], *, in_shell: bool) -> _Outgoing:
-    async for message in _messages({"lines": False, "null": False, **params}, in_shell=in_shell):
-        return message
-    raise bad_input("there is nothing to send")
+    async with aclosing(_messages(params, in_shell=in_shell)) as messages:
+        return await anext(messages)
 
 
 async def _messages(params: dict[str, Any], *, in_shell: bool) -> AsyncGenerator[_Outgoing, None]:
