@@ -88,6 +88,7 @@ class Session:
     __slots__ = (
         "_actions",
         "_receipts",
+        "_undone",
         "_work",
         "alive",
         "anonymous",
@@ -159,6 +160,8 @@ class Session:
         self.unserved: dict[Subscription, None] = {}
         # Receipts in the order of their frames; the first waits for its ticket (AMB-31).
         self._receipts: deque[tuple[int, bytes]] = deque()
+        # True if the frame at hand has to be carried out again later, see `postpone`.
+        self._undone = False
         # Heart-beats, in seconds; 0: none in this direction.
         self.heart_beat = (0, 0)
         self.sends_every = 0.0
@@ -218,6 +221,9 @@ class Session:
             if head is not None:
                 _identify(error, head)
             self.fail(error)
+        if self._undone:
+            self._undone = False
+            at -= 1
         if self.unserved:
             unserved, self.unserved = self.unserved, {}
             for subscription in unserved:
@@ -375,6 +381,7 @@ class Session:
             undo(transaction)
         self.transactions.clear()
         end_subscriptions(self, list(self.subscriptions.values()), blame=blame)
+        self.paused_by.discard(self)
         for pauser in self.paused_by:
             if isinstance(pauser, Subscription):
                 pauser.held_sessions.discard(self)
@@ -425,12 +432,21 @@ class Session:
         else:
             self.outbox.add(frame)
 
+    def postpone(self) -> None:
+        """Leave the frame at hand, and all behind it, until no receipt waits for the store."""
+        self._undone = True
+        self.paused_by.add(self)
+        self.halt = True
+
     def confirm(self, ticket: int) -> bool:
         """Write the receipts that waited for ``ticket``; return whether others still wait."""
         receipts = self._receipts
         while receipts and receipts[0][0] <= ticket:
             self.outbox.add(receipts.popleft()[1])
         if not receipts:
+            if self in self.paused_by:
+                self.paused_by.discard(self)
+                self.resume_reading()
             if self.state is State.LEAVING:
                 self._finish(CloseReason.DISCONNECT)
             else:

@@ -32,6 +32,10 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
     """
     session.check(head, body)
     headers = head.headers
+    if session.unconfirmed and "receipt" in headers:
+        # Its RECEIPT has to wait for those before it, and its MESSAGEs for its RECEIPT.
+        session.postpone()
+        return
     destination = parse(headers["destination"], limit=SUBSCRIBED_LIMIT)
     _refuse_unavailable(headers, destination)
     ack = headers.get("ack", "auto")
