@@ -434,6 +434,45 @@ def test_a_later_ticket_confirms_the_earlier_ones() -> None:
     assert client.take() == []
 
 
+@pytest.mark.clause("SUB-12")
+def test_a_subscription_begins_with_its_receipt() -> None:
+    """Behind a persistent SEND it waits its turn, and its messages wait for its RECEIPT."""
+    core = _paged(10)
+    publish(core.client(), "/queue/in", ["x"])
+    client = core.client()
+    client.send("/queue/a", "1", persistent="true", receipt="1")
+    client.subscribe("/queue/in", receipt="s")
+    client.send("/queue/in", "y")
+    assert client.take() == []
+    assert client.session.paused
+    core.durable()
+    assert [frame.command for frame in client.take()] == ["RECEIPT"] * 2 + ["MESSAGE"] * 2
+    assert not client.session.paused
+
+
+def test_a_postponed_subscription_ends_with_its_connection() -> None:
+    """It was never made, and nobody waits for it."""
+    core = _paged(10)
+    client = core.client()
+    client.send("/queue/a", "1", persistent="true", receipt="1")
+    client.subscribe("/queue/a", receipt="s")
+    assert client.waiting == 1
+    client.close()
+    core.durable()
+    assert "subscriptions=0" in core.queue("/queue/a")
+
+
+def test_a_subscription_without_receipt_does_not_wait() -> None:
+    """It asked for no promise of order."""
+    core = _paged(10)
+    client = core.client()
+    client.send("/queue/a", "1", persistent="true", receipt="1")
+    client.subscribe("/queue/a")
+    assert client.bodies() == ["1"]
+    core.durable()
+    assert client.receipts() == ["1"]
+
+
 @pytest.mark.parametrize("ack", ["client", "client-individual"])
 def test_the_receipt_of_an_ack_waits_for_the_store(ack: str) -> None:
     """If what it settles is on disk; an ACK of a transient message does not wait."""
