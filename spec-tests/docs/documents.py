@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# The pages that are run and read closely; then all there are, reports included.
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+ALL_PAGES = sorted({*PAGES, *(ROOT / "docs").rglob("*.md")})
 
 # Programs of the documents that may be missing on a machine.
 TOOLS = ("telnet", "nc", "openssl", "socat", "curl")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from docs.documents import PAGES, ROOT, Block, anchors, blocks, links, prose, tools
+from docs.documents import ALL_PAGES, PAGES, ROOT, Block, anchors, blocks, links, prose, tools
 from docs.terminal import Terminal, normalised
 from stompd.broker.policy import Policy
 from stompd.protocol.frame import NEVER_FORWARDED
@@ -83,7 +83,7 @@ def test_every_make_target_that_is_told_exists() -> None:
 # -- Links and names -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     """A link to a file or a heading of this project leads to one that is there."""
     for link in links(page):
@@ -104,6 +104,14 @@ def test_files_that_are_named_exist(page: Path) -> None:
         r"`((?:spec-tests|stompd|stompcli|examples|docs)/[^`\s]*)`", prose(page)
     ):
         assert list(ROOT.glob(path.rstrip("/"))), f"{named(page)} names {path}"
+
+
+def test_the_scores_of_the_readme_are_those_of_the_report() -> None:
+    """What the README says of each broker's conformance stands in the report."""
+    score = re.compile(r"^\| (\S+ \d[\d.]*) \| (\d+ of \d+)[^|]* \| (\d+ of \d+)", re.MULTILINE)
+    told = score.findall(README.read_text())
+    assert len(told) >= 3
+    assert told == score.findall((ROOT / "docs" / "conformance" / "README.md").read_text())
 
 
 def test_every_page_is_linked_from_the_readme() -> None:
