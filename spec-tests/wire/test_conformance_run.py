@@ -27,7 +27,8 @@ def test_it_judges_a_broker_and_keeps_the_tables(brokers: Brokers, tmp_path: Pat
     """Against a broker that meets the rows it prints the table, keeps it thrice, and returns 0."""
     host, port = brokers.get("plain").broker.address
     done = _run(
-        *("--broker", f"{host}:{port}", "--only", "^without a length the body|^the first empty line"),
+        *("--broker", f"{host}:{port}"),
+        *("--only", "^without a length the body|^the first empty line"),
         *("--name", "Some Broker", "--out", str(tmp_path)),
     )
     assert done.returncode == 0, done.stderr
