@@ -34,6 +34,30 @@ def environment(**changes: str) -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **changes}
 
 
+@contextmanager
+def running_stompd() -> Iterator[int]:
+    """Run a stompd without a store; yield its port."""
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "stompd", "--memory"),
+            *("--listen", "127.0.0.1:0", "--ready-fd", str(theirs)),
+        ],
+        pass_fds=[theirs],
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    os.close(theirs)
+    try:
+        with os.fdopen(ours) as ready:
+            line = ready.readline()
+        assert line.startswith("ready "), "stompd did not start"
+        yield int(line.split()[1].rpartition(":")[2])
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
 class Stomp:
     """The `stomp` program, with the broker of the test as its default."""
 
