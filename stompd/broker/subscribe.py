@@ -95,6 +95,8 @@ def open_subscription(
         prefetch_count=_number(head, "prefetch-count", policy.prefetch_count),
         prefetch_bytes=_number(head, "prefetch-bytes", policy.prefetch_bytes),
     )
+    if session.broker.draining:
+        subscription.retire()
     session.host.attach(subscription)
     session.subscriptions[key] = subscription
     return subscription
