@@ -134,7 +134,7 @@ class Client:
             self._decoder.begin(self.version)
             self._reader.begin(self.version)
             self.core.run()
-        return self.take(1)[0]
+        return self.frames.pop(0)
 
     # Writing.
 

@@ -402,9 +402,7 @@ def test_who_connects_while_the_broker_drains_is_sent_away(core: Core) -> None:
     """After CONNECTED, with the same words as the others."""
     core.broker.drain()
     client = Client(core)
-    client.write(b"CONNECT\naccept-version:1.2\nhost:/\n\n\0")
-    client.session.welcome(None, 0.0)
-    core.run()
+    assert client.log_in({"accept-version": "1.2"}).command == "CONNECTED"
     assert client.error()["message"] == "the server is stopping"
 
 
