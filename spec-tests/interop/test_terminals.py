@@ -1,26 +1,11 @@
 """The programs that people have at hand, in a terminal and in a pipe, against a running stompd."""
 
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import pexpect
 import pytest
+from interop.clients import PROGRAMS, terminal
 from server.process import PATIENCE, Daemon
-
-PROGRAMS = {
-    "telnet": ["telnet", "127.0.0.1", "PORT"],
-    "busybox telnet": ["busybox", "telnet", "127.0.0.1", "PORT"],
-    "nc.openbsd": ["nc.openbsd", "127.0.0.1", "PORT"],
-    "nc.openbsd -C": ["nc.openbsd", "-C", "127.0.0.1", "PORT"],
-    "nc.traditional": ["nc.traditional", "127.0.0.1", "PORT"],
-    "busybox nc": ["busybox", "nc", "127.0.0.1", "PORT"],
-    "ncat": ["ncat", "127.0.0.1", "PORT"],
-    "ncat -C": ["ncat", "-C", "127.0.0.1", "PORT"],
-    "socat": ["socat", "-", "TCP:127.0.0.1:PORT"],
-    "socat crnl": ["socat", "-", "TCP:127.0.0.1:PORT,crnl"],
-}
-GREETING = {"telnet": rb"Escape character is[^\n]*\n", "busybox telnet": rb"Connected to[^\n]*\n"}
 
 
 def each(*names: str) -> pytest.MarkDecorator:
@@ -32,50 +17,6 @@ def each(*names: str) -> pytest.MarkDecorator:
             for name in names or PROGRAMS
         ],
     )
-
-
-class Terminal:
-    """A program in a terminal, and somebody who types."""
-
-    def __init__(self, child: "pexpect.spawn[bytes]") -> None:
-        self.child = child
-
-    def type(self, *lines: str) -> None:
-        """Type lines, each with Enter."""
-        for line in lines:
-            self.child.send(line.encode() + b"\n")
-
-    def frame(self, *lines: str) -> None:
-        """Type the lines of a frame, Ctrl-@ and Enter."""
-        self.type(*lines, "\0")
-
-    def key(self, octet: bytes) -> None:
-        """Press a key that sends this octet to the terminal."""
-        self.child.send(octet)
-
-    def see(self, pattern: bytes) -> bytes:
-        """Wait for something on the screen; return what stood before it."""
-        self.child.expect(pattern)
-        before = self.child.before
-        assert isinstance(before, bytes)
-        return before
-
-    def see_end(self) -> bytes:
-        """Wait for the program to end; return the last that it wrote."""
-        return self.see(pexpect.EOF)  # type: ignore[arg-type]
-
-
-@contextmanager
-def terminal(program: str, stompd: Daemon) -> Iterator[Terminal]:
-    """Run a program that is connected to stompd in the block."""
-    command = [word.replace("PORT", str(stompd.port)) for word in PROGRAMS[program]]
-    child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=PATIENCE)
-    try:
-        if program in GREETING:
-            child.expect(GREETING[program])
-        yield Terminal(child)
-    finally:
-        child.close(force=True)
 
 
 def alive(stompd: Daemon) -> None:
@@ -91,7 +32,7 @@ def alive(stompd: Daemon) -> None:
 def test_a_typed_session(program: str, stompd: Daemon, fresh: Callable[[], str]) -> None:
     """CONNECT, SUBSCRIBE, two SENDs: each MESSAGE stands on a line of its own."""
     queue = fresh()
-    with terminal(program, stompd) as user:
+    with terminal(program, stompd.port) as user:
         user.frame("CONNECT", "accept-version:1.2", "host:x", "")
         user.see(rb"CONNECTED\r?\n")
         user.see(rb"version:1.2\r?\n")
@@ -113,7 +54,7 @@ def test_a_typed_session(program: str, stompd: Daemon, fresh: Callable[[], str])
 def test_telnet_in_every_version(version: str, stompd: Daemon, fresh: Callable[[], str]) -> None:
     """Its line ends are understood, whatever version was asked for; no header ends in a CR."""
     queue = fresh()
-    with terminal("telnet", stompd) as user:
+    with terminal("telnet", stompd.port) as user:
         user.frame("CONNECT", f"accept-version:{version}", "host:x", "")
         user.see(rb"CONNECTED\r?\n")
         user.see(f"version:{version}\r\n".encode())
@@ -127,7 +68,7 @@ def test_telnet_in_every_version(version: str, stompd: Daemon, fresh: Callable[[
 @pytest.mark.needs_tool("telnet")
 def test_telnet_without_any_header_speaks_1_0(stompd: Daemon) -> None:
     """CONNECT and an empty line are enough, and blanks after colons are forgiven then."""
-    with terminal("telnet", stompd) as user:
+    with terminal("telnet", stompd.port) as user:
         user.frame("CONNECT", "")
         user.see(rb"CONNECTED\r?\n")
         user.frame("SUBSCRIBE", "destination: /queue/blank", "receipt: 7", "")
@@ -141,7 +82,7 @@ def test_telnet_without_any_header_speaks_1_0(stompd: Daemon) -> None:
 @each("telnet", "nc.openbsd", "busybox nc")
 def test_lower_case_is_answered_at_enter(program: str, stompd: Daemon) -> None:
     """A human does not have to find out that a NUL is missing."""
-    with terminal(program, stompd) as user:
+    with terminal(program, stompd.port) as user:
         user.type("connect")
         user.see(rb"ERROR\r?\n")
         user.see(rb"commands are upper case")
@@ -151,7 +92,7 @@ def test_lower_case_is_answered_at_enter(program: str, stompd: Daemon) -> None:
 @pytest.mark.parametrize("word", ["help", "GET / HTTP/1.1"])
 def test_the_lost_are_told_where_they_are(program: str, word: str, stompd: Daemon) -> None:
     """Who takes it for a shell or a web server learns what this port is."""
-    with terminal(program, stompd) as user:
+    with terminal(program, stompd.port) as user:
         user.type(word)
         user.see(rb"this is a STOMP port")
 
@@ -170,7 +111,7 @@ def test_a_control_key_in_telnet_is_answered_visibly(
     key: bytes, stompd: Daemon, *, connected: bool
 ) -> None:
     """The ERROR is seen, although telnet mutes everything until its timing mark is answered."""
-    with terminal("telnet", stompd) as user:
+    with terminal("telnet", stompd.port) as user:
         if connected:
             user.frame("CONNECT", "accept-version:1.2", "host:x", "")
             user.see(rb"session:[^\n]*\n")
@@ -183,7 +124,7 @@ def test_a_control_key_in_telnet_is_answered_visibly(
 @pytest.mark.needs_tool("telnet")
 def test_ctrl_d_in_telnet_ends_the_session(stompd: Daemon) -> None:
     """On an empty line it sends one octet, which begins no frame."""
-    with terminal("telnet", stompd) as user:
+    with terminal("telnet", stompd.port) as user:
         user.frame("CONNECT", "accept-version:1.2", "host:x", "")
         user.see(rb"session:[^\n]*\n")
         user.key(b"\x04")
@@ -194,7 +135,7 @@ def test_ctrl_d_in_telnet_ends_the_session(stompd: Daemon) -> None:
 @pytest.mark.needs_tool("telnet")
 def test_leaving_telnet_by_its_own_prompt(stompd: Daemon) -> None:
     """``^]`` and quit close the connection; what was half typed is forgotten."""
-    with terminal("telnet", stompd) as user:
+    with terminal("telnet", stompd.port) as user:
         user.type("CONNECT", "accept-version:1.2")
         user.key(b"\x1d")
         user.see(rb"telnet> ")
@@ -206,7 +147,7 @@ def test_leaving_telnet_by_its_own_prompt(stompd: Daemon) -> None:
 @pytest.mark.needs_tool("telnet")
 def test_telnet_in_character_mode_is_helped(stompd: Daemon) -> None:
     """Return is CR NUL there; the ERROR tells what to type at telnet's own prompt."""
-    with terminal("telnet", stompd) as user:
+    with terminal("telnet", stompd.port) as user:
         user.key(b"\x1d")
         user.see(rb"telnet> ")
         user.type("mode character")
@@ -218,7 +159,7 @@ def test_telnet_in_character_mode_is_helped(stompd: Daemon) -> None:
 @each("nc.openbsd", "nc.traditional", "busybox nc")
 def test_ctrl_c_in_netcat_is_a_close(program: str, stompd: Daemon) -> None:
     """The program ends and the session with it; its temporary things are gone."""
-    with terminal(program, stompd) as user:
+    with terminal(program, stompd.port) as user:
         user.frame("CONNECT", "accept-version:1.2", "host:x", "")
         user.see(rb"session:[^\n]*\n")
         user.key(b"\x03")
