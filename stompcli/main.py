@@ -28,13 +28,24 @@ _SESSION_ONLY = "use the shell, or -F script"
 
 def main() -> NoReturn:
     """Run the program with the words of the command line, and exit."""
+    _open_standard_streams()
     code = run(sys.argv[1:])
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Else the interpreter would complain about it when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed: else the connection would get the number of a stream."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def run(args: list[str]) -> int:

@@ -49,7 +49,7 @@ class Out:
         if self.tty:
             self.fresh_line()
         while data:
-            if len(data) <= _AT_ONCE and select.select([], [1], [], 0)[1]:
+            if len(data) <= _AT_ONCE and _has_room():
                 written = _write(data)
             else:
                 import trio
@@ -153,6 +153,15 @@ def _is_tty(fd: int) -> bool:
     try:
         return os.isatty(fd)
     except OSError:
+        return False
+
+
+def _has_room() -> bool:
+    """Return whether a small write to standard output cannot block."""
+    try:
+        return bool(select.select([], [1], [], 0)[1])
+    except (OSError, ValueError):
+        # Closed; the write will say so.
         return False
 
 

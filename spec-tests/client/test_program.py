@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -289,6 +290,16 @@ def test_closed_stdout(stomp: Stomp) -> None:
     )
     os.close(theirs)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(stomp: Stomp, queue: str, streams: str) -> None:
+    """With standard streams closed the connection still is none of them."""
+    stomp("send", queue, "x", "-n", "3")
+    command = f"{shlex.join(stomp.argv('subscribe', queue, '-n', '3'))} {streams}"
+    done = subprocess.run(["sh", "-c", command], env=environment(), check=False, timeout=60)
+    assert done.returncode == 0
+    assert stomp("subscribe", queue, "--idle", "0.2").out == b""
 
 
 @pytest.mark.parametrize(

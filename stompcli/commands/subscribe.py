@@ -3,7 +3,7 @@
 import math
 import time
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -19,6 +19,9 @@ from stompcli.failure import Failure, usage
 from stompcli.output import Out, StdoutClosed
 from stompcli.render import visible_line
 from stompcli.session import Session
+
+# Messages that --count lets the broker send ahead of what was shown.
+_AHEAD: Final = 1000
 
 
 async def subscribe(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
@@ -149,7 +152,7 @@ async def _receive(
         # In auto mode the broker would send, and forget, more than --count asked for.
         ack = "auto" if count is None else "client-individual"
         if count is not None and all(name != "prefetch-count" for name, _ in headers):
-            headers.append(("prefetch-count", str(count)))
+            headers.append(("prefetch-count", str(min(count, _AHEAD))))
     client = await session.link()
     progress = _Progress(count)
     session.on_timeout = partial(_too_few, progress, "timed out")
