@@ -68,10 +68,11 @@ class ScriptedBroker:
         Raises `ScriptError` if it closes the connection instead, or breaks the protocol.
         """
         while not self._frames:
+            self._check()
             data = await self.read()
             if not data:
                 raise ScriptError("the connection was closed where the script expects a frame")
-            self._decode(data)
+            self._frames += self._decoder.feed(data)
         return ClientFrame(*self._frames.pop(0))
 
     async def expect(self, command: str, **headers: str) -> ClientFrame:
@@ -94,10 +95,11 @@ class ScriptedBroker:
         while True:
             if self._frames:
                 raise ScriptError(f"expected the end, got {ClientFrame(*self._frames[0])!r}")
+            self._check()
             data = await self.read()
             if not data:
                 return
-            self._decode(data)
+            self._frames += self._decoder.feed(data)
 
     async def read(self) -> bytes:
         """Return the next octets, b"" at the end; they count as received, not as frames."""
@@ -108,8 +110,7 @@ class ScriptedBroker:
         self.received += data
         return data
 
-    def _decode(self, data: bytes) -> None:
-        self._frames += self._decoder.feed(data)
+    def _check(self) -> None:
         if self._decoder.error is not None:
             raise ScriptError(f"the program broke the protocol: {self._decoder.error}")
 
@@ -131,6 +132,8 @@ class ScriptedBroker:
             raise ScriptError(f"expected CONNECT, got {frame!r}")
         self.version = version or negotiate(frame.headers.get("accept-version"))
         self._decoder.begin(self.version)
+        # What the program wrote behind its CONNECT, without waiting to be let in.
+        self._frames += self._decoder.feed(b"")
         pairs = {"version": self.version, "session": "s1", "server": "scripted/1"}
         if heart_beat is not None and self.version != V10:
             pairs["heart-beat"] = heart_beat
