@@ -142,6 +142,12 @@ class Terminal:
         child.expect(pexpect.EOF)
         return str(child.before)
 
+    def expect(self, command: str, text: str) -> None:
+        """Run a command that does not end by itself, until it has shown ``text``."""
+        child = self._spawn("bash", ["-c", command])
+        child.expect_exact(text)
+        child.close(force=True)
+
     def _spawn(self, command: str, arguments: list[str]) -> "pexpect.spawn[str]":
         """Start a program in a terminal of its own."""
         child = pexpect.spawn(

@@ -18,7 +18,7 @@ from stompd.server.show import as_toml
 
 README = ROOT / "README.md"
 SEMANTICS = ROOT / "docs" / "semantics.md"
-DECISIONS = ROOT / "docs" / "decisions.md"
+LIBRARY = ROOT / "docs" / "client.md"
 
 
 def named(page: Path) -> str:
@@ -29,6 +29,7 @@ def named(page: Path) -> str:
 # -- Examples --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [
@@ -57,6 +58,7 @@ def test_a_terminal_shows_what_the_document_shows(page: Path) -> None:
     [
         pytest.param(page, block, id=f"{named(page)}:{block.line}")
         for page in PAGES
+        if page != LIBRARY  # fragments, but for one program; that is run below
         for block in blocks(page)
         if block.kind == "python"
     ],
@@ -66,6 +68,14 @@ def test_a_python_example_is_run_by_its_page(page: Path, block: Block) -> None:
     assert block.file is not None
     shown = [c for other in blocks(page) if other.kind == "console" for c, _ in other.commands()]
     assert f"python {block.file}" in shown
+
+
+def test_the_program_in_the_handbook_of_the_library_runs() -> None:
+    """The example at its head prints the message that it sends, and waits for more."""
+    program = next(block for block in blocks(LIBRARY) if block.kind == "python")
+    with Terminal() as terminal:
+        terminal.keep(Block("python", f"# handbook.py\n{program.text}", program.line))
+        terminal.expect("python handbook.py", "hello world")
 
 
 def test_every_make_target_that_is_told_exists() -> None:
