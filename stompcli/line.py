@@ -62,7 +62,8 @@ class Reader:
         """Connect, run the lines, and return the exit code."""
         session, out = self._session, self._out
         client = await session.link()
-        if not out.settings.quiet:
+        settings = out.settings
+        if not (settings.quiet or settings.json or settings.raw or settings.format):
             await out.write(frame_lines("CONNECTED", client.connected, tty=out.tty))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)

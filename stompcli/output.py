@@ -13,6 +13,8 @@ from stompcli.failure import Failure
 from stompcli.options import Settings
 
 if TYPE_CHECKING:
+    import trio
+
     from stompcli.client import Message
 
 # A pipe that can be written to at all takes so many octets at once (PIPE_BUF).
@@ -37,6 +39,8 @@ class Out:
         self.stderr_tty = _is_tty(2)
         # The prompt that stands on the line, empty if none does.
         self._prompt = ""
+        # Two tasks must not write into each other's message.
+        self._turn: trio.Lock | None = None
         # How often anything was written, and who wants to know when that ends a prompt's line.
         self.writes = 0
         self.on_disturbed: Callable[[], object] | None = None
@@ -45,17 +49,20 @@ class Out:
 
     async def write(self, data: bytes) -> None:
         """Write octets to standard output; raises `StdoutClosed` if nobody reads it any more."""
-        self.writes += 1
-        if self.tty:
-            self.fresh_line()
-        while data:
-            if len(data) <= _AT_ONCE and _has_room():
-                written = _write(data)
-            else:
-                import trio
+        import trio
 
-                written = await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
-            data = data[written:]
+        if self._turn is None:
+            self._turn = trio.Lock()
+        async with self._turn:
+            self.writes += 1
+            if self.tty:
+                self.fresh_line()
+            while data:
+                if len(data) <= _AT_ONCE and _has_room():
+                    written = _write(data)
+                else:
+                    written = await trio.to_thread.run_sync(_write, data, abandon_on_cancel=True)
+                data = data[written:]
 
     async def line(self, text: str) -> None:
         """Write a line of text to standard output."""

@@ -1,5 +1,6 @@
 """What a command works with: the connection, the open subscriptions, the open transaction."""
 
+import math
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -140,7 +141,8 @@ class Session:
                 "headers": dict(settings.connect_header),
             }
             if settings.timeout is not None:
-                options["timeout"] = settings.timeout
+                # A command's time is limited as a whole, see `supervise`.
+                options["timeout"] = settings.timeout if self.interactive else math.inf
             if settings.verbose > 1:
                 options["trace"] = self.out.wire
             self._client = await self.nursery.start(self._hold, self.address(), options)

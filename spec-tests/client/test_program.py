@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 import trio
 from client.programs import Stomp, environment
@@ -274,6 +275,58 @@ def test_head_ends_it_quietly(stomp: Stomp, queue: str) -> None:
         os.close(ours)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize("how", ["closed pipe", "full device"])
+def test_message_that_could_not_be_written(stomp: Stomp, queue: str, how: str) -> None:
+    """What nobody could read goes back to the broker, without blame."""
+    stomp("send", queue, "x")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    target = theirs if how == "closed pipe" else os.open("/dev/full", os.O_WRONLY)
+    done = subprocess.run(
+        stomp.argv("-q", "subscribe", queue, "client-individual"),
+        stdout=target,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    if how == "closed pipe":
+        assert (done.returncode, done.stderr) == (0, b"")
+    else:
+        assert done.returncode == ExitCode.FAILED
+        assert b"cannot write to standard output: No space left on device" in done.stderr
+        os.close(target)
+    os.close(theirs)
+    again = stomp("subscribe", queue, "-n", "1", "--json")
+    headers = json.loads(again.out)["headers"]
+    assert "delivery-count" not in headers or headers["delivery-count"] == "1"
+
+
+def test_one_shot_on_a_terminal(stomp: Stomp, queue: str) -> None:
+    """On a terminal messages are pretty, and nothing in them reaches it raw."""
+    stomp("send", queue, "-H", "x-tag:a", "-H", "evil:\x1b[31m", "hello world")
+    command, *args = stomp.argv("subscribe", queue, "-n", "1")
+    child: pexpect.spawn[str] = pexpect.spawn(
+        command,
+        args,
+        env=environment(TERM="xterm"),
+        dimensions=(40, 200),
+        encoding="utf-8",
+        timeout=30,
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    shown = re.sub(r"\d\d:\d\d:\d\d", "TIME", str(child.before)).replace("\r\n", "\n")
+    assert re.sub(r"id c\d+-\d+", "id cN-1", shown) == (
+        f'TIME subscribed to "{queue}" (ack client-individual, id 1); Ctrl-C to stop\n'
+        f"[#1] {queue}  11 B  text/plain  id cN-1\n"
+        "  x-tag: a\n"
+        "  evil: \\x1b[31m\n"
+        "hello world\n"
+    )
+    assert child.exitstatus == 0
 
 
 def test_closed_stdout(stomp: Stomp) -> None:

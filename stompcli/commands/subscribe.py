@@ -172,8 +172,13 @@ async def _receive(
                 async for message in messages:
                     if not progress.claim():
                         return
-                    await _show(message, progress, params, out)
-        except (StompError, StdoutClosed, Failure) as error:
+                    try:
+                        await _show(message, progress, params, out)
+                    except (StdoutClosed, Failure) as error:
+                        # The message is not to blame: it goes back without a NACK.
+                        failure = error
+                        break
+        except StompError as error:
             failure = error
         if failure is not None:
             progress.done.set()
