@@ -256,8 +256,7 @@ class Queue:
             self._tail_bytes -= message.size
             self.ready.append(message)
         self.tail -= len(messages)
-        if messages:
-            self._edge = messages[-1].place
+        self._edge = messages[-1].place
         self.dispatch()
 
     # Getting messages back, or rid of them.

@@ -206,7 +206,6 @@ class Session:
         self._work = 0
         actions = self._actions
         at = start
-        head = None
         try:
             for head, body in frames[start:] if start else frames:
                 at += 1
@@ -218,8 +217,7 @@ class Session:
                 if self.halt:
                     break
         except RemoteProtocolError as error:
-            if head is not None:
-                _identify(error, head)
+            _identify(error, frames[at - 1][0])
             self.fail(error)
         if self._undone:
             self._undone = False

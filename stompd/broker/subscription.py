@@ -295,7 +295,7 @@ class Subscription:
 
     # A topic's slow subscriber.
 
-    def hold(self, message: Message, publisher: Session | None) -> None:
+    def hold(self, message: Message, publisher: Session) -> None:
         """Keep a topic's message until the outbox has room; pace who sent it.
 
         The first one held starts the grace of the policy; `Session.slow_due` ends it.
@@ -311,7 +311,7 @@ class Subscription:
         if not self.slow:
             self.slow = True
             self.session.subscription_is_slow(self)
-        if publisher is not None and publisher is not self.session:
+        if publisher is not self.session:
             self.held_sessions.add(publisher)
             publisher.paused_by.add(self)
             publisher.halt = True
@@ -327,9 +327,8 @@ class Subscription:
             message = backlog.popleft()
             self.backlog_size -= message.size
             self.deliver_copy(message)
-        if self.slow:
-            self.slow = self.dropping = False
-            self.let_go()
+        self.slow = self.dropping = False
+        self.let_go()
 
     def let_go(self) -> None:
         """Pace nobody any more."""

@@ -51,7 +51,7 @@ class Topic:
     def check_room(self, count: int, size: int) -> None:
         """Accept: a topic holds no messages, so there is no limit to reach."""
 
-    def put(self, message: Message, session: Session | None) -> None:
+    def put(self, message: Message, session: Session) -> None:
         """Write a copy to every subscriber's outbox, in the order of the SENDs.
 
         ``session`` is who sent it: it is paced when a subscriber cannot keep up.
@@ -83,21 +83,18 @@ class Topic:
             if not outbox.touched:
                 outbox.touched = True
                 subscriber.touched.append(outbox)
-        self._work(session)
+        session.worked(len(subscriptions))
 
-    def _put_pieces(self, message: Message, session: Session | None) -> None:
+    def _put_pieces(self, message: Message, session: Session) -> None:
         """Write a message whose octets differ from version to version, or whose body is large."""
-        for subscription in self.subscriptions:
+        subscriptions = self.subscriptions
+        for subscription in subscriptions:
             outbox = subscription.outbox
             if outbox.size >= outbox.high or subscription.backlog:
                 subscription.hold(message, session)
             else:
                 subscription.deliver_copy(message)
-        self._work(session)
-
-    def _work(self, session: Session | None) -> None:
-        if session is not None:
-            session.worked(len(self.subscriptions))
+        session.worked(len(subscriptions))
 
     def subscribe(self, subscription: Subscription) -> None:
         """Copy what is published from now on to a subscription."""

@@ -80,23 +80,24 @@ class VirtualHost:
         found = self.find(public)
         if found is None:
             if public.kind is Kind.QUEUE:
-                found = self._new_queue(public)
+                found = self._new_queue(public, session)
             else:
-                found = self._new_topic(public)
-            found.owner = session
+                found = self._new_topic(public, session)
             session.temporaries.append(found)
         return found
 
-    def _new_queue(self, destination: Destination) -> Queue:
+    def _new_queue(self, destination: Destination, owner: Session | None = None) -> Queue:
         queue = Queue(self, destination, self.broker.settings.policies.of(destination.name))
+        queue.owner = owner
         self.queues[destination.name] = queue
         for subscription in self._patterns.match(destination.words):
             queue.subscribe(subscription)
         self._expect_idle(queue)
         return queue
 
-    def _new_topic(self, destination: Destination) -> Topic:
+    def _new_topic(self, destination: Destination, owner: Session | None = None) -> Topic:
         topic = Topic(self, destination, self.broker.settings.policies.of(destination.name))
+        topic.owner = owner
         self.topics[destination.name] = topic
         for subscription in self._patterns.match(destination.words):
             topic.subscribe(subscription)
