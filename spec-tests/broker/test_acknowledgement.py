@@ -329,3 +329,46 @@ def test_the_credit_of_an_acknowledged_delivery_is_used_again() -> None:
             consumer.ack(message)
         assert got == numbers(1, 3)
         assert consumer.take() == []
+
+
+def test_a_bare_ack_may_be_repeated(core: Core) -> None:
+    """Without receipt or transaction as well, in each mode."""
+    for ack in ("client", "client-individual"):
+        consumer = _five(core, ack)
+        message = consumer.messages(5)[4]
+        consumer.ack(message)
+        consumer.ack(message)
+        assert consumer.alive()
+        consumer.close()
+
+
+@pytest.mark.clause("ACK-05", "ACK-08")
+@pytest.mark.parametrize("ack", ["client", "client-individual"])
+def test_without_a_limit_nothing_is_counted(core: Core, ack: str) -> None:
+    """ACK, NACK and ABORT work with unlimited prefetch as with any other."""
+    publish(core.client(), "/queue/a", numbers(1, 4))
+    consumer = core.client()
+    consumer.subscribe("/queue/a", ack, prefetch_count="0", prefetch_bytes="0")
+    one, two, three, _ = consumer.messages(4)
+    consumer.ack(one)
+    consumer.nack(two)
+    again = consumer.messages(1)[0]
+    consumer("BEGIN", transaction="t")
+    consumer.ack(three, transaction="t")
+    consumer("ABORT", transaction="t")
+    consumer.ack(again)
+    assert core.queue("/queue/a").startswith(
+        f"<Queue /queue/a ready=0 unsettled={0 if ack == 'client' else 2} "
+    )
+
+
+@pytest.mark.clause("U-01")
+def test_ack_and_unsubscribe_in_one_write(core: Core) -> None:
+    """The credit of the ACK is not used any more."""
+    publish(core.client(), "/queue/a", numbers(1, 2))
+    consumer = core.client()
+    consumer.subscribe("/queue/a", "client-individual", prefetch_count="1")
+    message = consumer.messages(1)[0]
+    consumer.write(b"ACK\nid:%b\n\n\0UNSUBSCRIBE\nid:0\n\n\0" % message["ack"].encode())
+    assert consumer.take() == []
+    assert core.queue("/queue/a") == "<Queue /queue/a ready=1 unsettled=0 tail=0 subscriptions=0>"

@@ -425,3 +425,29 @@ def test_order_holds_across_a_change_of_consumers(core: Core) -> None:
         consumer("DISCONNECT")
     assert "".join(got) != ""
     assert len(set(got)) == len(got)
+
+
+def test_a_temporary_queue_stays_while_its_connection_lives() -> None:
+    """However idle it is: answers may come late."""
+    core = Core(settings(auto_delete_after=5.0))
+    client = core.client()
+    client.subscribe("/temp-queue/a")
+    client("UNSUBSCRIBE", id="0")
+    _later(core)
+    core.client().send(f"/remote-temp-queue/{client.session.id}/a", "late")
+    client.subscribe("/temp-queue/a")
+    assert client.bodies() == ["late"]
+
+
+@pytest.mark.parametrize("name", ["/queue/a", "/temp-queue/a"])
+def test_a_queue_may_be_removed_by_hand(name: str) -> None:
+    """Timers and the end of its connection pass by what is gone."""
+    core = Core(settings(auto_delete_after=5.0))
+    client = core.client()
+    client.send(name, "x")
+    host = core.broker.host("/")
+    host.remove(next(iter(host.queues.values())))
+    assert _names(core) == []
+    _later(core)
+    client.close()
+    assert _names(core) == []

@@ -481,3 +481,34 @@ def test_a_publishers_turn_ends_with_its_budget() -> None:
     publisher.write(b"")
     for subscriber in subscribers:
         assert subscriber.bodies() == numbers(0, 19)
+
+
+@pytest.mark.parametrize("odd", [{}, {"note": "a:b"}])
+def test_large_and_odd_messages_are_held_too(odd: dict[str, str]) -> None:
+    """What cannot be forwarded in one piece waits its turn like everything else."""
+    core = Core(settings(outbox_high=1000))
+    subscriber, publisher = core.client(), core.client()
+    subscriber.subscribe("/topic/a")
+    subscriber.reading = False
+    for number in numbers(1, 4):
+        other = core.client()
+        other.send("/topic/a", number + ("x" * 20_000 if number == "3" else LARGE), **odd)
+    assert not publisher.session.paused
+    subscriber.read_some(700)
+    subscriber.read_again()
+    assert _numbers(subscriber.bodies()) == numbers(1, 4)
+
+
+def test_a_backlog_is_written_up_to_the_mark_each_time() -> None:
+    """A subscriber that reads a little at a time gets a little at a time, and all in the end."""
+    core = Core(settings(outbox_high=1000, slow_consumer="block"))
+    subscriber = core.client()
+    subscriber.subscribe("/topic/a")
+    subscriber.reading = False
+    for number in numbers(1, 9):
+        core.client().send("/topic/a", number + LARGE)
+    for _ in range(4):
+        subscriber.read_some(500)
+        assert subscriber.session.outbox.size < 2000
+    subscriber.read_again()
+    assert _numbers(subscriber.bodies()) == numbers(1, 9)
