@@ -25,14 +25,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def require_tool(name: str) -> str:
     """Return the path of the program ``name``, or end the test.
 
-    Without the program the test is skipped with that reason; with ``STOMPD_REQUIRE_TOOLS=1``, as
+    Without the program the test is skipped with that reason; with ``REQUIRE_TEST_TOOLS=1``, as
     the continuous integration sets it, it fails instead.
     """
     path = shutil.which(name)
     if path is not None:
         return path
-    if os.environ.get("STOMPD_REQUIRE_TOOLS", "0") not in {"", "0"}:
-        pytest.fail(f"{name} is not installed, and STOMPD_REQUIRE_TOOLS is set", pytrace=False)
+    if os.environ.get("REQUIRE_TEST_TOOLS", "0") not in {"", "0"}:
+        pytest.fail(f"{name} is not installed, and REQUIRE_TEST_TOOLS is set", pytrace=False)
     pytest.skip(f"{name} is not installed")
 
 
