@@ -254,6 +254,13 @@ def test_idle(stomp: Stomp, queue: str) -> None:
     assert (done.code, done.out) == (0, b"x\n")
 
 
+def test_refused_subscription(stomp: Stomp, queue: str) -> None:
+    """A destination that the broker refuses is its ERROR in words, also beside others."""
+    done = stomp("subscribe", queue, "/nowhere/x")
+    assert done.code == ExitCode.FAILED
+    assert "stomp: the broker answered ERROR: " in done.err
+
+
 def test_hostile_message_in_a_pipe_is_exact(stomp: Stomp, queue: str) -> None:
     """A pipe gets a message's octets as they are, and no file is made by any of its headers."""
     stomp("send", queue, "-H", "filename:../../x", "-", stdin=HOSTILE)

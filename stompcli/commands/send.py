@@ -361,6 +361,10 @@ class _Stream:
         while self._pending:
             await self._settle()
 
+    def certain(self) -> int:
+        """Return how many were confirmed, also of those that nobody has waited for yet."""
+        return self.confirmed + sum(receipt.confirmed for receipt in self._pending)
+
     async def _settle(self) -> None:
         await self._pending[0].wait()
         self._pending.popleft()
@@ -397,10 +401,10 @@ async def _send_stream(session: Session, params: dict[str, Any], out: Out) -> Ex
         await stream.finish()
         single = time.monotonic() - started
     except SessionEndedError as error:
-        if stream.confirmed == 0:
+        if stream.certain() == 0:
             raise
         out.failure(of(error))
-        out.notice(f"sent {stream.confirmed:,} messages for certain, of {stream.sent:,}")
+        out.notice(f"sent {stream.certain():,} messages for certain, of {stream.sent:,}")
         return ExitCode.PARTIAL
     confirmed = receipts or params["tx"] is not None
     text = _sent(stream.sent, stream.octets, params["destination"])

@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -158,35 +159,35 @@ async def _receive(
     session.on_timeout = partial(_too_few, progress, "timed out")
     failure: StompError | StdoutClosed | Failure | None = None
 
-    async def one(destination: str) -> None:
+    async def show_all(messages: Subscription) -> None:
         nonlocal failure
         try:
-            async with client.subscribe(
-                destination, ack=ack, id=params["id_"], headers=headers
-            ) as messages:
+            async for message in messages:
+                if not progress.claim():
+                    return
+                await _show(message, progress, params, out)
+        except (StompError, StdoutClosed, Failure) as error:
+            # A message that could not be written is not to blame: it goes back without a NACK.
+            failure = error
+            progress.done.set()
+
+    idle = math.inf if params["idle"] is None else params["idle"]
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        try:
+            for destination in destinations:
+                messages = await stack.enter_async_context(
+                    client.subscribe(destination, ack=ack, id=params["id_"], headers=headers)
+                )
                 out.notice(
                     f'subscribed to "{visible_line(destination)}" '
                     f"(ack {ack}, id {visible_line(messages.id)})"
                     + ("; Ctrl-C to stop" if count is None or out.stderr_tty else "")
                 )
-                async for message in messages:
-                    if not progress.claim():
-                        return
-                    try:
-                        await _show(message, progress, params, out)
-                    except (StdoutClosed, Failure) as error:
-                        # The message is not to blame: it goes back without a NACK.
-                        failure = error
-                        break
+                nursery.start_soon(show_all, messages)
         except StompError as error:
             failure = error
-        if failure is not None:
             progress.done.set()
-
-    async with trio.open_nursery() as nursery:
-        for destination in destinations:
-            nursery.start_soon(one, destination)
-        idle = math.inf if params["idle"] is None else params["idle"]
+        progress.last_at = trio.current_time()
         while not progress.done.is_set():
             with trio.move_on_at(progress.last_at + idle):
                 await progress.done.wait()
