@@ -17,6 +17,8 @@ ALL_PAGES = sorted({*PAGES, *(ROOT / "docs").rglob("*.md")})
 
 # Programs of the documents that may be missing on a machine.
 TOOLS = ("telnet", "nc", "openssl", "socat", "curl")
+# The netcat that the documents mean; other ones have other options.
+NETCAT = "nc.openbsd"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (\S+\.\w+)\n")
@@ -81,4 +83,5 @@ def tools(page: Path) -> tuple[str, ...]:
         if block.kind == "console"
         for command, _ in block.commands()
     )
-    return tuple(name for name in TOOLS if re.search(rf"\b{name} ", commands))
+    started = [name for name in TOOLS if re.search(rf"\b{name} ", commands)]
+    return tuple(NETCAT if name == "nc" else name for name in started)

@@ -8,6 +8,8 @@ import io
 import os
 import re
 import select
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from typing import Self
 import pexpect
 
 import stompd
-from docs.documents import Block
+from docs.documents import NETCAT, Block
 
 PORT = 61613
 TLS_PORT = 61614
@@ -60,6 +62,11 @@ class Terminal:
     def __init__(self, *flags: str) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="stompd-docs-")
         self.directory = Path(self._home.name)
+        self._programs = self.directory / ".programs"
+        self._programs.mkdir()
+        netcat = shutil.which(NETCAT)
+        if netcat is not None:
+            (self._programs / "nc").symlink_to(netcat)
         self._flags = flags
         # Other servers that the page starts, each in the background.
         self._servers: list[subprocess.Popen[bytes]] = []
@@ -91,11 +98,11 @@ class Terminal:
         self._log.close()
         self._home.cleanup()
 
-    @staticmethod
-    def _environment(port: int) -> dict[str, str]:
+    def _environment(self, port: int) -> dict[str, str]:
         """Return the environment of a user who has set nothing, programs of ours first in PATH."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STOMP_", "STOMPD_"))}
-        kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        ours = Path(sys.executable).parent
+        kept["PATH"] = os.pathsep.join((str(ours), str(self._programs), kept["PATH"]))
         return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 
     def log(self) -> str:
@@ -103,13 +110,15 @@ class Terminal:
         self._log.seek(0)
         return self._log.read()
 
-    def log_after(self, text: str) -> str:
-        """Return what the daemon wrote since it last wrote ``text``; waits for a first time."""
+    def dump(self, last: str) -> str:
+        """Have the daemon write its state to the log; return that, up to a line with ``last``."""
+        before = len(self.log())
+        self.signal(signal.SIGUSR1)
         give_up = time.monotonic() + PATIENCE
-        while text not in (written := self.log()):
-            assert time.monotonic() < give_up, f"stompd does not write {text!r}"
-            time.sleep(0.01)
-        return written.rpartition(text)[2]
+        while last not in (written := self.log()[before:]):
+            assert time.monotonic() < give_up, f"stompd does not write {last!r}"
+            time.sleep(0.05)
+        return written
 
     def signal(self, number: int) -> None:
         """Send the daemon a signal."""
