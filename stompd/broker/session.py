@@ -88,6 +88,7 @@ class Session:
     __slots__ = (
         "_actions",
         "_receipts",
+        "_turn",
         "_undone",
         "_work",
         "alive",
@@ -160,6 +161,8 @@ class Session:
         self.unserved: dict[Subscription, None] = {}
         # Receipts in the order of their frames; the first waits for its ticket (AMB-31).
         self._receipts: deque[tuple[int, bytes]] = deque()
+        # Which of its subscriptions is served first when there is room again.
+        self._turn = 0
         # True if the frame at hand has to be carried out again later, see `postpone`.
         self._undone = False
         # Heart-beats, in seconds; 0: none in this direction.
@@ -457,7 +460,10 @@ class Session:
         """Serve the subscriptions that waited for room; note if one still waits."""
         outbox = self.outbox
         outbox.waiting = False
-        for subscription in list(self.subscriptions.values()):
+        # Each time another one is first: the first might fill the outbox every time.
+        subscriptions = list(self.subscriptions.values())
+        self._turn = turn = (self._turn + 1) % (len(subscriptions) or 1)
+        for subscription in subscriptions[turn:] + subscriptions[:turn]:
             if subscription.slow:
                 subscription.refill()
             if subscription.parked:

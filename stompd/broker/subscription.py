@@ -276,17 +276,20 @@ class Subscription:
         """Stand in line again where credit and room allow it, and be served at once."""
         if self.credit > 0 and self.credit_bytes > 0 and not self.retired:
             self.open = True
-        if self.parked and self.open:
-            if self.outbox.size >= self.outbox.high:
-                # It left the line for want of credit; now it is room that it waits for.
-                self.outbox.waiting = True
-                return
-            parked = self.parked
-            self.parked = []
-            for queue in parked:
-                queue.takers.append(self)
-            for queue in parked:
-                queue.dispatch()
+        if not self.parked or not self.open:
+            return
+        outbox = self.outbox
+        parked, self.parked = self.parked, []
+        for place, queue in enumerate(parked):
+            if not self.open or outbox.size >= outbox.high:
+                # Those that had no turn come first the next time, before the ones served now.
+                self.parked[:0] = parked[place:]
+                break
+            queue.takers.append(self)
+            queue.dispatch()
+        if outbox.size >= outbox.high:
+            # It may have left the line for want of credit; now it is room that it waits for.
+            outbox.waiting = True
 
     def retire(self) -> None:
         """Take nothing more: the broker drains."""
