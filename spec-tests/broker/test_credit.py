@@ -189,3 +189,34 @@ def test_prefetch_holds_across_the_queues_of_a_wildcard(core: Core) -> None:
         for message in messages:
             consumer.ack(message)
     assert sorted(got) == ["a1", "a2", "b1", "b2", "c1", "c2"]
+
+
+def test_a_wildcard_with_little_credit_takes_turns_among_its_queues(core: Core) -> None:
+    """One queue's backlog, however long, does not keep the others waiting."""
+    publisher = core.client()
+    for name in "abc":
+        publish(publisher, f"/queue/{name}", [name] * 3)
+    consumer = core.client()
+    consumer.subscribe("/queue/#", "client", prefetch_count="1")
+    got = ""
+    while messages := consumer.messages():
+        got += messages[0].text
+        consumer.ack(messages[0])
+    assert set(got[:4]) == {"a", "b", "c"}
+    assert sorted(got) == sorted("abc" * 3)
+
+
+@pytest.mark.parametrize("ack", ["auto", "client"])
+def test_subscriptions_of_one_connection_share_its_outbox(ack: str) -> None:
+    """A long backlog of the first does not keep the others waiting until it is through."""
+    core = Core(settings(outbox_high=100, prefetch_count=0))
+    publisher, consumer = core.client(), core.client()
+    for name in "abc":
+        publish(publisher, f"/queue/{name}", [name * 100] * 20)
+    consumer.reading = False
+    for name in "abc":
+        consumer.subscribe(f"/queue/{name}", ack, id=name)
+    consumer.read_again()
+    order = "".join(message.text[0] for message in consumer.messages(60))
+    assert set(order[:12]) == {"a", "b", "c"}
+    assert set(order[-12:]) == {"a", "b", "c"}
