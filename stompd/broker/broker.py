@@ -98,11 +98,9 @@ class Broker:
         """Start what an open session needs: its heart-beats (H-07, H-08)."""
         session.heard_at = session.outbox.sent_at = self.now
         if session.sends_every:
-            self.at(self.now + session.sends_every / 2, session.beat_due)
+            session.beat_due()
         if session.expects_every:
-            options = self.settings.heart_beat
-            patience = session.expects_every * options.tolerance + options.grace
-            self.at(self.now + patience, session.silence_due)
+            session.silence_due()
         if self.draining:
             self._send_away(session)
 

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from stompd.broker.virtualhost import VirtualHost
 
 
+# A timer holds its session in memory: those of sessions that ended must not be due in weeks.
+_LOOK: Final = 60.0
+
+
 class State(Enum):
     """Where in its life a session is."""
 
@@ -539,11 +543,12 @@ class Session:
                 outbox.add(b"\n")
                 outbox.sent_at = now
             due = now + half
-        self.broker.at(due, self.beat_due)
+        self.broker.at(min(due, now + _LOOK), self.beat_due)
 
     def silence_due(self) -> None:
         """End the session if nothing was heard for too long; else come again (H-12)."""
-        if self.over:
+        if self.over or self.state is State.LEAVING:
+            # After DISCONNECT a client has nothing more to say.
             return
         options = self.broker.settings.heart_beat
         patience = self.expects_every * options.tolerance + options.grace
@@ -552,7 +557,7 @@ class Session:
             # Nothing is read from it, so nothing can be heard.
             self.heard_at = now
         if self.heard_at + patience > now:
-            self.broker.at(self.heard_at + patience, self.silence_due)
+            self.broker.at(min(self.heard_at + patience, now + _LOOK), self.silence_due)
             return
         asked = f"{round(self.expects_every * 1000)}"
         self.fail(
