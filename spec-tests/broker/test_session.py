@@ -256,6 +256,40 @@ def test_timers_of_a_closed_session_do_nothing(core: Core) -> None:
     assert core.tick(10.0) is None
 
 
+@pytest.mark.clause("H-10", "H-12")
+def test_long_heart_beats_hold_no_memory_for_long(core: Core) -> None:
+    """A session that ended is forgotten within a minute, whatever was agreed on."""
+    for _ in range(10):
+        _beating(core, "2147483647,2147483647").close()
+    assert core.tick(61.0) is None
+
+
+@pytest.mark.clause("H-10", "H-12")
+def test_heart_beats_of_many_minutes(core: Core) -> None:
+    """They come in time, and silence is noticed when it is due, not before."""
+    client = _beating(core, "600000,600000")
+    while core.now < 600:
+        core.tick(1.0)
+    assert 1 <= client.octets.count(b"\n") <= 3
+    while core.now < 1200:
+        core.tick(1.0)
+    assert not client.session.over
+    while core.now < 1202:
+        core.tick(1.0)
+    assert client.session.reason is CloseReason.HEARTBEAT_TIMEOUT
+
+
+def test_a_client_that_said_goodbye_need_not_beat() -> None:
+    """Silence after DISCONNECT is no fault, however long the store takes for its receipts."""
+    core = PagedCore()
+    client = _beating(core, "1000,0")
+    client.send("/queue/a", "x", persistent="true", receipt="1")
+    client("DISCONNECT", receipt="bye")
+    core.tick(60.0)
+    core.durable()
+    assert client.receipts() == ["1", "bye"]
+
+
 def test_the_owner_of_time_is_told_when_something_is_due_earlier(core: Core) -> None:
     """Once for each new first deadline, not for later ones."""
     told = []
