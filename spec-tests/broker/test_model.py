@@ -503,6 +503,7 @@ class CoreMachine(RuleBasedStateMachine):
             assert not peer.owed, "a receipt is missing"
             self._left(peer, blame=True)
             peer.client.close()
+            self._look()
         last = self.core.client()
         last.subscribe("/queue/#", "client-individual", prefetch_count="0", prefetch_bytes="0")
         if isinstance(self.core, PagedCore):
