@@ -36,11 +36,6 @@ def usage(message: str, hint: str = "") -> Failure:
     return Failure(ExitCode.USAGE, "usage", message, hint)
 
 
-def no_file(path: str) -> Failure:
-    """Return the failure for an input file that is not there."""
-    return Failure(ExitCode.NO_INPUT, "no-input", f"File {path} does not exist")
-
-
 def bad_input(message: str) -> Failure:
     """Return the failure for input that is there and wrong."""
     return Failure(ExitCode.BAD_INPUT, "bad-input", message)

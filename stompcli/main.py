@@ -12,9 +12,9 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from stompcli import table
+from stompcli import files, table
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, no_file, usage
+from stompcli.failure import Failure, usage
 from stompcli.options import Settings, before_command
 from stompcli.output import Out, StdoutClosed
 from stompcli.render import check_pattern
@@ -202,7 +202,7 @@ def _no_command(**params: object) -> int:
         return ExitCode.DONE
     data = None
     if settings.file not in (None, "-"):
-        data = _script(str(settings.file))
+        data = files.read(str(settings.file))
     import trio
 
     from stompcli.line import read_lines
@@ -243,13 +243,3 @@ def _checked(context: click.Context, settings: Settings) -> Settings:
         # The environment's host and port must not change a URL that was typed.
         return settings.without_environment(sources)
     return settings
-
-
-def _script(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - any name that the user gives
-            return file.read()
-    except FileNotFoundError:
-        raise no_file(path) from None
-    except OSError as error:
-        raise Failure(ExitCode.NO_INPUT, "no-input", f"{path}: {error.strerror}") from None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, no_file
+from stompcli import files
+from stompcli.failure import bad_input
 
 # The context object of a line that was typed into a shell.
 SHELL: Final = "shell"
@@ -196,17 +196,10 @@ class Settings:
                 answer: str = click.prompt("Password", hide_input=True, err=True)
                 return answer
             return self.password
-        try:
-            with open(self.password_file, encoding="utf-8") as file:  # noqa: PTH123 - any name
-                first = file.readline().rstrip("\r\n")
-        except FileNotFoundError:
-            raise no_file(self.password_file) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise Failure(ExitCode.NO_INPUT, "no-input", f"{self.password_file}: {error}") from None
+        lines = files.read(self.password_file).splitlines()
+        first = lines[0].decode("utf-8", "surrogateescape") if lines else ""
         if not first:
-            raise Failure(
-                ExitCode.BAD_INPUT, "bad-input", f"{self.password_file}: its first line is empty"
-            )
+            raise bad_input(f"{self.password_file}: its first line is empty")
         return first
 
 

@@ -24,6 +24,7 @@ from stompcli.client import (
     connect,
 )
 from stompcli.client import url as urls
+from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of
 from stompcli.options import Settings
@@ -232,32 +233,19 @@ async def open_session(session: Session) -> AsyncIterator[Session]:
     The first SIGINT or SIGTERM ends the command and lets the session end in peace; a second one
     ends that too. Raises `Failure` or `StompError` if the end did not go well.
     """
-    failure: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            session._nursery = nursery  # noqa: SLF001 - the two are one mechanism
-            await nursery.start(_watch_signals, session, nursery.cancel_scope)
-            try:
-                yield session
-                await session.finish(failed=session.scope.cancelled_caught)
-            except Exception:
-                try:
-                    await session.finish(failed=True)
-                except SessionEndedError:
-                    # What the block raised says it already.
-                    session.errors += 1
-                raise
-            finally:
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
-            raise
-        failure = group.exceptions[0]
-    if failure is not None:
+    async with tasks_beside() as nursery:
+        session._nursery = nursery  # noqa: SLF001 - the two are one mechanism
+        await nursery.start(_watch_signals, session, nursery.cancel_scope)
         try:
-            raise failure
-        finally:
-            del failure
+            yield session
+            await session.finish(failed=session.scope.cancelled_caught)
+        except Exception:
+            try:
+                await session.finish(failed=True)
+            except SessionEndedError:
+                # What the block raised says it already.
+                session.errors += 1
+            raise
 
 
 async def _watch_signals(

@@ -14,6 +14,7 @@ The map of this package:
 * ``transaction``: `Transaction`.
 * ``body``: text and its content-type.
 * ``url``: where a broker is.
+* ``beside``: background tasks that leave the program's exceptions as they are.
 * ``errors``: the small tree of errors.
 * ``testing``: a scripted broker for tests; import it by its own name.
 """

@@ -20,6 +20,7 @@ import trio
 
 from stompcli.client import body as bodies
 from stompcli.client import url as urls
+from stompcli.client.beside import tasks_beside
 from stompcli.client.errors import (
     BodyError,
     BrokerError,
@@ -893,31 +894,17 @@ async def _session(
         await trio.aclose_forcefully(stream)
         raise ConnectError(name, f"no CONNECTED within {settings.timeout:g} s")
     client.login_seconds = trio.current_time() - started
-    failure: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.run)
-            try:
-                yield client
-                await client.disconnect()
-            except Exception:
-                try:
-                    await client.disconnect()
-                except ConnectionLostError as error:
-                    _log.debug("the session had failed as well: %s", error)
-                raise
-            finally:
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # The tasks raise nothing, so what is in there is what the block raised: one exception.
-        if len(group.exceptions) != 1:
-            raise
-        failure = group.exceptions[0]
-    if failure is not None:
+    async with tasks_beside() as nursery:
+        nursery.start_soon(client.run)
         try:
-            raise failure
-        finally:
-            del failure
+            yield client
+            await client.disconnect()
+        except Exception:
+            try:
+                await client.disconnect()
+            except ConnectionLostError as error:
+                _log.debug("the session had failed as well: %s", error)
+            raise
 
 
 async def _dial(

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import trio
 
+from stompcli import files
 from stompcli.client import Receipt, SessionEndedError, Transaction, send_frame
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, bad_input, no_file, of, usage
+from stompcli.failure import bad_input, of, usage
 from stompcli.output import Out
 from stompcli.reading import StandardInput, pieces
 from stompcli.render import frame_lines, visible_line
@@ -184,7 +185,7 @@ async def _body(params: dict[str, Any], *, in_shell: bool) -> bytes:
     if len(sources) > 1:
         raise usage(f"{sources[0]} and {sources[1]} exclude each other")
     if params["body_file"] is not None:
-        return _read(params["body_file"])
+        return files.read(params["body_file"])
     if params.get("size") is not None:
         size: int = params["size"]
         return (_FILLER * (size // len(_FILLER) + 1))[:size]
@@ -204,7 +205,7 @@ def _headers(params: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the headers in order; a header without a value takes away those before it."""
     pairs: list[tuple[str, str]] = []
     if params["headers"] is not None:
-        pairs += _json_headers(_read(params["headers"]), params["headers"])
+        pairs += _json_headers(files.read(params["headers"]), params["headers"])
     if params["persistent"]:
         pairs.append(("persistent", "true"))
     if params["priority"] is not None:
@@ -294,16 +295,6 @@ def _guess(body: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if b"\0" in body else "text/plain"
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - any name that the user gives
-            return file.read()
-    except FileNotFoundError:
-        raise no_file(path) from None
-    except OSError as error:
-        raise Failure(ExitCode.NO_INPUT, "no-input", f"{path}: {error.strerror}") from None
 
 
 # Sending many.
