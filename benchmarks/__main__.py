@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     tables = []
     scenarios = [scenario for scenario in SCENARIOS if _wanted(options, scenario.name)]
     if scenarios or _wanted(options, "connects"):
-        tables += _together(options, names, scenarios, versions)
+        tables += _together(options, names, scenarios, versions, left_out)
     if _wanted(options, "idle"):
         tables.append(_idle(options, names, versions))
     if _wanted(options, "core"):
@@ -142,16 +142,28 @@ def _interrupt(*_: object) -> NoReturn:
 
 def _together(
     options: argparse.Namespace,
-    names: Sequence[str],
+    names: list[str],
     scenarios: Sequence[Scenario],
     versions: dict[str, str],
+    left_out: dict[str, str],
 ) -> list[Table]:
+    """Start all of `names`, measure what is wanted; who does not start moves to `left_out`."""
     tables = []
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(brokers.start(name)) for name in names]
-        for broker in started:
-            versions[broker.name] = broker.version
-            print(f"{broker.name} {broker.version} on port {broker.port}", flush=True)
+        started = []
+        for name in list(names):
+            try:
+                broker = stack.enter_context(brokers.start(name))
+            except brokers.BrokerFailedError as error:
+                if name == report.OURS:
+                    raise
+                left_out[name] = str(error).splitlines()[0]
+                names.remove(name)
+                print(f"{name} is left out: {error}")
+                continue
+            started.append(broker)
+            versions[name] = broker.version
+            print(f"{name} {broker.version} on port {broker.port}", flush=True)
         for broker in started:
             seconds = min(options.warm, OURS_WARM) if broker.name == report.OURS else options.warm
             _warm(broker, scenarios or SCENARIOS[:1], seconds)
@@ -304,7 +316,12 @@ def _idle(options: argparse.Namespace, names: Sequence[str], versions: dict[str,
                 with brokers.start(name) as broker:
                     versions[name] = broker.version
                     values[name] = idle.memory_per_connection(broker, count)
-            except (wire.BrokerError, OSError, ValueError) as error:
+            except (
+                wire.BrokerError,
+                brokers.BrokerFailedError,
+                OSError,
+                ValueError,
+            ) as error:
                 notes.append(f"{name}: {error}")
         row = Row(
             f"idle-{count}",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -84,14 +85,28 @@ def tree(pid: int) -> list[int]:
 
 
 def free_ports(count: int, host: str = HOST) -> list[int]:
-    """`count` different TCP ports of `host` that nobody listened on a moment ago."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            listener = stack.enter_context(socket.socket())
-            listener.bind((host, 0))
-            ports.append(int(listener.getsockname()[1]))
-        return ports
+    """`count` different TCP ports of `host` that nobody listens on now.
+
+    They lie below those that the system gives to outgoing connections, so that none of these can
+    take one before the broker does, however many thousands the benchmark opens meanwhile.
+    """
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except FileNotFoundError:
+        first = 32768
+    candidates = list(range(max(1024, first - 12_000), first))
+    random.shuffle(candidates)
+    ports = []
+    for port in candidates:
+        with socket.socket() as listener:
+            try:
+                listener.bind((host, port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise BrokerFailedError(f"{host} has no {count} free ports below {first}")
 
 
 # --- what is installed ---------------------------------------------------------------------
@@ -139,6 +154,7 @@ def _plan_rabbitmq(directory: Path) -> _Plan:
     plugins.write_text("[rabbitmq_stomp].\n")
     environment = {
         "HOME": str(directory),  # the Erlang cookie is written there
+        "ERL_CRASH_DUMP": str(directory / "crash.dump"),
         "ERL_EPMD_PORT": str(epmd),
         "ERL_EPMD_ADDRESS": HOST,
         "RABBITMQ_NODENAME": f"bench{port}@localhost",
