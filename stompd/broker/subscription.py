@@ -314,10 +314,9 @@ class Subscription:
         if not self.slow:
             self.slow = True
             self.session.subscription_is_slow(self)
-        if publisher is not self.session:
-            self.held_sessions.add(publisher)
-            publisher.paused_by.add(self)
-            publisher.halt = True
+        self.held_sessions.add(publisher)
+        publisher.paused_by.add(self)
+        publisher.halt = True
 
     def refill(self) -> None:
         """Write what was held while there is room, then let the paced sessions go on."""
