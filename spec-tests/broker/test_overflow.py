@@ -450,6 +450,24 @@ def test_a_slow_subscriber_of_its_own_messages_is_closed_as_others_are() -> None
     assert client.session.reason is CloseReason.SLOW_CONSUMER
 
 
+def test_a_slow_subscriber_of_its_own_messages_is_paced_as_others_are() -> None:
+    """Nothing it writes without reading piles up in the broker."""
+    core = Core(settings(outbox_high=1000, slow_consumer="block"))
+    client = core.client()
+    client.subscribe("/topic/a")
+    client.reading = False
+    publish(client, "/topic/a", [f"{number}{LARGE}" for number in range(9)])
+    assert client.waiting >= 6
+    core.tick(100.0)
+    client.read_again()
+    assert client.waiting == 0
+    assert _numbers(client.bodies()) == numbers(0, 8)
+    client.reading = False
+    publish(client, "/topic/a", [LARGE] * 5)
+    client.close()
+    assert core.broker.sessions == {}
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.2"])
 def test_what_was_held_comes_in_order_with_what_follows(version: str) -> None:
     """Messages held, and those published while some are held, keep the order of their SENDs."""
