@@ -204,9 +204,7 @@ class Broker:
     def end_for_shutdown(session: Session) -> None:
         """End a session because the broker stops."""
         session.fail(
-            RemoteProtocolError(
-                "the server is stopping", "connect again later; what was not settled is kept"
-            ),
+            RemoteProtocolError("the server is stopping", "connect again later"),
             CloseReason.SHUTDOWN,
         )
 

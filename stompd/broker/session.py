@@ -102,6 +102,7 @@ class Session:
         "deliveries",
         "end",
         "expects_every",
+        "fault",
         "halt",
         "heard_at",
         "heart_beat",
@@ -140,6 +141,8 @@ class Session:
         self.user: str | None = None
         self.state = State.NEW
         self.reason: CloseReason | None = None
+        # What its ERROR frame said, for the log.
+        self.fault: RemoteProtocolError | None = None
         self.closed = False
         self.login: Login | None = None
         self.version: str | None = None
@@ -324,6 +327,7 @@ class Session:
         if self.over:
             return
         self._receipts.clear()
+        self.fault = error
         message = error.message.replace("\r", " ").replace("\n", " ")
         headers = [("message", message), ("content-type", "text/plain")]
         headers += error.headers.items()
@@ -386,17 +390,25 @@ class Session:
             undo(transaction)
         self.transactions.clear()
         end_subscriptions(self, list(self.subscriptions.values()), blame=blame)
-        self.paused_by.discard(self)
-        for pauser in self.paused_by:
-            if isinstance(pauser, Subscription):
-                pauser.held_sessions.discard(self)
-            else:
-                pauser.blocked.discard(self)  # type: ignore[attr-defined]
+        self.stop_waiting()
         self.paused_by.clear()
         for target in self.temporaries:
             if not target.gone:
                 self.host.remove(target)
         self.temporaries.clear()
+
+    def stop_waiting(self) -> None:
+        """Wait no longer for room in queues or for slow subscribers.
+
+        For a session whose peer has ended its direction: what it has sent is carried out over the
+        marks, because its own unsettled messages may be what there is no room for.
+        """
+        for pauser in self.paused_by - {self}:
+            if isinstance(pauser, Subscription):
+                pauser.held_sessions.discard(self)
+            else:
+                pauser.blocked.discard(self)  # type: ignore[attr-defined]
+            self.paused_by.discard(pauser)
 
     def check(self, head: Head, body: bytes) -> None:
         """Raise `RemoteProtocolError` unless this frame may be carried out as far as it tells."""

@@ -7,8 +7,9 @@ writer task come to life.
 
 from __future__ import annotations
 
+import select
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 import structlog
 import trio
@@ -20,6 +21,8 @@ from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.auth import LoginRefusedError, log_in
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from stompd.broker.message import Message
     from stompd.protocol.frame import Frame
     from stompd.server.service import Service
@@ -30,6 +33,12 @@ log = structlog.get_logger()
 _GATHER_OCTETS: Final = 64 * 1024
 _GATHER_PIECES: Final = 64
 _TLS_HANDSHAKE: Final = 0x16
+# How often, in seconds, a peer that is not read from is looked after.
+_LOOK_EVERY: Final = 1.0
+_ENDED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+
+
+Ts = TypeVarTuple("Ts")
 
 
 class Connection:
@@ -79,6 +88,18 @@ class Connection:
         # True when the peer takes nothing any more; what it sent before is read to its end.
         self._deaf = False
 
+    def _spawn(self, task: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
+        """Start a task of this connection, and have the poller know while it is at work."""
+        self._service.nursery.start_soon(self._work, task, *args)
+
+    async def _work(self, task: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
+        poller = self._service.poller
+        poller.others += 1
+        try:
+            await task(*args)
+        finally:
+            poller.others -= 1
+
     # Reading.
 
     def start(self) -> None:
@@ -114,7 +135,7 @@ class Connection:
         at = self._carry_out(frames, 0)
         if session.halt and not self._ending and session.state is not State.LEAVING:
             self._service.poller.remove(self._socket)
-            self._service.nursery.start_soon(self._pause, frames, at)
+            self._spawn(self._pause, frames, at)
 
     def _carry_out(self, frames: list[Frame], at: int) -> int:
         """Carry out frames from ``at`` as far as the session lets; return where it stopped."""
@@ -153,11 +174,25 @@ class Connection:
             self.crashed(error)
 
     async def _room(self) -> None:
-        self._resumed = trio.Event()
-        await self._resumed.wait()
+        """Wait until the session may go on.
+
+        Nothing is read meanwhile, so the end of the peer is looked for: it may be a dead consumer's
+        unsettled messages that leave no room. What a peer can have sent before it ended is bounded
+        by the socket's buffer, and is carried out without waiting (R-07).
+        """
+        session = self.session
+        resumed = self._resumed = trio.Event()
+        while not resumed.is_set():
+            if _has_ended(self._socket):
+                session.stop_waiting()
+                if not session.paused:
+                    await checkpoint()
+                    break
+            with trio.move_on_after(_LOOK_EVERY):
+                await resumed.wait()
         self._resumed = None
         # Nothing was read meanwhile, so silence means nothing.
-        self.session.heard_at = trio.current_time()
+        session.heard_at = trio.current_time()
 
     async def _log_in(self) -> None:
         session = self.session
@@ -248,7 +283,7 @@ class Connection:
         outbox.riders = []
         self._written = trio.Event()
         rest = memoryview(b"".join(parts))[sent:]
-        self._service.nursery.start_soon(self._write_rest, rest, self._written)
+        self._spawn(self._write_rest, rest, self._written)
 
     async def _write_rest(self, rest: memoryview, written: trio.Event) -> None:
         """Write until the outbox is empty; a task of its own, for as long as that takes."""
@@ -305,7 +340,7 @@ class Connection:
             return
         self._ending = True
         self._service.poller.remove(self._socket)
-        self._service.nursery.start_soon(self._leave, reason)
+        self._spawn(self._leave, reason)
 
     async def _leave(self, reason: CloseReason) -> None:
         session = self.session
@@ -354,7 +389,8 @@ class Connection:
     async def _confirmed(self) -> None:
         """Wait for the receipts that the store has not released yet."""
         while self.session.unconfirmed and not self.session.over:
-            await self._room()
+            self._resumed = trio.Event()
+            await self._resumed.wait()
 
     async def _discard(self, limit: int) -> None:
         sock = self._socket
@@ -387,3 +423,10 @@ class Connection:
         self._deaf = True
         self._service.closed(self)
         self._service.flush()
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Return whether the peer has ended its direction; what it sent before stays unread."""
+    watcher = select.poll()
+    watcher.register(sock, _ENDED)
+    return bool(watcher.poll(0))

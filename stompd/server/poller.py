@@ -17,21 +17,26 @@ from trio.lowlevel import checkpoint, wait_readable
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from stompd.server.connection import Connection
+    from stompd.server.service import Service
 
 # Seconds of reading without a pause before the other tasks get their turn.
 _TURN: Final = 0.001
+# Seconds to wait for more in the selector itself, where that keeps nobody waiting: clients that
+# wait for each answer are ready again before the scheduler could have looked twice.
+_LINGER: Final = 0.001
 
 
 class Poller:
     """Owns the selector; a connection is in it while it may be read from."""
 
-    def __init__(self, flush: Callable[[], None]) -> None:
+    def __init__(self, service: Service) -> None:
         # epoll or kqueue: the others cannot be waited for, and stompd runs on systems with either.
         self._selector = selectors.DefaultSelector()
-        self._flush = flush
+        self._service = service
+        # Tasks of connections that wait for something; lingering would delay them.
+        self.others = 0
 
     def add(self, sock: socket.socket, connection: Connection) -> None:
         """Have `Connection.ready` called whenever there is something to read."""
@@ -51,19 +56,24 @@ class Poller:
         selector = self._selector
         number = selector.fileno()
         select = selector.select
-        flush = self._flush
+        broker = self._service.broker
         while True:
             await wait_readable(number)
             began = now = trio.current_time()
-            while ready := select(0):
+            ready = select(0)
+            while ready:
                 for key, _ in ready:
                     connection: Connection = key.data
                     try:
                         connection.ready(now)
                     except Exception as error:  # noqa: BLE001 - only this connection ends
                         connection.crashed(error)
-                flush()
+                broker.flush_touched()
+                if broker.thirsty:
+                    self._service.refill()
                 now = trio.current_time()
                 if now - began > _TURN:
                     await checkpoint()
                     began = now = trio.current_time()
+                ready = select(0 if self.others or broker.thirsty else _LINGER)
+                now = trio.current_time()

@@ -63,7 +63,7 @@ class Service:
         self.settings = settings
         self.authenticator = authenticator
         self.nursery = nursery
-        self.poller = Poller(broker.flush_touched)
+        self.poller = Poller(self)
         # Octets of one read; looked up for every one.
         self.read_size = settings.flow.read_size
         # Heads that decoders have seen; new after a reload, since limits are part of them.
@@ -151,6 +151,17 @@ class Service:
             self._per_address[connection.address] = left
         else:
             del self._per_address[connection.address]
+        if session.fault is not None and session.reason is not CloseReason.SHUTDOWN:
+            # What a client sent before it was let in may hold its passcode.
+            inside = session.version is not None and session.login is None
+            log.info(
+                "connection ended by ERROR",
+                connection=session.id,
+                peer=connection.peer,
+                user=session.user,
+                message=session.fault.message,
+                detail=session.fault.detail if inside else "",
+            )
         log.debug(
             "connection closed",
             connection=session.id,
@@ -193,22 +204,26 @@ class Service:
         self.broker.thirsty.append(session)
         self._thirst.set()
 
+    def refill(self) -> None:
+        """Serve those whose outbox has room again, each up to its mark once."""
+        broker = self.broker
+        thirsty, broker.thirsty = broker.thirsty, []
+        for session in thirsty:
+            try:
+                session.drained()
+            except Exception as error:  # noqa: BLE001 - only that connection ends
+                connection = self.connections.get(session)
+                if connection is not None:
+                    connection.crashed(error)
+        broker.flush_touched()
+
     async def serve_thirsty(self) -> None:
         """Refill outboxes that have room again, in rounds, so that nobody is starved."""
-        broker = self.broker
         while True:
             await self._thirst.wait()
             self._thirst = trio.Event()
-            while broker.thirsty:
-                thirsty, broker.thirsty = broker.thirsty, []
-                for session in thirsty:
-                    try:
-                        session.drained()
-                    except Exception as error:  # noqa: BLE001 - only that connection ends
-                        connection = self.connections.get(session)
-                        if connection is not None:
-                            connection.crashed(error)
-                broker.flush_touched()
+            while self.broker.thirsty:
+                self.refill()
                 await trio.lowlevel.checkpoint()
 
     # Time.
