@@ -297,6 +297,30 @@ async def test_broker_that_never_answers(autojump_clock: MockClock) -> None:
         assert trio.current_time() - started == 5
 
 
+async def test_host_that_never_answers(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Reaching the broker is bounded by the timeout as well."""
+    assert autojump_clock.rate == 0
+
+    async def never(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", never)
+    with pytest.raises(ConnectError, match="no connection within 7 s"):
+        async with connect("stomp://127.0.0.1:61613", timeout=7):
+            pytest.fail("there is no session")
+
+
+@pytest.mark.clause("H-02")
+async def test_negative_heart_beats_are_refused() -> None:
+    """What would be malformed on the wire is a UsageError."""
+    near, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(UsageError, match="0 or more"):
+        async with connect_stream(near, heartbeat=(-1, 0)):
+            pytest.fail("there is no session")
+
+
 # Heart-beats.
 
 

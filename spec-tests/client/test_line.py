@@ -416,6 +416,18 @@ def test_nothing_listens() -> None:
             ),
             "",
         ),
+        (
+            ["send QUEUE x", "send QUEUE y", "stats on", "send QUEUE z", "stats"],
+            (
+                "Connections: 0\nDisconnects: 0\nMessages sent: 1\nMessages received: 0\n"
+                "Heartbeats received: 0\nErrors: 0\n"
+            ),
+            "",
+        ),
+        (["stats off", "stats"], "", "No stats available: counting is off (stats on)\n"),
+        (["ack all", "nack all"], "", ""),
+        (["help foo"], "", "Unknown command: foo\n"),
+        (["help sedn"], "", 'Unknown command: sedn\n  did you mean "send"?\n'),
         (["sendrec QUEUE x"], "RECEIPT\nreceipt-id: r1\n\n", ""),
         (["quit", "foo"], "", ""),
         (["exit", "foo"], "", ""),

@@ -401,6 +401,25 @@ async def test_messages_after_unsubscribe_are_dropped() -> None:
         await messages.unsubscribe()
 
 
+@pytest.mark.clause("SUB-08")
+async def test_made_up_ids_avoid_those_in_use() -> None:
+    """An id that the program chose is not made up again; an ended subscription frees its id."""
+
+    async def script(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.serve_end()
+
+    async with on_stream(script) as stream, connect_stream(stream) as client:
+        chosen = await client.open_subscription("/queue/a", id="1")
+        made_up = await client.open_subscription("/queue/a")
+        assert (chosen.id, made_up.id) == ("1", "2")
+        assert "'/queue/a', ack auto, 0 waiting" in repr(made_up)
+        await chosen.unsubscribe()
+        assert "closed" in repr(chosen)
+        again = await client.open_subscription("/queue/b", id="1")
+        assert client.subscriptions == [made_up, again]
+
+
 async def test_iteration_ends_with_the_session() -> None:
     """When the program ends the session, a task that iterates ends quietly."""
 

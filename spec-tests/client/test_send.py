@@ -5,7 +5,9 @@ import trio
 
 from stompcli.client import (
     BrokerError,
+    Client,
     ClosedError,
+    ConnectionLostError,
     TimedOutError,
     Transaction,
     UsageError,
@@ -385,3 +387,73 @@ async def test_outstanding_receipts_fail_at_the_end() -> None:
         with pytest.raises(ClosedError, match="before the receipt"):
             await receipt.wait()
         assert not receipt.confirmed
+
+
+# Bounds and broken connections.
+
+
+async def test_senders_wait_while_the_broker_does_not_read() -> None:
+    """A broker that takes nothing stops the sender, after a quarter of a megabyte or so."""
+    near, far = trio.testing.lockstep_stream_pair()
+    broker = ScriptedBroker(far)
+    sent = 0
+
+    async def produce(client: Client) -> None:
+        nonlocal sent
+        for _ in range(100):
+            await client.send("/queue/a", b"x" * 64 * 1024)
+            sent += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.accept)
+        async with connect_stream(near) as client:
+            nursery.start_soon(produce, client)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sent < 20
+            assert "octets to write" in repr(client)
+            for _ in range(100):
+                await broker.expect("SEND")
+            await trio.testing.wait_all_tasks_blocked()
+            assert sent == 100
+            nursery.start_soon(broker.serve_end)
+        assert client.confirmed
+
+
+async def test_waiting_sender_hears_of_the_end() -> None:
+    """A sender that waits for room raises when the connection is lost."""
+    near, far = trio.testing.lockstep_stream_pair()
+    broker = ScriptedBroker(far)
+
+    async def fill(client: Client) -> None:
+        with pytest.raises(ConnectionLostError):  # noqa: PT012 - one of them raises
+            while True:
+                await client.send("/queue/a", b"x" * 64 * 1024)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.accept)
+        async with connect_stream(near) as client, trio.open_nursery() as inner:
+            inner.start_soon(fill, client)
+            await trio.testing.wait_all_tasks_blocked()
+            await broker.close()
+
+
+async def test_broker_that_takes_nothing_more(autojump_clock: trio.testing.MockClock) -> None:
+    """If writing fails, the broker has two seconds to say why; then the session is over."""
+    assert autojump_clock.rate == 0
+    for says_why in (True, False):
+        near, far = trio.testing.memory_stream_pair()
+        broker = ScriptedBroker(far)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(broker.accept)
+            async with connect_stream(near) as client:
+                assert isinstance(far.receive_stream, trio.testing.MemoryReceiveStream)
+                far.receive_stream.close()
+                await client.send("/queue/a", "x")
+                await trio.testing.wait_all_tasks_blocked()
+                started = trio.current_time()
+                if says_why:
+                    await broker.send("ERROR", {"message": "enough"})
+                error = await client.wait_ended()
+                assert isinstance(error, BrokerError) is says_why
+                assert isinstance(error, ConnectionLostError)
+                assert trio.current_time() - started == (0 if says_why else 2)

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypedDict, Unpack
@@ -74,7 +74,7 @@ class Options(TypedDict, total=False):
     # CONNECT's host header; None: the name used for the socket (C-10).
     virtual_host: str | None
     # The versions to offer; the broker takes the best one (C-19).
-    versions: Iterable[str]
+    versions: Collection[str]
     # Milliseconds: the shortest interval that we keep, and the one that we want; 0 for none.
     heartbeat: tuple[int, int]
     # Further headers of CONNECT, such as client-id.
@@ -110,7 +110,7 @@ class _Settings:
     login: str | None = None
     passcode: str | None = None
     virtual_host: str | None = None
-    versions: Iterable[str] = VERSIONS
+    versions: Collection[str] = VERSIONS
     heartbeat: tuple[int, int] = (10_000, 10_000)
     headers: Mapping[str, str] | None = None
     command: Literal["CONNECT", "STOMP"] = "CONNECT"
