@@ -376,16 +376,52 @@ async def test_producers_to_a_full_queue_wait_for_room() -> None:
             await producer.expect("RECEIPT", receipt_id=str(number))
 
 
-async def test_a_paused_producer_that_is_gone_is_cleaned_up_when_there_is_room() -> None:
-    """What it had sent before it closed is carried out (R-07), then it is forgotten."""
-    policy = [{"match": "/queue/a", "max-messages": 10, "overflow": "block"}]
-    async with serving(settings(policy=policy)) as edge:
+FULL = [{"match": "/queue/a", "max-messages": 10, "overflow": "block"}]
+
+
+@pytest.mark.clause("R-07", "D-01")
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_paused_producer_that_is_gone_is_noticed(*, reset: bool) -> None:
+    """Nobody waits for room any more: what it had sent is carried out, then it is forgotten."""
+    async with serving(settings(policy=FULL)) as edge:
         producer = await edge.login()
         await producer.write("SEND⏎destination:/queue/a⏎⏎x^@" * 30)
         await edge.until(lambda: any(s.paused for s in edge.service.connections))
-        await producer.close()
-        await edge.take("/queue/a", 30)
+        if reset:
+            producer.reset()
+        else:
+            await producer.close()
         await edge.until_open(0)
+        assert edge.depth("/queue/a") == 30
+
+
+@pytest.mark.clause("R-07")
+async def test_a_pipe_into_a_full_queue_gets_its_receipts() -> None:
+    """A producer that has ended its direction and reads on is answered, room or not."""
+    async with serving(settings(policy=FULL)) as edge:
+        producer = await edge.login()
+        await producer.write("".join(SEND.format(n) for n in range(30)))
+        await producer.half_close()
+        for number in range(30):
+            await producer.expect("RECEIPT", receipt_id=str(number))
+        assert await producer.rest() == b"\n"
+
+
+@pytest.mark.clause("ACK-10", "D-01")
+async def test_a_paused_consumer_that_is_gone_gives_back_what_it_holds() -> None:
+    """Its own unsettled messages may be what fills the queue: others must not wait for ever."""
+    async with serving(settings(policy=FULL)) as edge:
+        both = await edge.login()
+        await both.subscribe("/queue/a", "ack:client")
+        await both.write("SEND⏎destination:/queue/a⏎⏎x^@" * 30)
+        await edge.until(lambda: any(s.paused for s in edge.service.connections))
+        other = await edge.login()
+        await other.write(SEND.format("other"))
+        await edge.until(lambda: all(s.paused for s in edge.service.connections))
+        both.reset()
+        await edge.until_open(1)
+        assert len(await edge.take("/queue/a", 31)) == 31
+        await other.expect("RECEIPT", receipt_id="other")
 
 
 # -- Fairness --------------------------------------------------------------------------------------
