@@ -50,7 +50,8 @@ def of(error: "StompError") -> Failure:
     if isinstance(error, client.RefusedError):
         refused = _NOT_ALLOWED.search(f"{error.message} {error.detail}")
         code = ExitCode.REFUSED if refused else ExitCode.FAILED
-        return Failure(code, "refused", f"{error.address} refused: {error.reason}", error.detail)
+        detail = error.detail if error.detail != error.reason else ""
+        return Failure(code, "refused", f"{error.address} refused: {error.reason}", detail)
     if isinstance(error, client.ConnectError):
         hint = ""
         if error.reason in ("connection refused", "no such file or directory"):

@@ -47,8 +47,9 @@ class Received:
     count: int = 0
     # Those of explicit ack modes that nobody has settled, with their numbers, oldest first.
     unsettled: deque[tuple[int, Message]] = field(default_factory=deque)
-    # When the last one came, on trio's clock.
+    # When the last one came, on trio's clock, and who waits for the next one.
     last_at: float = 0.0
+    arrived: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
 
 class Session:
@@ -178,6 +179,7 @@ class Session:
             while received.unsettled and received.unsettled[0][1].settled:
                 received.unsettled.popleft()
             received.unsettled.append((received.count, message))
+        received.arrived.unpark_all()
         return received.count
 
     def find_subscription(self, word: str) -> Subscription | None:

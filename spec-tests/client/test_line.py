@@ -534,6 +534,22 @@ async def test_ack_in_every_version() -> None:
         assert done.returncode == 0, done.stderr
 
 
+async def test_script_waits_for_the_message_that_it_settles() -> None:
+    """A message that comes after the SUBSCRIBE's receipt can be settled by the next line."""
+
+    async def script(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        subscription = await broker.subscribed(ack="client")
+        await trio.sleep(0.2)
+        await broker.message(subscription, b"x")
+        await broker.receipt(await broker.expect("ACK", id="m1"))
+        await broker.serve_end()
+
+    typed = lines("subscribe /queue/a client", "ack last", "unsubscribe /queue/a")
+    done = await run_against(script, "-q", "--linger", "30s", stdin=typed)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_python_module_is_the_program() -> None:
     """`python -m stompcli` and the console scripts run the same thing."""
     done = subprocess.run(

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import trio
+
 from stompcli.client import Client, Message, SessionEndedError, UsageError
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
@@ -28,6 +30,8 @@ async def _settle(
     client = await session.link()
     word, subscription = params["message"], params["subscription"]
     chosen = _chosen(session, word, subscription)
+    if not chosen and not session.interactive:
+        chosen = await _await_chosen(session, client, word, subscription)
     if not chosen and not (word == "all" and subscription is None):
         raise Failure(ExitCode.FAILED, "not-found", f"no unsettled message {visible_line(word)}")
     headers = {name: value for name, value in params["header"] if value is not None}
@@ -65,6 +69,19 @@ async def _settle_one(
                 if transaction is not None:
                     transaction.enlist(earlier)
     client.check_alive()
+
+
+async def _await_chosen(
+    session: Session, client: Client, word: str, subscription: str | None
+) -> list[Message]:
+    """Give a message that a script means a little time to come: no script sees when it does."""
+    chosen: list[Message] = []
+    if any(one.ack != "auto" for one in client.subscriptions):
+        with trio.move_on_after(session.settings.linger):
+            while not chosen:
+                await session.received.arrived.park()
+                chosen = _chosen(session, word, subscription)
+    return chosen
 
 
 def _chosen(session: Session, word: str, subscription: str | None) -> list[Message]:
