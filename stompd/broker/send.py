@@ -23,17 +23,24 @@ class SendShape:
     """What the names of a SEND's headers decide, worked out once for all heads of a shape."""
 
     __slots__ = (
+        "destination",
         "drop",
         "lengthened",
         "persistent",
         "receipt",
         "reply_to",
         "special",
+        "target",
+        "text",
         "transaction",
     )
 
     def __init__(self, shape: Shape) -> None:
         index = shape.index
+        self.destination = index.get("destination")
+        # Where the last one of this shape went: most go there again.
+        self.text = ""
+        self.target: Queue | Topic | None = None
         self.receipt = index.get("receipt")
         self.transaction = index.get("transaction")
         self.persistent = index.get("persistent")
@@ -125,15 +132,21 @@ def send(session: Session, head: Head, body: bytes) -> None:
 
 
 def _plan(session: Session, head: Head) -> SendPlan:
-    text = head.get("destination")
-    if text is None:
-        raise RemoteProtocolError(
-            *rules.missing("SEND", "destination", session.wire_version, head.headers)
-        )
     shape = head.shape.plan
     if not isinstance(shape, SendShape):
         shape = head.shape.plan = SendShape(head.shape)
-    target = session.host.target(text, session)
+    if shape.destination is None:
+        raise RemoteProtocolError(
+            *rules.missing("SEND", "destination", session.wire_version, head.headers)
+        )
+    text = head.parts[shape.destination]
+    target = shape.target
+    if target is None or target.gone or text != shape.text or target.host is not session.host:
+        target = session.host.target(text, session)
+        # A temporary destination, and one that is gone, mean something else in every session.
+        if not text.startswith(("/temp-", "/remote-")):
+            shape.text = text
+            shape.target = target
     forward = None
     if head.plain:
         if shape.drop:
@@ -145,8 +158,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
     plan = SendPlan(session.host, target, forward, shape, head.parts)
-    # A temporary destination, and one that is gone, mean something else in every session.
-    if not text.startswith(("/temp-", "/remote-")):
+    if text == shape.text:
         head.plan = plan
     return plan
 

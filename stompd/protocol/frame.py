@@ -51,7 +51,7 @@ class Shape:
     therefore worked out once for all heads of a shape.
     """
 
-    __slots__ = ("clean", "command", "index", "length", "misses", "plan")
+    __slots__ = ("clean", "command", "index", "length", "misses", "names", "plan")
 
     def __init__(self, command: str, index: dict[str, int], length: int | None) -> None:
         self.command = command
@@ -61,6 +61,8 @@ class Shape:
         self.length = length
         # True if nothing in it is for the broker alone, so that the block may be forwarded whole.
         self.clean = NEVER_FORWARDED.isdisjoint(index)
+        # The names in the order of the wire; empty unless none of them is repeated.
+        self.names: list[str] = []
         # How many heads of it came since one came again.
         self.misses = 0
         # What a layer above worked out from the names; the protocol never looks at it.

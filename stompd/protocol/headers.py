@@ -114,7 +114,17 @@ class Heads:
     ones only.
     """
 
-    __slots__ = ("_ack_by_id", "_commands", "_once", "_shapes", "_strict", "heads", "version")
+    __slots__ = (
+        "_ack_by_id",
+        "_commands",
+        "_latest",
+        "_lengths",
+        "_once",
+        "_shapes",
+        "_strict",
+        "heads",
+        "version",
+    )
 
     def __init__(self, version: str, commands: frozenset[str], *, strict: bool) -> None:
         self.version = version
@@ -128,6 +138,10 @@ class Heads:
         self._shapes: dict[str, Shape | None] = {}
         self._once: set[int] = set()
         self._ack_by_id = Shape("ACK", {"id": 2}, None)
+        # The shape of the last head: one producer, and ten alike, stay with theirs.
+        self._latest = self._ack_by_id
+        # Numbers in plain digits that were parsed before, and found within the limit.
+        self._lengths: dict[str, int] = {}
 
     def quick_head(self, block: bytes, body_limit: int, header_limit: int) -> Head | None:
         """Return the head of a block that means the same in every version, None if it may not.
@@ -150,27 +164,30 @@ class Heads:
             return None
         if "" in parts or (self.version == V10 and (b" " in block or b"\t" in block)):
             return None
-        names = ":".join(parts[1::2])
         command = parts[0]
-        key = f"{command}\n{names}"
-        try:
-            shape = self._shapes[key]
-        except KeyError:
-            shape = self._new_shape(key, parts)
-        if shape is None:
-            return None
+        names = parts[1::2]
+        shape = self._latest
+        if names != shape.names or command != shape.command:
+            key = f"{command}\n{':'.join(names)}"
+            try:
+                found = self._shapes[key]
+            except KeyError:
+                found = self._new_shape(key, command, names)
+            if found is None:
+                return None
+            shape = self._latest = found
         length = None
+        plain = True
         at = shape.length
         if at is not None:
             value = parts[at]
-            if value.isdigit() and value.isascii() and len(value) < 9:  # noqa: PLR2004 - fits
-                length = int(value)
-                if length > body_limit:
-                    length = content_length(value, body_limit)
-            else:
+            length = self._lengths.get(value)
+            if length is None:
                 length = content_length(value, body_limit)
-        # CL-05: what is forwarded counts in plain digits, whatever was tolerated.
-        plain = at is None or parts[at] == str(length)
+                # CL-05: what is forwarded counts in plain digits, whatever was tolerated.
+                plain = value == str(length)
+                if plain and len(self._lengths) < _MEMO_SHAPES:
+                    self._lengths[value] = length
         head = Head(shape, parts, length, block[len(command) + 1 :], plain)
         if command in _REPEATED and len(block) <= _MEMO_BLOCK:
             misses = shape.misses = shape.misses + 1
@@ -179,15 +196,14 @@ class Heads:
                 self._offer(block, head)
         return head
 
-    def _new_shape(self, key: str, parts: list[str]) -> Shape | None:
-        command = parts[0]
-        names = parts[1::2]
+    def _new_shape(self, key: str, command: str, names: list[str]) -> Shape | None:
         shape = None
         known = command in self._commands and command not in LITERAL_COMMANDS
         if known and len(set(names)) == len(names):
             index = {name: 2 * place + 2 for place, name in enumerate(names)}
             honoured = self._strict or command in BODY_COMMANDS
             shape = Shape(command, index, index.get("content-length") if honoured else None)
+            shape.names = names
         if len(self._shapes) >= _MEMO_SHAPES:
             self._shapes.clear()
         if len(key) <= _MEMO_BLOCK:
