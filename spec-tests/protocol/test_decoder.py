@@ -944,6 +944,14 @@ def _send(names: int, number: int) -> bytes:
     return b"SEND\n%bx:%d\n\n\0" % (b"h:v\n" + b"k%d:v\n" % names, number)
 
 
+@pytest.mark.clause("F-04")
+def test_the_shape_of_the_last_head_is_not_taken_for_another() -> None:
+    """An ACK without headers is none with an id, whatever came before it."""
+    for wire in (b"ACK\n\n\0", b"ACK\nid:1\n\n\0ACK\n\n\0", b"NACK\nid:1\n\n\0NACK\n\n\0"):
+        (head, _) = begun().feed(wire)[-1]
+        assert (head.headers, head.get("id")) == ({}, None)
+
+
 def test_heads_that_never_repeat_are_not_kept_and_one_that_does_is_found_again() -> None:
     """The table of heads learns what repeats, whatever went by before."""
     decoder = begun()

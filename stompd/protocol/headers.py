@@ -138,6 +138,7 @@ class Heads:
         self._shapes: dict[str, Shape | None] = {}
         self._once: set[int] = set()
         self._ack_by_id = Shape("ACK", {"id": 2}, None)
+        self._ack_by_id.names = ["id"]
         # The shape of the last head: one producer, and ten alike, stay with theirs.
         self._latest = self._ack_by_id
         # Numbers in plain digits that were parsed before, and found within the limit.
