@@ -135,16 +135,6 @@ class Broker:
             outbox.flush()
         touched.clear()
 
-    def refill(self) -> None:
-        """Serve the subscriptions that waited for room, each up to its outbox's mark once.
-
-        The transport lets others have their turn between two calls: a long backlog and a quick
-        consumer would keep it busy for as long as there are messages.
-        """
-        thirsty, self.thirsty = self.thirsty, []
-        for session in thirsty:
-            session.drained()
-
     # The store's answers.
 
     def awaits_store(self, session: Session) -> None:
