@@ -81,7 +81,9 @@ class Core:
         for _ in range(_ROUNDS):
             broker.flush_touched()
             if broker.thirsty:
-                broker.refill()
+                thirsty, broker.thirsty = broker.thirsty, []
+                for session in thirsty:
+                    session.drained()
                 continue
             if sum(client.go_on() for client in self.clients) == 0:
                 break
@@ -186,6 +188,13 @@ class Client:
         if b"\0" in body:
             pairs = with_length(pairs, body)
         self.write(encode(command, pairs, body, version=self.version))
+
+    def half_close(self) -> None:
+        """End this direction: what is written already is carried out without waiting for room."""
+        while self.session.paused:
+            self.session.stop_waiting()
+            self._carry_out()
+            self.core.run()
 
     def close(self, reason: CloseReason = CloseReason.PEER_CLOSED) -> None:
         """End the connection without another word."""

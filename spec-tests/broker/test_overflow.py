@@ -111,6 +111,27 @@ def test_the_end_of_a_temporary_queue_lets_its_producers_go() -> None:
     assert producer.receipts() == ["r"] * 5
 
 
+@pytest.mark.clause("R-07")
+def test_what_a_paused_producer_wrote_before_it_ended_is_carried_out() -> None:
+    """Over the limit if need be: its own unsettled messages may be what there is no room for."""
+    core = Core(settings({"/queue/a": Policy(max_messages=1)}, outbox_high=1000))
+    client, slow = core.client(), core.client()
+    slow.subscribe("/topic/a")
+    slow.reading = False
+    client.subscribe("/queue/a", "client")
+    for number in numbers(1, 3):
+        client.send("/queue/a", number)
+        client.send("/topic/a", LARGE)
+    assert client.waiting == 3
+    client.half_close()
+    assert client.waiting == 0
+    assert admin.queues(core.broker)[0]["paused_producers"] == 0
+    client.close()
+    assert _waiting(core) == 3
+    slow.read_again()
+    assert len(slow.messages()) == 3
+
+
 def test_a_commit_may_overflow_and_pauses_afterwards() -> None:
     """A transaction is carried out whole; then its sender waits."""
     core = Core(settings(max_messages=2, overflow="block"))
