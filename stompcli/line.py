@@ -210,14 +210,21 @@ class Reader:
             self._input.cancel()
             return
         if isinstance(error, BrokerError):
-            await out.write(frame_lines("ERROR", error.headers, tty=out.tty))
-            if error.body:
-                body = visible_body(error.body) if out.tty else error.detail
-                await out.line(body.rstrip("\n"))
+            try:
+                await self._show_error(error)
+            except StdoutClosed:
+                session.stop(ExitCode.DONE)
         self._lost = error
         out.aside(
             "lost connection" if isinstance(error, BrokerError) else f"lost connection: {error}"
         )
+
+    async def _show_error(self, error: BrokerError) -> None:
+        out = self._out
+        await out.write(frame_lines("ERROR", error.headers, tty=out.tty))
+        if error.body:
+            body = visible_body(error.body) if out.tty else error.detail
+            await out.line(body.rstrip("\n"))
 
     async def _prompt_again(self) -> None:
         """Print the prompt again when something was written over it, and all is quiet."""

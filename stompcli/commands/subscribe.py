@@ -108,6 +108,9 @@ async def _show_all(session: Session, subscription: Subscription, out: Out) -> N
         return
     except StdoutClosed:
         session.stop(ExitCode.DONE)
+    except Failure as failure:
+        out.failure(failure)
+        session.stop(failure.code)
 
 
 async def show_in_shell(session: Session, message: Message, out: Out) -> None:
