@@ -1,10 +1,16 @@
-"""The handbook of the client names everything that the client offers."""
+"""The handbook of the client and the manual of `stomp` name everything that these offer."""
+
+import re
 
 from client.programs import ROOT
 
 import stompcli.client
+from stompcli import table
 from stompcli.client import Client, Message, Options, Subscription, Transaction
+from stompcli.exitcodes import ExitCode
+from stompcli.main import program
 
+MANUAL = (ROOT / "docs" / "stomp.md").read_text(encoding="utf-8")
 TEXT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
 
 
@@ -31,3 +37,23 @@ def test_every_method_is_documented() -> None:
         if not name.startswith("_")
     }
     assert sorted(name for name in names - inner if name not in TEXT) == []
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The table of exit codes in the manual is the one of the program."""
+    for code in ExitCode:
+        assert f"| {int(code)} | {code.meaning} |" in MANUAL
+
+
+def test_every_command_is_documented() -> None:
+    """Each command and each other name of it stands in the manual."""
+    words = [word for record in table.TABLE for word in (record.name, *record.aliases)]
+    assert [word for word in words if not re.search(rf"`{re.escape(word)}[ `]", MANUAL)] == []
+
+
+def test_every_global_option_is_documented() -> None:
+    """Each global option, and each variable of the environment, stands in the manual."""
+    options = program().params
+    names = [name for option in options for name in option.opts]
+    names += [str(option.envvar) for option in options if option.envvar]
+    assert [name for name in names if f"`{name}`" not in MANUAL] == []
