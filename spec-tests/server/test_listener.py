@@ -68,6 +68,18 @@ async def test_several_addresses_are_served_at_once(tmp_path: Path) -> None:
         assert [(await unix.expect("MESSAGE")).body for _ in range(2)] == [b"one", b"two"]
 
 
+async def test_the_system_looks_after_silent_peers() -> None:
+    """A peer without heart-beats that has vanished is found out in minutes."""
+    async with serving() as edge:
+        await edge.login()
+        (connection,) = edge.service.connections.values()
+        sock = connection._socket  # noqa: SLF001 - its options are the matter
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 # -- Unix sockets ----------------------------------------------------------------------------------
 
 

@@ -23,6 +23,8 @@ _AT_ONCE: Final = 64
 # Descriptors or memory ran out: what is open may end in the meantime.
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _PAUSE: Final = 0.1
+# Seconds of silence before the system asks a peer, seconds between questions, and how many.
+_KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
 
 
 def open_tcp(address: Address) -> list[socket.socket]:
@@ -114,13 +116,21 @@ async def accept_all(service: Service, listener: socket.socket) -> None:
                 # A peer that is gone already makes these fail; reading will find out.
                 with suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    _keep_alive(sock)
             try:
                 service.accept(sock, peer, address)
             except Exception:
                 # The next connection may be luckier, and the open ones are not concerned.
                 log.exception("a connection was not taken by a fault of stompd", peer=peer)
                 sock.close()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the system find out that a silent peer is gone, in minutes and not in hours."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _names(sock: socket.socket, place: object) -> tuple[str, str]:
