@@ -15,7 +15,7 @@ from stompd.broker.message import Message
 from stompd.broker.policy import Policies, Policy, PolicyRule, Settings
 from stompd.broker.session import CloseReason, State
 from stompd.broker.storage import Store
-from stompd.protocol.decoder import Decoder
+from stompd.protocol.decoder import Decoder, HeadTable
 from stompd.protocol.encoder import encode, with_length
 from stompd.protocol.frame import Frame
 from stompd.store.memory import MemoryStore
@@ -57,6 +57,7 @@ class Core:
     ) -> None:
         self.store = MemoryStore() if store is None else store
         self.broker = Broker(self.store, settings, epoch=epoch)
+        self.heads = HeadTable()
         self.now = 0.0
         self.clients: list[Client] = []
 
@@ -104,7 +105,8 @@ class Client:
         self.session = core.broker.open("test", core.now)
         self.session.outbox.flush = self._flush
         self.session.wake = self._wake
-        self._decoder = Decoder("server")
+        # Heads are shared by all connections, so what is kept with one must be true for all.
+        self._decoder = Decoder("server", table=core.heads)
         self._reader = Decoder("client")
         self._frames: list[Frame] = []
         self._woken = False

@@ -230,6 +230,31 @@ def test_a_head_that_is_repeated_is_forwarded_every_time(core: Core) -> None:
         )
 
 
+def test_equal_names_with_other_values_go_another_way(core: Core) -> None:
+    """What is kept for the names of a head is looked at again for every value."""
+    client, sender = core.client(), core.client()
+    for name in ("/queue/a", "/queue/b", "/topic/c", "/temp-queue/d"):
+        client.subscribe(name, id=name)
+    names = ["/queue/a", "/queue/a", "/queue/b", "/queue/a", "/topic/c", "/queue/b"]
+    for turn in range(3):
+        for name in names:
+            sender.send(name, str(turn), x="1")
+            client.send("/temp-queue/d", str(turn), x="1")
+        got = [message["subscription"] for message in client.messages()]
+        assert got[::2] == names
+        assert set(got[1::2]) == {"/temp-queue/d"}
+    sender.send("/queue/#", "no", x="1")
+    assert sender.error()["message"] == "SEND to a wildcard"
+
+
+def test_a_head_without_destination_is_refused_every_time(core: Core) -> None:
+    """Repeating it does not help."""
+    for _ in range(4):
+        client = core.client()
+        client.write(b"SEND\nx:1\n\n\0")
+        assert client.error()["message"] == "SEND without destination"
+
+
 @pytest.mark.clause("S-04")
 def test_a_repeated_head_with_receipt_and_transaction(core: Core) -> None:
     """Both are carried out every time and never forwarded."""

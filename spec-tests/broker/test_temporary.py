@@ -71,10 +71,11 @@ def test_temporary_names_belong_to_their_connection(core: Core) -> None:
     one, two = core.client(), core.client()
     one.subscribe("/temp-queue/a")
     two.subscribe("/temp-queue/a")
-    one.send("/temp-queue/a", "1")
-    two.send("/temp-queue/a", "2")
-    assert [(m.text, m["destination"]) for m in one.messages()] == [("1", "/temp-queue/a")]
-    assert two.bodies() == ["2"]
+    for _ in range(3):
+        one.send("/temp-queue/a", "1")
+        two.send("/temp-queue/a", "2")
+    assert [(m.text, m["destination"]) for m in one.messages()] == [("1", "/temp-queue/a")] * 3
+    assert two.bodies() == ["2"] * 3
 
 
 def test_a_temporary_queue_ends_with_its_connection(core: Core) -> None:
