@@ -29,9 +29,16 @@ class Listed:
 class Never:
     """Never comes to a decision."""
 
+    def __init__(self) -> None:
+        self.asking = 0
+
     async def authenticate(self, login: Login, peer: str) -> str | None:  # noqa: ARG002
         """Wait."""
-        await trio.sleep_forever()
+        self.asking += 1
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.asking -= 1
 
 
 async def connect(peer: Peer, login: str, passcode: str, command: str = "CONNECT") -> Peer:
@@ -165,9 +172,12 @@ async def test_undefined_escapes_are_not_decoded(
 async def test_log_in_time_holds_for_the_decision_as_well() -> None:
     """An authenticator that does not answer does not keep a connection for ever."""
     given = settings(timeouts={"login": "300ms"})
-    async with serving(given, authenticator=Never()) as edge:
+    never = Never()
+    async with serving(given, authenticator=never) as edge:
         peer = await connect(await edge.connect(), "ann", "secret")
+        await edge.until(lambda: never.asking)
         await peer.fatal("login timeout")
+        await edge.until(lambda: not never.asking)
 
 
 def test_a_login_does_not_show_its_passcode() -> None:

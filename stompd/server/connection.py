@@ -49,6 +49,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_asking",
         "_deaf",
         "_decoder",
         "_ending",
@@ -79,6 +80,8 @@ class Connection:
         )
         # True from the moment on when nothing more is read.
         self._ending = False
+        # There while the authenticator is asked.
+        self._asking: trio.CancelScope | None = None
         # Set when the session is paused no more.
         self._resumed: trio.Event | None = None
         # There while a writer task is at work; set when it has written everything.
@@ -200,7 +203,11 @@ class Connection:
         assert login is not None  # noqa: S101 - the state says so
         service = self._service
         try:
-            user = await log_in(service.authenticator, login, self.peer)
+            with trio.CancelScope() as asking:
+                self._asking = asking
+                user = await log_in(service.authenticator, login, self.peer)
+            if asking.cancelled_caught:
+                return
         except LoginRefusedError as refusal:
             log.info("login refused", connection=session.id, peer=self.peer, user=login.user)
             session.refuse("login refused", str(refusal))
@@ -209,6 +216,8 @@ class Connection:
                 session.welcome(user, trio.current_time())
                 self._decoder.begin(session.wire_version, service.settings.limits.of_frames())
                 service.logged_in(self)
+        finally:
+            self._asking = None
         service.flush()
 
     def _wake(self) -> None:
@@ -339,6 +348,8 @@ class Connection:
         if self._ending:
             return
         self._ending = True
+        if self._asking is not None:
+            self._asking.cancel()
         self._service.poller.remove(self._socket)
         self._spawn(self._leave, reason)
 
