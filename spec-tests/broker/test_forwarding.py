@@ -2,6 +2,8 @@
 
 import pytest
 from broker.client import Client, Core, settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stompd.protocol.frame import VERSIONS
 
@@ -269,3 +271,77 @@ def test_a_repeated_head_with_receipt_and_transaction(core: Core) -> None:
         for message in client.messages(2):
             assert not {"receipt", "transaction"} & set(message.headers)
             assert message["x"] == "1"
+
+
+_ESCAPES: dict[str, dict[str, str]] = {
+    "1.0": {},
+    "1.1": {"\\": "\\\\", "\n": "\\n", ":": "\\c"},
+    "1.2": {"\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"},
+}
+
+
+def _escaped(text: str, version: str) -> str:
+    return "".join(_ESCAPES[version].get(letter, letter) for letter in text)
+
+
+def _sendable(text: str, version: str) -> bool:
+    """True if this version can carry it, in its plainest reading."""
+    if version == "1.2":
+        return True
+    if version == "1.1":
+        return "\r" not in text
+    return text.strip(" ") == text != "" and not set(text) & set("\r\n")
+
+
+def _seen(text: str, version: str) -> str:
+    """What a consumer of this version makes of a value; 1.0 has no line ends and trims."""
+    if version == "1.0":
+        return text.replace("\n", "\\n").replace("\r", "\\r").strip(" ")
+    return text
+
+
+@given(
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["a", "b", "é x", "back\\slash", "receipt-id", *OWN[:3], "redelivered"]
+            ),
+            st.text("ab:\\\n\ré ", max_size=6).filter(lambda value: not value.endswith("\r")),
+        ),
+        max_size=6,
+    ),
+    sender=st.sampled_from(VERSIONS),
+    body=st.binary(max_size=20),
+    repeats=st.integers(1, 3),
+)
+def test_any_headers(
+    headers: list[tuple[str, str]], sender: str, body: bytes, repeats: int
+) -> None:
+    """Whatever names and values a SEND has, each consumer reads the same, in the same order."""
+    core = Core()
+    clients = {version: core.client(version) for version in VERSIONS}
+    for client in clients.values():
+        client.subscribe("/topic/a")
+    headers = [pair for pair in headers if _sendable(pair[1], sender)]
+    lines = "".join(f"{_escaped(n, sender)}:{_escaped(v, sender)}\n" for n, v in headers)
+    frame = f"SEND\n{lines}destination:/topic/a\ncontent-length:{len(body)}\n\n".encode()
+    writer = core.client(sender)
+    for _ in range(repeats):
+        writer.write(frame + body + b"\0")
+    assert "ERROR" not in [got.command for got in writer.take()]
+    wanted: dict[str, str] = {}
+    for name, value in headers:
+        wanted.setdefault(name, value)
+    for version, client in clients.items():
+        expected = {
+            name: _seen(value, version)
+            for name, value in wanted.items()
+            if name not in OWN and (version != "1.0" or _seen(value, version))
+        }
+        for message in client.messages(repeats):
+            own = {n: v for n, v in message.headers.items() if n in wanted and n not in OWN}
+            if version == "1.0":
+                # Blanks alone may come as an empty value.
+                own = {name: value for name, value in own.items() if value}
+            assert list(own.items()) == list(expected.items())
+            assert message.body == body
