@@ -29,6 +29,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from stompd.broker import admin
 from stompd.broker.policy import Policy
 
 QUEUES = ("/queue/a", "/queue/b", "/queue/c.d")
@@ -478,6 +479,14 @@ class CoreMachine(RuleBasedStateMachine):
                 assert not peer.owed, "a receipt is missing"
             for subscribed in peer.subscriptions.values():
                 assert not subscribed.owed, "a topic's message is missing"
+        if len(readers) == len(self.peers):
+            counted = {
+                row["name"]: (row["ready"], row["inflight"])
+                for row in admin.queues(self.core.broker)
+            }
+            for name, messages in self.queues.items():
+                left = [sent.holder is None for sent in messages if not sent.settled]
+                assert counted[name] == (left.count(True), left.count(False))
         fetching = (
             {key[1] for key, *_ in self.core.paging.asked}
             if isinstance(self.core, PagedCore)
