@@ -14,7 +14,12 @@ from server.process import PATIENCE, Daemon, daemon
 def client(port: int, **options: object) -> stompman.Client:
     """Return a client that logs in the way such programs do."""
     server = stompman.ConnectionParameters("127.0.0.1", port, login="admin", passcode="admin")
-    return stompman.Client([server], **options)  # type: ignore[arg-type]
+    patient = {
+        "connect_timeout": round(PATIENCE),
+        "connection_confirmation_timeout": round(PATIENCE),
+        "disconnect_confirmation_timeout": round(PATIENCE),
+    }
+    return stompman.Client([server], **(patient | options))  # type: ignore[arg-type]
 
 
 def run(program: Callable[[], Coroutine[object, object, None]]) -> None:
@@ -222,7 +227,7 @@ def test_a_consumer_reconnects_after_a_restart() -> None:
             got.put_nowait(frame.body)
 
         with daemon(*flags, port=False) as first:
-            both = client(port, connect_retry_attempts=100, connect_timeout=5)
+            both = client(port, connect_retry_attempts=100)
             await both.__aenter__()
             subscription = await both.subscribe(
                 "/queue/a", handle, on_suppressed_exception=raise_it

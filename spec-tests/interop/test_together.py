@@ -71,7 +71,11 @@ def with_stompman(port: int, topic: str, text: str, count: int, start: Start) ->
                 complete.set()
 
         server = stompman.ConnectionParameters("127.0.0.1", port, login="admin", passcode="admin")
-        async with asyncio.timeout(PATIENCE), stompman.Client([server]) as client:
+        patience = round(PATIENCE)
+        client = stompman.Client(
+            [server], connect_timeout=patience, connection_confirmation_timeout=patience
+        )
+        async with asyncio.timeout(PATIENCE), client:
             subscription = await client.subscribe(
                 topic,
                 handle,

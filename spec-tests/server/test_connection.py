@@ -21,7 +21,7 @@ async def test_half_close_carries_out_every_frame_and_answers() -> None:
 
     This is what ``nc -N`` and shell pipes do.
     """
-    async with serving() as edge:
+    async with serving(settings(timeouts={"linger": "60s"})) as edge:
         peer = await edge.connect()
         await peer.write(CONNECT + "".join(SEND.format(n) for n in range(50)))
         await peer.half_close()
@@ -31,7 +31,7 @@ async def test_half_close_carries_out_every_frame_and_answers() -> None:
             await peer.expect("RECEIPT", receipt_id=str(number))
         assert await peer.rest() == b"\n"
         # Not after the linger time: the peer has said that nothing more will come.
-        assert trio.current_time() - began < edge.service.settings.timeouts.linger
+        assert trio.current_time() - began < 30
         assert await edge.take("/queue/a", 50) == [str(n).encode() for n in range(50)]
 
 
@@ -325,7 +325,7 @@ async def test_a_slow_reader_of_a_queue_gets_the_rest_when_it_reads() -> None:
 
 async def test_a_slow_subscriber_of_a_topic_is_closed_after_its_grace() -> None:
     """Its publisher is paced meanwhile, goes on afterwards, and the others miss nothing."""
-    policy = [{"match": "/topic/a", "slow-consumer": "close", "slow-consumer-grace": "300ms"}]
+    policy = [{"match": "/topic/a", "slow-consumer": "close", "slow-consumer-grace": "1500ms"}]
     given = settings(flow=FLOW, policy=policy, timeouts={"linger": "200ms"})
     async with serving(given) as edge:
         slow = await edge.connect(buffer=4096)
