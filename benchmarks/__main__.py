@@ -176,8 +176,10 @@ def _together(
                     f"Messages delivered a second, or the median latency, in {options.rounds} "
                     f"runs of {options.secs:g} s. The second table has the median (p50) and 99th "
                     "percentile latency, the broker's processor time for one delivered message "
-                    "and its memory. Where the rate is not fixed the latency is that of a full "
-                    "window of messages in flight.",
+                    "and its memory; its last column is the processor time of the more "
+                    "economical other broker over ours, which foreign load hardly changes. "
+                    "Where the rate is not fixed the latency is that of a full window of "
+                    "messages in flight.",
                     rows,
                 )
             )
@@ -224,6 +226,7 @@ def _measure(options: argparse.Namespace, started: Sequence[Broker], scenario: S
         scenario.bar,
         less_is_better=scenario.by_latency,
         details={name: _detail(got) for name, got in medians.items() if got is not None},
+        costs={name: got.cpu for name, got in medians.items() if got is not None},
         notes=list(notes),
     )
     print(report.line(row, [broker.name for broker in started]), flush=True)

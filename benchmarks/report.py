@@ -48,6 +48,8 @@ class Row:
     bar: Bar | None = None
     less_is_better: bool = False
     details: Mapping[str, str] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Processor time of each broker for one message, in microseconds."""
     notes: Sequence[str] = ()
 
     def ratio(self) -> float | None:
@@ -60,6 +62,12 @@ class Row:
             return None
         best = min(others) if self.less_is_better else max(others)
         return ours / best if best else None
+
+    def thrift(self) -> float | None:
+        """Processor time of the most economical other broker over ours, or None without either."""
+        ours = self.costs.get(OURS)
+        others = [cost for name, cost in self.costs.items() if name != OURS]
+        return min(others) / ours if ours and others else None
 
     def verdict(self) -> str:
         """Whether the bar is cleared: pass, missed, or nothing without a bar or a comparison."""
@@ -197,10 +205,17 @@ def _markdown_table(table: Table) -> list[str]:
         out.append(_cells(cells))
     detailed = [row for row in table.rows if row.details]
     if detailed:
-        out += ["", _cells(["scenario", *names]), _cells(["---"] * (1 + len(names)))]
-        out += [
-            _cells([row.name, *(row.details.get(name, "") for name in names)]) for row in detailed
-        ]
+        head = ["scenario", *names]
+        thrifty = any(row.thrift() is not None for row in detailed)
+        if thrifty:
+            head.append("CPU ratio")
+        out += ["", _cells(head), _cells(["---"] * len(head))]
+        for row in detailed:
+            cells = [row.name, *(row.details.get(name, "") for name in names)]
+            if thrifty:
+                thrift = row.thrift()
+                cells.append("" if thrift is None else f"{thrift:.1f}{TIMES}")
+            out.append(_cells(cells))
     notes = [f"* {row.name}: {note}" for row in table.rows for note in row.notes]
     return [*out, *([""] if notes else []), *notes, ""]
 

@@ -64,6 +64,14 @@ def test_numbers_have_as_many_digits_as_they_need(value: float | None, text: str
     assert report.number(value) == text
 
 
+def test_thrift_compares_with_the_most_economical_of_the_others() -> None:
+    """Processor time is compared with the other broker that needs the least of it."""
+    costs = {"stompd": 4.0, "RabbitMQ": 80.0, "ActiveMQ": 30.0}
+    assert Row("name", "title", "/s", {}, costs=costs).thrift() == 7.5
+    assert Row("name", "title", "/s", {}, costs={"RabbitMQ": 80.0}).thrift() is None
+    assert Row("name", "title", "/s", {}, costs={"stompd": 4.0}).thrift() is None
+
+
 def a_run() -> Run:
     """A run of two scenarios with a bar cleared, a bar missed and a note."""
     rows = [
@@ -74,6 +82,7 @@ def a_run() -> Run:
             {"stompd": 400000.0, "RabbitMQ": 20000.0, "ActiveMQ": 50000.0},
             Bar("times", 3.5),
             details={"stompd": "p50 1 ms"},
+            costs={"stompd": 4.0, "RabbitMQ": 80.0, "ActiveMQ": 30.0},
         ),
         Row(
             "lat",
@@ -129,6 +138,7 @@ def test_the_report_holds_every_figure() -> None:
         f"≤ 0.6{times}",
         "missed |",
     ] in cells
+    assert ["| q1", "p50 1 ms", "", "", f"7.5{times} |"] in cells
     assert "* lat: ActiveMQ: a run failed: <no & thing>" in text
 
 
