@@ -248,8 +248,11 @@ class Client:
         frames = self.take()
         return bool(frames) and frames[-1] == Got("RECEIPT", {"receipt-id": "alive?"}, b"")
 
-    def read_some(self, octets: int = 0) -> None:
-        """Take what the peer left unread, all but ``octets`` of it."""
+    def read_some(self, octets: int = 0, *, later: bool = False) -> None:
+        """Take what the peer left unread, all but ``octets`` of it.
+
+        With ``later`` the broker has not come round yet to what waits for the room.
+        """
         while self._unread and self.session.outbox.size > octets:
             part = self._unread.pop(0)
             self.session.outbox.size -= len(part)
@@ -260,7 +263,8 @@ class Client:
             self.session.written(riders)
         if outbox.waiting:
             self.core.broker.thirsty.append(self.session)
-        self.core.run()
+        if not later:
+            self.core.run()
 
     def read_again(self) -> None:
         """Take all that is unread, and everything from now on."""

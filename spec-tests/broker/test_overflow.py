@@ -551,3 +551,19 @@ def test_a_backlog_is_written_up_to_the_mark_each_time() -> None:
         assert subscriber.session.outbox.size < 2000
     subscriber.read_again()
     assert _numbers(subscriber.bodies()) == numbers(1, 9)
+
+
+@pytest.mark.parametrize("note", ["plain", "not: plain"])
+def test_nothing_overtakes_what_was_held(note: str) -> None:
+    """A message published when there is room again, and others are still held, lines up."""
+    core = Core(settings(outbox_high=1000, slow_consumer="block"))
+    subscriber = core.client()
+    subscriber.subscribe("/topic/a")
+    subscriber.reading = False
+    for number in numbers(1, 3):
+        core.client().send("/topic/a", number + LARGE)
+    late = core.client()
+    subscriber.read_some(later=True)
+    late.send("/topic/a", "4", note=note)
+    subscriber.read_again()
+    assert _numbers(subscriber.bodies()) == numbers(1, 4)

@@ -67,7 +67,7 @@ def test_order_is_kept_across_the_tail(window: int, most: int, ack: str) -> None
     assert _take_all(core, consumer) == numbers(1, 50)
     assert core.queue("/queue/a") == ("<Queue /queue/a ready=0 unsettled=0 tail=0 subscriptions=1>")
     assert core.paging.count == 0
-    assert core.broker.host("/").queues["/queue/a"].bytes == 0
+    assert core.broker.host("/").queues["/queue/a"].octets == 0
 
 
 def test_a_new_message_does_not_overtake_the_tail() -> None:

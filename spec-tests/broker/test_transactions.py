@@ -391,3 +391,23 @@ def test_transactions_are_limited() -> None:
     assert error["message"] == "transaction over the limit"
     assert b"200 octets" in error.body
     assert _ready(core, "/queue/a") == (0, 0)
+
+
+@pytest.mark.clause("U-01")
+def test_a_dead_subscription_that_waited_for_room_stays_dead() -> None:
+    """An ACK repeated in its transaction does not put it in line again."""
+    core = Core(settings(outbox_high=200))
+    publish(core.client(), "/queue/in", ["x" * 100] * 5)
+    client = core.client()
+    client.reading = False
+    client.subscribe("/queue/in", "client-individual")
+    client("BEGIN", transaction="t")
+    client.read_some(later=True)
+    one, *_ = client.messages()
+    client.ack(one, transaction="t")
+    client.reading = True
+    client("UNSUBSCRIBE", id="0", receipt="u")
+    assert client.take()[-1]["receipt-id"] == "u"
+    client.ack(one, transaction="t")
+    client.ack(one, receipt="again")
+    assert client.receipts() == ["again"]
