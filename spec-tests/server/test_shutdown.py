@@ -118,6 +118,22 @@ async def test_a_paused_producer_does_not_hold_up_the_stop() -> None:
         await edge.log.first("stopped")
 
 
+async def test_a_paused_session_may_acknowledge_while_draining() -> None:
+    """Nobody is paced any more, so the ACK behind the SENDs is read and the stop is no later."""
+    policy = [{"match": "/queue/a", "max-messages": 2, "overflow": "block"}]
+    async with serving(settings(policy=policy, timeouts={"drain": "60s"})) as edge:
+        peer = await edge.login()
+        await peer.subscribe("/queue/a", "ack:client-individual", "prefetch-count:1")
+        ack = await deliver(peer)
+        await peer.write("SEND⏎destination:/queue/a⏎⏎x^@" * 10)
+        await edge.until(lambda: any(s.paused for s in edge.service.connections))
+        await peer.write(f"ACK⏎id:{ack}⏎receipt:r⏎⏎^@")
+        edge.started.stop()
+        await peer.expect("RECEIPT", receipt_id="r")
+        await peer.fatal("the server is stopping")
+        assert edge.depth("/queue/a") == 10
+
+
 async def test_the_state_is_told_row_by_row() -> None:
     """A dump names the broker, each connection, subscription, queue, topic and transaction."""
     async with serving() as edge:
@@ -125,11 +141,13 @@ async def test_the_state_is_told_row_by_row() -> None:
         await peer.subscribe("/queue/a")
         await peer.write("BEGIN⏎transaction:t⏎⏎^@")
         await peer.sync()
+        await trio.sleep(0.2)
         shutdown.dump(edge.service)
         (state,) = edge.log.of("state")
         assert (state["connections"], state["queues"]) == (1, 1)
         (row,) = edge.log.of("state of a connection")
         assert (row["user"], row["version"]) == ("ann", "1.2")
+        assert row["silent"] >= 0.15, "as of now"
         assert edge.log.of("state of a subscription")[0]["destination"] == "/queue/a"
         assert edge.log.of("state of a queue")[0]["name"] == "/queue/a"
         assert edge.log.of("state of a transaction")[0]["id"] == "t"

@@ -181,12 +181,14 @@ class Connection:
 
         Nothing is read meanwhile, so the end of the peer is looked for: it may be a dead consumer's
         unsettled messages that leave no room. What a peer can have sent before it ended is bounded
-        by the socket's buffer, and is carried out without waiting (R-07).
+        by the socket's buffer, and is carried out without waiting (R-07). Nobody waits while the
+        broker drains either, since an ACK that makes room may come behind what waits for it.
         """
         session = self.session
+        broker = self._service.broker
         resumed = self._resumed = trio.Event()
         while not resumed.is_set():
-            if _has_ended(self._socket):
+            if broker.draining or _has_ended(self._socket):
                 session.stop_waiting()
                 if not session.paused:
                     await checkpoint()

@@ -145,7 +145,11 @@ def _allow_descriptors(connections: int) -> None:
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:
+            # Some systems grant less than they say; connections are refused when it comes to that.
+            _log.warning("fewer connections than the settings allow", at=soft, reason=str(error))
 
 
 def _tune() -> None:

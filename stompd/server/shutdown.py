@@ -43,6 +43,8 @@ async def drain(service: Service) -> None:
 def dump(service: Service) -> None:
     """Log the state of the broker, for whoever asked by SIGUSR1."""
     broker = service.broker
+    # Ages are told as of now, not as of what happened last.
+    broker.now = trio.current_time()
     log.info("state", **admin.status(broker))
     for row in admin.connections(broker):
         log.info("state of a connection", **row)
