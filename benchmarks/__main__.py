@@ -227,6 +227,7 @@ def _measure(options: argparse.Namespace, started: Sequence[Broker], scenario: S
         less_is_better=scenario.by_latency,
         details={name: _detail(got) for name, got in medians.items() if got is not None},
         costs={name: got.cpu for name, got in medians.items() if got is not None},
+        foreign=[got.foreign for runs in figures.values() for got in runs],
         notes=list(notes),
     )
     print(report.line(row, [broker.name for broker in started]), flush=True)
@@ -258,6 +259,7 @@ def _median(runs: Sequence[load.Figures]) -> load.Figures | None:
         cpu=middle(lambda got: got.cpu),
         load_cpu=middle(lambda got: got.load_cpu),
         rss=middle(lambda got: got.rss),
+        foreign=middle(lambda got: got.foreign),
         lost=sum(got.lost for got in runs),
     )
 

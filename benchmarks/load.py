@@ -91,6 +91,9 @@ class Figures:
     """The same of the load generator."""
     rss: float
     """MiB of memory of all processes of the broker at the end."""
+    foreign: float
+    """Part of the processors' time that neither the broker nor the load generator had, but other
+    programs of this machine, or its host."""
     lost: int
     """Messages that were sent and had not come SILENCE_SECONDS after the last one that did."""
 
@@ -437,6 +440,13 @@ def processor_seconds(pids: list[int]) -> float:
     return ticks / TICKS
 
 
+def machine_seconds() -> float:
+    """Processor time that was used for anything so far, the host's share (steal) included."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    user, nice, system, _idle, _waiting, interrupt, soft, steal = map(int, fields)
+    return (user + nice + system + interrupt + soft + steal) / TICKS
+
+
 def resident_bytes(pids: list[int]) -> int:
     """Memory that these processes hold, added up."""
     pages = 0
@@ -571,7 +581,9 @@ def _run(
     values[PHASE] = STOP
     samples = children.hear_from(0, 60.0)[1]
 
-    elapsed, sent, received, cpu, load_cpu = (b - a for a, b in zip(before, after, strict=True))
+    elapsed, sent, received, cpu, load_cpu, used = (
+        b - a for a, b in zip(before, after, strict=True)
+    )
     if not received:
         raise RunFailedError("no message was delivered")
     if not isinstance(samples, list):
@@ -585,19 +597,21 @@ def _run(
         cpu=cpu * 1e6 / received,
         load_cpu=load_cpu * 1e6 / received,
         rss=rss / 2**20,
+        foreign=max(0.0, used - cpu - load_cpu) / elapsed / (os.cpu_count() or 1),
         lost=lost,
     )
 
 
 def _moment(
     counters: Counters, pids: list[int], ours: list[int]
-) -> tuple[float, float, float, float, float]:
+) -> tuple[float, float, float, float, float, float]:
     return (
         time.monotonic(),
         counters.total_sent(),
         counters.total_received(),
         processor_seconds(pids),
         processor_seconds(ours),
+        machine_seconds(),
     )
 
 

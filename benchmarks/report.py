@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -50,6 +51,8 @@ class Row:
     details: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     """Processor time of each broker for one message, in microseconds."""
+    foreign: Sequence[float] = ()
+    """Part of the machine that others had, in each of the runs."""
     notes: Sequence[str] = ()
 
     def ratio(self) -> float | None:
@@ -171,6 +174,7 @@ def markdown(run: Run, picture: str | None = None) -> str:
         *(f"* Left out: {name}: {reason}" for name, reason in run.left_out.items()),
         f"* Machine: {run.machine}",
         f"* Command: `{run.command}`",
+        *_foreign([part for table in run.tables for row in table.rows for part in row.foreign]),
         f"* Bars cleared: {cleared} of {len(bars)}",
         "",
         *run.method,
@@ -181,6 +185,17 @@ def markdown(run: Run, picture: str | None = None) -> str:
     for table in run.tables:
         out += _markdown_table(table)
     return "\n".join(out).rstrip() + "\n"
+
+
+def _foreign(parts: Sequence[float]) -> list[str]:
+    """A line on how much of the machine was not for the benchmark; nothing without runs."""
+    if not parts:
+        return []
+    most, middle = max(parts), statistics.median(parts)
+    return [
+        f"* Other programs and the host of this machine took {middle:.0%} of the processors' time "
+        f"in half of the runs, and up to {most:.0%}"
+    ]
 
 
 def _markdown_table(table: Table) -> list[str]:

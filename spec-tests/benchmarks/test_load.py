@@ -128,6 +128,16 @@ def test_every_destination_needs_as_many_consumers() -> None:
         load.Counters(load.Load(consumers=3, destinations=2))
 
 
+def test_processor_time_is_counted() -> None:
+    """Time that this process spends is counted for it and for the machine."""
+    ours, machine = load.processor_seconds([os.getpid()]), load.machine_seconds()
+    while load.processor_seconds([os.getpid()]) - ours < 0.05:
+        sum(range(10_000))
+    assert load.machine_seconds() > machine
+    assert load.resident_bytes([os.getpid()]) > 2**20
+    assert load.processor_seconds([]) == load.resident_bytes([]) == 0
+
+
 def test_scenarios_have_names_of_their_own() -> None:
     """Scenarios are asked for by name, so no name stands for two."""
     names = [scenario.name for scenario in SCENARIOS]

@@ -83,6 +83,7 @@ def a_run() -> Run:
             Bar("times", 3.5),
             details={"stompd": "p50 1 ms"},
             costs={"stompd": 4.0, "RabbitMQ": 80.0, "ActiveMQ": 30.0},
+            foreign=[0.02, 0.04, 0.3],
         ),
         Row(
             "lat",
@@ -111,6 +112,7 @@ def test_the_report_holds_every_figure() -> None:
     assert "stompd 1, RabbitMQ 3" in text
     assert "`python -m benchmarks --secs 4`" in text
     assert "2 x something" in text
+    assert "took 4% of the processors' time in half of the runs, and up to 30%" in text
     assert "Left out: Other: it is not installed" in text
     assert "Bars cleared: 1 of 2" in text
     assert "![The figures as bars](run.svg)" in text
