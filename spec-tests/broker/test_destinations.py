@@ -50,7 +50,7 @@ def test_names_that_are_not_allowed(text: str, why: str) -> None:
     """The ERROR says what is wrong with them."""
     with pytest.raises(RemoteProtocolError) as caught:
         parse(text)
-    assert caught.value.message == "destination name not allowed"
+    assert caught.value.message == "malformed destination name"
     assert why in caught.value.detail
 
 

@@ -77,7 +77,7 @@ def _destination(
     wild = not _WILD.isdisjoint(words)
     if wild and (temporary or remote):
         raise RemoteProtocolError(
-            "destination name not allowed",
+            "malformed destination name",
             f'"{shown(name)}": a temporary destination has no wildcards',
         )
     return Destination(name, kind, words, wild=wild, temporary=temporary, remote=remote)
@@ -94,4 +94,4 @@ def _check(name: str, text: str, limit: int) -> None:
     elif _CONTROL.search(name):
         why = "a name holds no control characters"
     if why is not None:
-        raise RemoteProtocolError("destination name not allowed", f'"{shown(text)}": {why}')
+        raise RemoteProtocolError("malformed destination name", f'"{shown(text)}": {why}')
