@@ -70,7 +70,9 @@ def _sending() -> list[click.Parameter]:
             metavar="TYPE",
             help="The body's type.  [default: text/plain for text]",
         ),
-        click.Option(["--persistent"], is_flag=True, help="Keep it through a broker's crash."),
+        click.Option(
+            ["--persistent"], is_flag=True, help="Ask the broker to keep it through a crash."
+        ),
         click.Option(
             ["--priority"], type=click.IntRange(0, 255), metavar="N", help="Higher goes first."
         ),

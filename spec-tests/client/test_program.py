@@ -165,7 +165,7 @@ async def test_no_receipt() -> None:
 
     done = await run_against(script, "send", "--no-receipt", "/queue/a", "x")
     assert done.returncode == 0
-    assert done.stderr.endswith(b" sent 1 bytes to /queue/a\n")
+    assert done.stderr.endswith(b" sent 1 byte to /queue/a\n")
 
 
 def test_sendrec(stomp: Stomp, queue: str) -> None:

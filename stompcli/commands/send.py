@@ -412,7 +412,8 @@ async def _send_stream(session: Session, params: dict[str, Any], out: Out) -> Ex
 
 def _sent(count: int, octets: int, destination: str) -> str:
     if count == 1:
-        return f"sent {octets:,} bytes to {visible_line(destination)}"
+        unit = "byte" if octets == 1 else "bytes"
+        return f"sent {octets:,} {unit} to {visible_line(destination)}"
     return f"sent {count:,} messages, {octets:,} bytes"
 
 
