@@ -192,10 +192,11 @@ def _foreign(parts: Sequence[float]) -> list[str]:
     if not parts:
         return []
     most, middle = max(parts), statistics.median(parts)
-    return [
-        f"* Other programs and the host of this machine took {middle:.0%} of the processors' time "
-        f"in half of the runs, and up to {most:.0%}"
-    ]
+    text = (
+        f"* Other programs and the host of this machine took at most {middle:.0%} of the "
+        f"processors' time in half of the runs, and {most:.0%} in the worst"
+    )
+    return [text]
 
 
 def _markdown_table(table: Table) -> list[str]:
