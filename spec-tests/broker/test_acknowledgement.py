@@ -1,7 +1,7 @@
 """ACK and NACK: what each mode covers, which ids are known, and what happens to the rest."""
 
 import pytest
-from broker.client import Client, Core, numbers, publish, settings
+from broker.client import Client, Core, Got, numbers, publish, settings
 
 from stompd.protocol.frame import VERSIONS
 
@@ -372,3 +372,13 @@ def test_ack_and_unsubscribe_in_one_write(core: Core) -> None:
     consumer.write(b"ACK\nid:%b\n\n\0UNSUBSCRIBE\nid:0\n\n\0" % message["ack"].encode())
     assert consumer.take() == []
     assert core.queue("/queue/a") == "<Queue /queue/a ready=1 unsettled=0 tail=0 subscriptions=0>"
+
+
+@pytest.mark.clause("ACK-11")
+@pytest.mark.parametrize("command", ["ACK", "NACK"])
+def test_ack_in_1_2_goes_by_its_id_alone(core: Core, command: str) -> None:
+    """Other headers that clients add out of habit are not looked at."""
+    consumer = _five(core, "client-individual")
+    message = consumer.messages(5)[4]
+    consumer.ack(message, command, subscription="other", message_id="nope", receipt="r")
+    assert Got("RECEIPT", {"receipt-id": "r"}, b"") in consumer.take()

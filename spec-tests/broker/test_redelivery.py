@@ -262,6 +262,8 @@ def test_a_repeated_dead_letter_keeps_its_count_once(core: Core) -> None:
     assert consumer.octets.count(b"\ndelivery-count:") == 1
     again = consumer.messages(1)[0]
     assert (again["redelivered"], again["delivery-count"]) == ("true", "5")
+    # The consumer of queue a was the second connection, and this its first delivery.
+    assert again["original-message-id"] == "c2-1"
 
 
 def test_a_queue_that_is_its_own_dead_letter_queue_drops() -> None:

@@ -421,6 +421,22 @@ def test_an_aborted_transaction_while_draining(core: Core) -> None:
     assert core.queue("/queue/a").startswith("<Queue /queue/a ready=1 unsettled=0 ")
 
 
+def test_a_subscription_in_line_gets_nothing_while_draining(core: Core) -> None:
+    """Not even when an ABORT has its credit counted anew."""
+    publish(core.client(), "/queue/a", ["1"])
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe("/queue/a", "client", prefetch_count="5")
+    one = consumer.messages(1)[0]
+    consumer("BEGIN", transaction="t")
+    producer("BEGIN", transaction="t")
+    core.broker.drain()
+    consumer.ack(one, transaction="t")
+    consumer("ABORT", transaction="t")
+    publish(producer, "/queue/a", ["2"])
+    assert consumer.take() == []
+    assert core.queue("/queue/a").startswith("<Queue /queue/a ready=1 unsettled=1 ")
+
+
 def test_drain_ends_who_has_not_logged_in(core: Core) -> None:
     """Whether CONNECT came or not."""
     new, login = Client(core), Client(core)

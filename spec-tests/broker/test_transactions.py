@@ -149,6 +149,25 @@ def test_credit_returns_when_the_ack_is_enlisted(core: Core) -> None:
     assert [message.text for message in messages] == numbers(1, 6)
 
 
+def test_octets_of_credit_are_overdrawn_by_abort_too(core: Core) -> None:
+    """What is outstanding again counts, and with it settled there is room again."""
+    publish(core.client(), "/queue/in", ["x" * 1000] * 4)
+    client = core.client()
+    client.subscribe("/queue/in", "client-individual", prefetch_bytes="1500")
+    one, two = client.messages(2)
+    client("BEGIN", transaction="t")
+    client.ack(one, transaction="t")
+    client.ack(two, transaction="t")
+    three, four = client.messages(2)
+    client("ABORT", transaction="t")
+    publish(core.client(), "/queue/in", ["y"])
+    client.ack(three)
+    client.ack(four)
+    assert client.take() == []
+    client.ack(one)
+    assert client.bodies() == ["y"]
+
+
 def test_an_aborted_nack_leaves_the_order(core: Core) -> None:
     """After ABORT a cumulative ACK covers what came before, enlisted once or not."""
     client = _held(core, 4, "client")
