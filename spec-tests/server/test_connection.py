@@ -132,6 +132,29 @@ async def test_a_peer_whose_buffers_are_full_is_released() -> None:
         assert edge.depth("/queue/a") == 1, "what was not written whole is back in its queue"
 
 
+@pytest.mark.slow
+@pytest.mark.clause("D-05")
+async def test_a_slow_peer_gets_all_that_was_written_before_the_end() -> None:
+    """The linger time is for a peer that takes nothing, not for one that takes its time."""
+    body = bytes(8_000_000)
+    async with serving(settings(timeouts={"linger": "1s"})) as edge:
+        sender = await edge.login()
+        head = b"SEND\ndestination:/queue/a\ncontent-length:8000000\n\n"
+        await sender.write(head + body + b"\0")
+        await sender.sync()
+        peer = await edge.connect(buffer=4096)
+        await peer.login()
+        await peer.write("SUBSCRIBE⏎id:s⏎destination:/queue/a⏎⏎^@DISCONNECT⏎receipt:bye⏎⏎^@")
+        while len(peer.unread) < len(body):
+            size = len(peer.unread)
+            while len(peer.unread) < min(size + 250_000, len(body)):
+                assert await peer.more(), size
+            await trio.sleep(0.1)
+        assert (await peer.expect("MESSAGE")).body == body
+        await peer.expect("RECEIPT", receipt_id="bye")
+        assert await peer.rest() == b"\n"
+
+
 async def test_octets_after_the_end_are_discarded_up_to_a_limit() -> None:
     """Who goes on writing after the ERROR is not read from for ever."""
     given = settings(timeouts={"linger": "60s", "linger-bytes": "64KiB"})

@@ -105,6 +105,17 @@ async def test_the_time_for_draining_is_bounded() -> None:
         assert edge.depth("/queue/a") == 1, "what was not settled is kept"
 
 
+async def test_who_reads_nothing_does_not_hold_up_the_stop() -> None:
+    """The last frames are written for the linger time; then the broker ends without that peer."""
+    async with serving(settings(timeouts={"drain": "60s", "linger": "200ms"})) as edge:
+        peer = await edge.connect(buffer=4096)
+        await peer.login()
+        await peer.subscribe("/queue/a")
+        await (await edge.login()).put("/queue/a", b"x" * 8_000_000)
+        edge.started.stop()
+        await edge.log.first("stopped")
+
+
 async def test_a_paused_producer_does_not_hold_up_the_stop() -> None:
     """It is sent away like everybody who holds nothing."""
     policy = [{"match": "/queue/full", "max-messages": 2, "overflow": "block"}]

@@ -384,20 +384,30 @@ class Connection:
             await trio.sleep(delay)
         with trio.move_on_after(timeouts.linger):
             await self._confirmed()
-            session.stop_deliveries()
-            self._service.flush()
-            if self._written is not None:
-                await self._written.wait()
-            if self._deaf:
-                return
-            try:
-                self._socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                return
-            if session.reason is None:
-                # The peer ended first: nothing more will come.
-                return
+        session.stop_deliveries()
+        self._service.flush()
+        if not await self._written_out(timeouts.linger):
+            return
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+        if session.reason is None:
+            # The peer ended first: nothing more will come.
+            return
+        with trio.move_on_after(timeouts.linger):
             await self._discard(timeouts.linger_bytes)
+
+    async def _written_out(self, patience: float) -> bool:
+        """Wait until all is written; False if the peer takes nothing for ``patience`` seconds."""
+        outbox = self.session.outbox
+        while self._written is not None:
+            size = outbox.size
+            with trio.move_on_after(patience) as waiting:
+                await self._written.wait()
+            if waiting.cancelled_caught and outbox.size == size:
+                return False
+        return not self._deaf
 
     async def _confirmed(self) -> None:
         """Wait for the receipts that the store has not released yet."""

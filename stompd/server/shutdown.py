@@ -37,7 +37,9 @@ async def drain(service: Service) -> None:
     for session in list(broker.sessions.values()):
         broker.end_for_shutdown(session)
     service.flush()
-    await service.emptied()
+    # Time for the last frames to arrive; who takes them too slowly is abandoned then.
+    with trio.move_on_after(3 * service.settings.timeouts.linger):
+        await service.emptied()
 
 
 def dump(service: Service) -> None:
