@@ -104,6 +104,15 @@ def test_a_policy_sets_the_default_credit() -> None:
     assert two.bodies() == ["3", "4", "5"]
 
 
+def test_an_empty_prefetch_count_is_none_at_all() -> None:
+    """Some clients write every header that they know, empty ones included."""
+    core = Core(settings({"/queue/a": Policy(prefetch_count=2)}))
+    publish(core.client(), "/queue/a", numbers(1, 10))
+    consumer = core.client()
+    consumer.subscribe("/queue/a", "client", prefetch_count="")
+    assert consumer.bodies() == ["1", "2"]
+
+
 @pytest.mark.clause("SUB-04")
 @pytest.mark.parametrize("name", ["prefetch-count", "prefetch-bytes"])
 @pytest.mark.parametrize("value", ["many", "-1", "1.5", "1e3", "\u0661", "9" * 30])

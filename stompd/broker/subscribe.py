@@ -185,11 +185,11 @@ def _is_true(value: str | None) -> bool:
 def _number(head: Head | None, name: str, default: int) -> int:
     """Return a whole number from a header; the policy's where there is none."""
     value = None if head is None else head.get(name)
-    if value is None:
+    digits = (value or "").strip()
+    if not digits:
         return default
-    digits = value.strip()
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):  # noqa: PLR2004
         raise RemoteProtocolError(
-            f"{name} is not a number", f'"{shown(value)}"; it is a whole number, 0 for no limit'
+            f"{name} is not a number", f'"{shown(digits)}"; it is a whole number, 0 for no limit'
         )
     return int(digits)

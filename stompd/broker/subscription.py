@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from stompd.broker.redelivery import dispatch, take_back
@@ -190,32 +191,14 @@ class Subscription:
     def settle(self, number: int) -> list[Message]:
         """Take what ACK or NACK of a delivery covers, and return it, oldest first.
 
-        That is the delivery itself, and in mode `client` all earlier ones of this subscription
-        (ACK-05, ACK-08, ACK-15). Nothing, if it was settled before (ACK-16). Credit is given back;
-        the caller calls `serve` when it is done.
+        Nothing, if it was settled before (ACK-16). Credit is given back; the caller calls `serve`
+        when it is done.
         """
-        unsettled = self.unsettled
         owners = self.session.owners
-        if self.ack == "client":
-            numbers = []
-            for other in unsettled:
-                if other > number:
-                    break
-                numbers.append(other)
-        elif number in unsettled:
-            numbers = [number]
-        else:
-            return []
         taken = []
-        for other in numbers:
-            message = unsettled.pop(other)
-            del owners[other]
-            taken.append(message)
-            if self.limited:
-                self.credit += 1
-                self.credit_bytes += message.size
-            if not message.first_id:
-                message.first_id = f"{self.session.id}-{other}"
+        for covered in self._covered(number):
+            taken.append(self._take(covered))
+            del owners[covered]
         return taken
 
     def enlist(self, number: int) -> list[int]:
@@ -223,13 +206,29 @@ class Subscription:
 
         The set is fixed now and its credit is returned now (AMB-38).
         """
-        before = dict(self.unsettled)
-        self.settle(number)
-        taken = [other for other in before if other not in self.unsettled]
-        for other in taken:
-            self.enlisted[other] = before[other]
-            self.session.owners[other] = self
-        return taken
+        covered = self._covered(number)
+        for other in covered:
+            self.enlisted[other] = self._take(other)
+        return covered
+
+    def _covered(self, number: int) -> list[int]:
+        """Return the unsettled deliveries that an ACK or NACK of one means, oldest first.
+
+        The delivery itself, and in mode `client` all earlier ones of this subscription (ACK-05,
+        ACK-08, ACK-15).
+        """
+        if self.ack == "client":
+            return list(takewhile(number.__ge__, self.unsettled))
+        return [number] if number in self.unsettled else []
+
+    def _take(self, number: int) -> Message:
+        message = self.unsettled.pop(number)
+        if self.limited:
+            self.credit += 1
+            self.credit_bytes += message.size
+        if not message.first_id:
+            message.first_id = f"{self.session.identity}{number}"
+        return message
 
     def release(self, numbers: list[int]) -> list[Message]:
         """Return the messages that a transaction had enlisted here: it commits."""
