@@ -80,7 +80,11 @@ def main(arguments: Sequence[str]) -> int:
         machine=report.machine(),
     )
     if options.out is not None:
-        _write(run, options.out, f"{started:%Y-%m-%d}")
+        written = _write(run, options.out, f"{started:%Y-%m-%d}")
+        if options.readme is not None:
+            link = os.path.relpath(written, options.readme.parent)
+            text = options.readme.read_text()
+            options.readme.write_text(report.with_summary(text, report.summary(run, link)))
     rows = [row for table in tables for row in table.rows]
     missed = [row.name for row in rows if row.verdict() == "missed"]
     passed = sum(row.verdict() == "pass" for row in rows)
@@ -109,6 +113,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--out",
         type=Path,
         help="directory of the report (docs/benchmarks; none with --only or --quick)",
+    )
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        help="a README with marks for the comparison, to be brought up to date",
     )
     parser.add_argument("--quick", action="store_true", help="very short runs, to try it out")
     options = parser.parse_args(arguments)
@@ -378,13 +387,15 @@ def _decoder(options: argparse.Namespace) -> Table:
     )
 
 
-def _write(run: Run, directory: Path, name: str) -> None:
+def _write(run: Run, directory: Path, name: str) -> Path:
+    """Write picture and report; the path of the report."""
     directory.mkdir(parents=True, exist_ok=True)
     drawn = directory / f"{name}.svg"
     drawn.write_text(report.picture(run))
     written = directory / f"{name}.md"
     written.write_text(report.markdown(run, picture=drawn.name))
     print(f"\n{written}\n{drawn}")
+    return written
 
 
 if __name__ == "__main__":

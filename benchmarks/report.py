@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 OURS = "stompd"
 TIMES = "\N{MULTIPLICATION SIGN}"
+README_FROM, README_TO = "<!-- benchmark -->", "<!-- /benchmark -->"
+README_WIDTH = 120
 THREE_DIGITS, TWO_DIGITS = 100.0, 10.0
 
 
@@ -238,6 +241,42 @@ def _markdown_table(table: Table) -> list[str]:
 
 def _cells(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def summary(run: Run, link: str) -> str:
+    """The comparison alone, for a README: a sentence with a link to the report, and one table."""
+    rows = [row for table in run.tables for row in table.rows if len(row.values) > 1]
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    sentence = (
+        f"In one run on {run.date} ({versions}; {run.machine}), messages delivered a second unless "
+        "a unit says otherwise; the ratio is stompd over the better of the others. Method, "
+        f"latencies, processor time and memory stand in [the report]({link})."
+    )
+    out = [
+        textwrap.fill(sentence, README_WIDTH, break_long_words=False, break_on_hyphens=False),
+        "",
+        _cells(["", *names, "ratio"]),
+        _cells(["---", *["---:"] * (len(names) + 1)]),
+    ]
+    for row in rows:
+        ratio = row.ratio()
+        unit = "" if row.unit == "/s" else row.unit
+        cells = [number(row.values.get(name), unit) for name in names]
+        shown = "" if ratio is None else f"{ratio:.2g}{TIMES}"
+        if ratio is not None and ratio >= TWO_DIGITS:
+            shown = f"{ratio:.0f}{TIMES}"
+        out.append(_cells([row.title, *cells, shown]))
+    return "\n".join(out) + "\n"
+
+
+def with_summary(text: str, new: str) -> str:
+    """The text of a README with `new` between its two marks. Raises ValueError without them."""
+    before, opening, rest = text.partition(README_FROM)
+    _, closing, after = rest.partition(README_TO)
+    if not opening or not closing:
+        raise ValueError(f"the README has no {README_FROM} and {README_TO}")
+    return f"{before}{opening}\n{new}{closing}{after}"
 
 
 def picture(run: Run) -> str:

@@ -151,6 +151,21 @@ def test_tables_are_as_wide_as_their_heads() -> None:
         assert len({line.count("|") for line in lines}) <= 1
 
 
+def test_the_readme_gets_the_comparison_between_its_marks() -> None:
+    """What stood between the marks is replaced, the rest stays; without marks nothing is done."""
+    old = f"before\n{report.README_FROM}\nold\n{report.README_TO}\nafter\n"
+    new = report.with_summary(old, report.summary(a_run(), "docs/run.md"))
+    assert new.startswith(f"before\n{report.README_FROM}\n")
+    assert new.endswith(f"\n{report.README_TO}\nafter\n")
+    assert "old" not in new
+    assert "[the report](docs/run.md)" in new
+    assert f"| queue \\| hop | 400 000 | 20 000 | 50 000 | 8{report.TIMES} |" in new
+    assert f"| latency | 0.20 ms | 0.25 ms | failed | 0.8{report.TIMES} |" in new
+    assert report.with_summary(new, "x\n") == report.with_summary(old, "x\n")
+    with pytest.raises(ValueError, match="README"):
+        report.with_summary("no marks", "x\n")
+
+
 def test_the_terminal_table_shows_ratio_and_verdict() -> None:
     """The line of a scenario names figures, ratio, bar and verdict in the columns of the head."""
     names = ["stompd", "RabbitMQ", "ActiveMQ"]
