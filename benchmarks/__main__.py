@@ -38,11 +38,11 @@ EXTRAS = ("connects", "idle", "core", "decoder")
 METHOD = (
     "Brokers and load generator ran on this machine. The runs of a scenario took turns, broker by",
     "broker, with the processes of the others stopped meanwhile; a figure is the median of its",
-    "runs. Absolute figures depend on the machine and on what else it did: compare only within this",
-    "report. The ratio is stompd over the best other broker. stompd kept messages in its memory store, so for",
-    "persistent messages it did less than the others, which wrote them to disk: those rows have",
-    "no bar. RabbitMQ and ActiveMQ ran as Debian ships them, STOMP on loopback, ActiveMQ with",
-    "KahaDB and its NIO connector and a heap of up to 2 GiB.",
+    "runs. Absolute figures depend on the machine and on what else it did: compare only within",
+    "this report. The ratio is stompd over the best other broker. stompd kept messages in its",
+    "memory store, so for persistent messages it did less than the others, which wrote them to",
+    "disk: those rows have no bar. RabbitMQ and ActiveMQ ran as Debian ships them, STOMP on",
+    "loopback, ActiveMQ with KahaDB and its NIO connector and a heap of up to 2 GiB.",
 )
 
 
