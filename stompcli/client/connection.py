@@ -675,7 +675,7 @@ class Client:
             return
         try:
             sx, sy = heartbeat.parse(self.connected.get("heart-beat"))
-        except Exception as error:
+        except RemoteProtocolError as error:
             raise ConnectError(self.address, str(error)) from error
         cx, cy = self._settings.heartbeat
         ours = heartbeat.period(cx, sy)

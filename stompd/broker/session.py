@@ -95,8 +95,6 @@ class Session:
         "_turn",
         "_undone",
         "_work",
-        "alive",
-        "anonymous",
         "broker",
         "closed",
         "deliveries",
@@ -115,10 +113,8 @@ class Session:
         "paused_by",
         "peer",
         "reason",
-        "receipt_count",
         "send_count",
         "sends_every",
-        "settle_count",
         "started_at",
         "state",
         "subscriptions",
@@ -179,8 +175,6 @@ class Session:
         self.heard_at = broker.now
         self.started_at = broker.now
         self.send_count = 0
-        self.settle_count = 0
-        self.receipt_count = 0
         self._actions: Mapping[str, Action] = _FIRST
 
     def __repr__(self) -> str:
@@ -436,7 +430,6 @@ class Session:
 
     def promise(self, name: str, *, durable: bool) -> None:
         """Write a RECEIPT: now, or when the store has caught up with what is ``durable`` (R-02)."""
-        self.receipt_count += 1
         if name.isalnum() and name.isascii():
             frame = b"RECEIPT\nreceipt-id:%b\n\n%b" % (name.encode(), self.end)
         else:

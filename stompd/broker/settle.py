@@ -75,7 +75,6 @@ def _settle(session: Session, head: Head, *, nack: bool) -> None:
             subscription.serve()
     elif subscription is not None:
         messages = subscription.settle(number)
-        session.settle_count += len(messages)
         durable = any(message.stored for message in messages)
         if nack:
             reject(messages, head.get("reason") or "", dead=dead)

@@ -182,7 +182,6 @@ class Subscription:
         if self.limited:
             self.credit += 1
             self.credit_bytes += message.size
-        session.settle_count += 1
         message.queue.settled(message)
         if self.parked or not self.open:
             # Once for all ACKs of a read: served one by one, each would bring one message.

@@ -82,7 +82,6 @@ def commit(session: Session, head: Head, body: bytes) -> None:
     store.begin_group()
     for settlement in transaction.settlements:
         messages = settlement.subscription.release(settlement.numbers)
-        session.settle_count += len(messages)
         if settlement.nack:
             reject(messages, settlement.detail, dead=settlement.dead)
         else:
