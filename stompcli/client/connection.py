@@ -40,7 +40,7 @@ from stompcli.client.transaction import Transaction
 from stompd.protocol import heartbeat
 from stompd.protocol.decoder import Decoder, Limits
 from stompd.protocol.encoder import encode, with_length
-from stompd.protocol.errors import LocalProtocolError, shown
+from stompd.protocol.errors import LocalProtocolError, RemoteProtocolError, shown
 from stompd.protocol.frame import V10, VERSIONS, Frame, Head
 from stompd.protocol.rules import ACK_MODES, REQUIRED_OF_SERVER
 
