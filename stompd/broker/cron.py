@@ -14,20 +14,25 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 # Octets of a line; no sensible one has as many, and longer ones would only cost.
 _LIMIT: Final = 256
 
-_MONTHS: Final = tuple(
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-)
-_WEEKDAYS: Final = tuple(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])
-_SUNDAY: Final = 7
+_ALL: Final = ("*", "?")
+_DIGITS: Final = 2
 
-# What is called, its first and last value, and names that may stand for the values.
-_FIELDS: Final[tuple[tuple[str, int, int, Sequence[str]], ...]] = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of the month", 1, 31, ()),
-    ("month", 1, 12, _MONTHS),
-    ("day of the week", 0, _SUNDAY, _WEEKDAYS),
+# What it is called, its first value, the last one of `*`, the last one at all, and names that may
+# stand for the values. Sunday is 0 and 7.
+_FIELDS: Final[tuple[tuple[str, int, int, int, Sequence[str]], ...]] = (
+    ("minute", 0, 59, 59, ()),
+    ("hour", 0, 23, 23, ()),
+    ("day of the month", 1, 31, 31, ()),
+    (
+        "month",
+        1,
+        12,
+        12,
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    ),
+    ("day of the week", 0, 6, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
 )
+_SUNDAY: Final = 7
 
 # 29 February is at most eight years away (1896 to 1904, 2096 to 2104); nothing else is rarer.
 _SEARCHED_MONTHS: Final = 8 * 12 + 2
@@ -43,9 +48,9 @@ class Cron:
     """A crontab line, in UTC; equal to another one with the same text.
 
     Each field is ``*`` (or ``?``), or a list of numbers, names (``jan``, ``mon``; 7 is Sunday) and
-    ranges. ``/STEP`` after ``*`` or a range takes every STEP-th value from its first, ``N/STEP``
-    goes to the field's end. If both days, of the month and of the week, are restricted, either is
-    enough.
+    ranges. ``/STEP`` after ``*`` or a range takes every STEP-th value from its first; ``N/STEP``
+    goes to the field's end. If both days, of the month and of the week, are anything else than
+    ``*``, either of them is enough, as in Vixie's cron and by ActiveMQ's description.
     """
 
     __slots__ = (
@@ -75,7 +80,7 @@ class Cron:
         # 7 is 0.
         self._weekdays = (weekdays | weekdays >> _SUNDAY) & 0x7F
         self._first = _next(self._hours, 0) * 60 + _next(self._minutes, 0)
-        self._any_day = fields[2] not in ("*", "?") and fields[4] not in ("*", "?")
+        self._any_day = fields[2] not in _ALL and fields[4] not in _ALL
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cron) and other.text == self.text
@@ -146,28 +151,32 @@ def _next(values: int, value: int) -> int:
     return value + (rest & -rest).bit_length() - 1 if rest else -1
 
 
-def _values(field: str, called: str, first: int, last: int, names: Sequence[str]) -> int:
+def _values(
+    field: str, called: str, first: int, last: int, highest: int, names: Sequence[str]
+) -> int:
     """Return the values that a field means, as a set of bits."""
     values = 0
     for part in field.lower().split(","):
-        span, slash, step_text = part.partition("/")
+        span, slash, stride = part.partition("/")
         step = 1
         if slash:
-            step = _number(step_text, ())
-            if step <= 0:
+            step = _number(stride, 0, ())
+            if step < 1:
                 raise _malformed(f'"{shown(part)}" in the {called}: a step is a number from 1')
-        start, dash, end = span.partition("-")
-        if span in ("*", "?"):
-            # The week's eighth day is its first one again.
-            low, high = first, min(last, 6) if names is _WEEKDAYS else last
+        if span in _ALL:
+            low, high = first, last
         else:
-            low = _number(start, names)
-            high = _number(end, names) if dash else last if slash else low
-            if dash and end == "sun":
-                high = _SUNDAY
-        if not first <= low <= high <= last:
+            start, dash, end = span.partition("-")
+            low = _number(start, first, names)
+            if dash:
+                high = _number(end, first, names)
+                if end == "sun" and low > 0:
+                    high = _SUNDAY
+            else:
+                high = max(low, last) if slash else low
+        if not first <= low <= high <= highest:
             raise _malformed(
-                f'"{shown(part)}" in the {called}: it takes {first} to {last}, ranges from the '
+                f'"{shown(part)}" in the {called}: it takes {first} to {highest}, ranges from the '
                 "lower to the higher, and steps"
             )
         for value in range(low, high + 1, step):
@@ -175,11 +184,11 @@ def _values(field: str, called: str, first: int, last: int, names: Sequence[str]
     return values
 
 
-def _number(text: str, names: Sequence[str]) -> int:
-    """Return a number, or a name's; -1 if it is neither."""
+def _number(text: str, first: int, names: Sequence[str]) -> int:
+    """Return a number, or what a name stands for; -1 if it is neither."""
     if text in names:
-        return names.index(text) + (names is _MONTHS)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else -1  # noqa: PLR2004 - no field takes more digits
+        return first + names.index(text)
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else -1
 
 
 def _malformed(detail: str) -> RemoteProtocolError:

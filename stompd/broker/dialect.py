@@ -263,8 +263,6 @@ class QueueSettings:
             getattr(self, name) == getattr(other, name) for name in self.__slots__
         )
 
-    __hash__ = None  # type: ignore[assignment] # it may be changed, so it is no key
-
 
 class _Headers:
     """The headers of one frame that ask for something, and those that we do not honour."""
@@ -324,11 +322,21 @@ class _Headers:
         name = self.chosen.get(asked)
         if name is None:
             return None
-        if name == asked and not name.startswith("x-"):
+        if name == asked:
             return whole_number(self._get(name), name, signed=signed, meaning=meaning)
         text = self.text(asked)
         number = _number(text)
         if number is None or not lowest <= number <= highest:
+            if text:
+                self.foreign.append(name)
+            return None
+        return number
+
+    def size(self, name: str) -> int | None:
+        """Return the number in one of RabbitMQ's queue arguments; None if it is not above 0."""
+        text = self.text(name)
+        number = _number(text)
+        if number is None or number < 1:
             if text:
                 self.foreign.append(name)
             return None
@@ -340,10 +348,10 @@ class _Headers:
         settings = None
         if not _SETTINGS.keys().isdisjoint(chosen):
             settings = QueueSettings()
-            settings.max_messages = self.number("x-max-length", "", lowest=1)
-            settings.max_bytes = self.number("x-max-length-bytes", "", lowest=1)
-            settings.message_ttl = self.number("x-message-ttl", "", lowest=1)
-            settings.expires = self.number("x-expires", "", lowest=1)
+            settings.max_messages = self.size("x-max-length")
+            settings.max_bytes = self.size("x-max-length-bytes")
+            settings.message_ttl = self.size("x-message-ttl")
+            settings.expires = self.size("x-expires")
             settings.dead_letter = self.text("x-dead-letter-routing-key") or None
             overflow = self.text("x-overflow")
             settings.overflow = _OVERFLOW.get(overflow.lower())
@@ -402,7 +410,7 @@ class SendOptions:
         # set or remove.
         self.retain: str | None = None
         self.settings: QueueSettings | None = None
-        # The headers that we know and do not honour, in the order of the frame.
+        # The headers that we know and do not honour, and those whose value is of no use.
         self.foreign: tuple[str, ...] = ()
         # Whether nothing above is asked for.
         self.plain = True
@@ -421,14 +429,16 @@ def send_options(get: Get, present: Collection[str]) -> SendOptions:
         if "priority" in chosen:
             options.priority = _priority(headers)
         if "ttl" in chosen:
-            options.ttl = headers.number("ttl", "milliseconds") or None
+            ttl = headers.number("ttl", "milliseconds", lowest=-LARGEST) or 0
+            options.ttl = ttl if ttl > 0 else None
         if "expires" in chosen:
-            expires = headers.number("expires", "milliseconds since 1970", lowest=-LARGEST)
-            options.expires = expires if expires is not None and expires > 0 else None
+            expires = headers.number("expires", "milliseconds since 1970", lowest=-LARGEST) or 0
+            options.expires = expires if expires > 0 else None
         if "delay" in chosen:
             options.delay = max(0, headers.number("delay", "milliseconds", lowest=-LARGEST) or 0)
         if "deliver-at" in chosen:
-            options.deliver_at = headers.number("deliver-at", "milliseconds since 1970") or None
+            at = headers.number("deliver-at", "milliseconds since 1970", lowest=-LARGEST) or 0
+            options.deliver_at = at if at > 0 else None
         if "AMQ_SCHEDULED_CRON" in chosen:
             text = headers.text("AMQ_SCHEDULED_CRON")
             options.cron = parse(text) if text else None
@@ -532,7 +542,7 @@ class SubscribeOptions:
         # The name of the durable subscription, if the frame gives it one.
         self.durable_name: str | None = None
         self.settings: QueueSettings | None = None
-        # The headers that we know and do not honour.
+        # The headers that we know and do not honour, and those whose value is of no use.
         self.foreign: tuple[str, ...] = ()
 
 
