@@ -7,6 +7,7 @@ program asked for is dropped silently.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stompd.broker.cron import Cron, parse
@@ -233,35 +234,23 @@ _OVERFLOW: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class QueueSettings:
     """What a frame asks of the queue that it creates; None where it asks for nothing."""
 
-    __slots__ = (
-        "auto_delete",
-        "dead_letter",
-        "expires",
-        "max_bytes",
-        "max_messages",
-        "message_ttl",
-        "overflow",
-    )
+    max_messages: int | None = None
+    max_bytes: int | None = None
+    # Milliseconds: how long a message may wait, and how long the queue may be unused.
+    message_ttl: int | None = None
+    expires: int | None = None
+    # The name of the queue for dead letters.
+    dead_letter: str | None = None
+    # drop-head or reject.
+    overflow: str | None = None
+    auto_delete: bool | None = None
 
-    def __init__(self) -> None:
-        self.max_messages: int | None = None
-        self.max_bytes: int | None = None
-        # Milliseconds: how long a message may wait, and how long the queue may be unused.
-        self.message_ttl: int | None = None
-        self.expires: int | None = None
-        # The name of the queue for dead letters.
-        self.dead_letter: str | None = None
-        # drop-head or reject.
-        self.overflow: str | None = None
-        self.auto_delete: bool | None = None
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, QueueSettings) and all(
-            getattr(self, name) == getattr(other, name) for name in self.__slots__
-        )
+_NO_SETTINGS: Final = QueueSettings()
 
 
 class _Headers:
@@ -292,6 +281,12 @@ class _Headers:
         """Return a value without blanks around it; empty if it is absent."""
         name = self.chosen.get(asked)
         return "" if name is None else (self._get(name) or "").strip()
+
+    def name(self, asked: str) -> str | None:
+        """Return a value as it is, for blanks are part of a name; None if there is nothing else."""
+        name = self.chosen.get(asked)
+        value = "" if name is None else self._get(name) or ""
+        return value if value.strip() else None
 
     def boolean(self, asked: str) -> bool | None:
         """Return what a header says; None if it is absent, or another broker's and garbage."""
@@ -344,21 +339,21 @@ class _Headers:
 
     def settings(self) -> QueueSettings | None:
         """Return what is asked of the queue; None if that is nothing."""
-        chosen = self.chosen
         settings = None
-        if not _SETTINGS.keys().isdisjoint(chosen):
-            settings = QueueSettings()
-            settings.max_messages = self.size("x-max-length")
-            settings.max_bytes = self.size("x-max-length-bytes")
-            settings.message_ttl = self.size("x-message-ttl")
-            settings.expires = self.size("x-expires")
-            settings.dead_letter = self.text("x-dead-letter-routing-key") or None
-            overflow = self.text("x-overflow")
-            settings.overflow = _OVERFLOW.get(overflow.lower())
-            if overflow and settings.overflow is None:
+        if not _SETTINGS.keys().isdisjoint(self.chosen):
+            overflow = self.text("x-overflow").lower()
+            if overflow and overflow not in _OVERFLOW:
                 self.foreign.append("x-overflow")
-            settings.auto_delete = self.boolean("auto-delete")
-            if settings == QueueSettings():
+            settings = QueueSettings(
+                max_messages=self.size("x-max-length"),
+                max_bytes=self.size("x-max-length-bytes"),
+                message_ttl=self.size("x-message-ttl"),
+                expires=self.size("x-expires"),
+                dead_letter=self.text("x-dead-letter-routing-key") or None,
+                overflow=_OVERFLOW.get(overflow),
+                auto_delete=self.boolean("auto-delete"),
+            )
+            if settings == _NO_SETTINGS:
                 settings = None
         if self.text("x-dead-letter-exchange"):
             self.foreign.append("x-dead-letter-exchange")
@@ -369,8 +364,24 @@ class _Headers:
 
 # --- SEND, SUBSCRIBE, UNSUBSCRIBE, NACK. ---
 
-_RETAIN: Final = {"set": "set", "true": "set", "1": "set", "remove": "remove"}
-_NOT_RETAINED: Final = ("", "false", "0")
+# Where RabbitMQ makes a queue for each subscription, which x-queue-name names.
+_NAMED_QUEUES: Final = ("/topic/", "/exchange/")
+
+_UNSUBSCRIBE_NAMES: Final = tuple(
+    name
+    for name, (asked, _) in _SUBSCRIBE_TABLE.items()
+    if asked in ("durable", "durable-subscription-name", "x-queue-name")
+)
+
+_RETAIN: Final = {
+    "set": "set",
+    "true": "set",
+    "1": "set",
+    "remove": "remove",
+    "false": None,
+    "0": None,
+    "": None,
+}
 
 
 class SendOptions:
@@ -445,9 +456,9 @@ def send_options(get: Get, present: Collection[str]) -> SendOptions:
         if "AMQ_SCHEDULED_PERIOD" in chosen:
             _repeat(headers, options)
         if "message-group" in chosen:
-            options.group = headers.text("message-group") or None
+            options.group = headers.name("message-group")
         if "dedup-id" in chosen:
-            options.dedup_id = headers.text("dedup-id") or None
+            options.dedup_id = headers.name("dedup-id")
         if "retain" in chosen:
             options.retain = _retain(headers)
         if "JMSXGroupSeq" in chosen and (_number(headers.text("JMSXGroupSeq")) or 0) < 0:
@@ -499,14 +510,14 @@ def _repeat(headers: _Headers, options: SendOptions) -> None:
 
 
 def _retain(headers: _Headers) -> str | None:
-    text = headers.text("retain")
-    retain = _RETAIN.get(text.lower())
-    if retain is None and text.lower() not in _NOT_RETAINED:
-        if headers.chosen["retain"] != "retain":
-            headers.foreign.append(headers.chosen["retain"])
-        else:
-            raise RemoteProtocolError("unknown retain", f'"{shown(text)}"; it is set or remove')
-    return retain
+    text = headers.text("retain").lower()
+    if text in _RETAIN:
+        return _RETAIN[text]
+    name = headers.chosen["retain"]
+    if name == "retain":
+        raise RemoteProtocolError("unknown retain", f'"{shown(text)}"; it is set or remove')
+    headers.foreign.append(name)
+    return None
 
 
 class SubscribeOptions:
@@ -598,44 +609,33 @@ def _credit(headers: _Headers, options: SubscribeOptions) -> None:
 
 def _durable(headers: _Headers, options: SubscribeOptions, destination: str) -> None:
     durable = headers.boolean("durable")
-    name = headers.text("durable-subscription-name")
-    options.durable = bool(name) if durable is None else durable
-    if not name and destination.startswith(_NAMED_QUEUES):
-        name = headers.text("x-queue-name")
-        if name and not options.durable:
+    name = headers.name("durable-subscription-name")
+    options.durable = name is not None if durable is None else durable
+    if name is None and destination.startswith(_NAMED_QUEUES):
+        name = headers.name("x-queue-name")
+        if name is not None and not options.durable:
             # RabbitMQ: whoever gives the name shares the queue, which goes with its last
             # subscriber unless auto-delete says otherwise.
             options.durable = True
-            if options.settings is None:
-                options.settings = QueueSettings()
-            if options.settings.auto_delete is None:
-                options.settings.auto_delete = True
-    options.durable_name = (name or None) if options.durable else None
-
-
-# Where RabbitMQ makes a queue for each subscription, which x-queue-name names.
-_NAMED_QUEUES: Final = ("/topic/", "/exchange/")
-
-
-_UNSUBSCRIBE_NAMES: Final = tuple(
-    name
-    for name, (asked, _) in _SUBSCRIBE_TABLE.items()
-    if asked in ("durable", "durable-subscription-name", "x-queue-name")
-)
+            settings = options.settings or _NO_SETTINGS
+            if settings.auto_delete is None:
+                options.settings = replace(settings, auto_delete=True)
+    options.durable_name = name if options.durable else None
 
 
 def unsubscribe_durable(get: Get) -> tuple[bool, str | None]:
     """Return whether an UNSUBSCRIBE deletes a durable subscription, and the name it gives.
 
-    Raises `RemoteProtocolError` if ``durable`` is not a boolean.
+    ``get`` returns a header's value or None. Raises `RemoteProtocolError` if ``durable`` is not a
+    boolean.
     """
     present = [name for name in _UNSUBSCRIBE_NAMES if get(name) is not None]
     headers = _Headers(get, present, _SUBSCRIBE_TABLE)
     durable = headers.boolean("durable")
-    name = headers.text("durable-subscription-name")
-    deletes = bool(name) if durable is None else durable
+    name = headers.name("durable-subscription-name")
+    deletes = name is not None if durable is None else durable
     # RabbitMQ's name alone deletes nothing; it only tells which one.
-    return deletes, (name or headers.text("x-queue-name") or None)
+    return deletes, headers.name("x-queue-name") if name is None else name
 
 
 class NackOptions:
