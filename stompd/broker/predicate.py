@@ -11,13 +11,15 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Headers: TypeAlias = Mapping[str, str]
 Predicate: TypeAlias = Callable[[Headers], bool]
 # None is NULL: a header that is not there, or no number where one is needed.
 Read: TypeAlias = Callable[[Headers], str | None]
 Figure: TypeAlias = Callable[[Headers], int | float | None]
+# Of two texts or two numbers.
+Compare: TypeAlias = Callable[[Any, Any], bool]
 
 # Whole numbers have 64 bits as in Java; beyond that they go on as floating point.
 LARGEST: Final = 2**63
@@ -33,7 +35,7 @@ _NUMBER: Final = re.compile(
 _TRUE: Final = frozenset({"true", "1"})
 _FALSE: Final = frozenset({"false", "0"})
 
-_COMPARE: Final[Mapping[str, Callable[[object, object], bool]]] = {
+_COMPARE: Final[Mapping[str, Compare]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "<": operator.lt,
@@ -147,7 +149,7 @@ def number(value: str) -> int | float | None:
 
 
 def fitted(value: float) -> int | float | None:
-    """Return a number of 64 bits as it is, a larger one as floating point, None if that has none."""
+    """Return a number of 64 bits as it is, a larger one as floating point, or None."""
     if -LARGEST <= value <= LARGEST:
         return value
     value = float(value)
@@ -213,7 +215,7 @@ _CALCULATE: Final[Mapping[str, Callable[[float, float], int | float | None]]] = 
 
 
 def calculated(first: Operand, rest: Sequence[tuple[str, Operand]]) -> Constant | Arithmetic:
-    """Return ``first + a - b`` or ``first * a / b``, left to right. Raises Unfit for other kinds."""
+    """Return ``first + a - b`` or ``first * a / b``, left to right; Unfit as in `figure`."""
     start = figure(first)
     steps = [(_CALCULATE[sign], figure(operand)) for sign, operand in rest]
 
@@ -355,9 +357,7 @@ def _compared_text(header: Header, sign: str, text: str) -> Predicate:
     return compared
 
 
-def _compared_number(
-    name: str, compare: Callable[[object, object], bool], limit: float
-) -> Predicate:
+def _compared_number(name: str, compare: Compare, limit: float) -> Predicate:
     def compared(headers: Headers) -> bool:
         value = headers.get(name)
         if value is None:
@@ -368,9 +368,7 @@ def _compared_number(
     return compared
 
 
-def _compared_headers(
-    left: Read, compare: Callable[[object, object], bool], right: Read
-) -> Predicate:
+def _compared_headers(left: Read, compare: Compare, right: Read) -> Predicate:
     def compared(headers: Headers) -> bool:
         one, other = left(headers), right(headers)
         if one is None or other is None:

@@ -195,6 +195,8 @@ def _parse(parser: Lark, text: str) -> Predicate:
     except UnexpectedToken as wrong:
         ended = wrong.token.type == "$END"
         at = len(text) if ended else wrong.token.start_pos or 0
+        if wrong.token.type == "_CLOSE" and "$END" in wrong.accepts:
+            raise _malformed(text, at, 'a ")" without its "("') from None
         raise _malformed(text, at, f"expected {_expected(wrong)}") from None
     except UnexpectedCharacters as wrong:
         place: Any = wrong.pos_in_stream  # lark says that it is None
