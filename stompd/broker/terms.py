@@ -1,0 +1,104 @@
+"""On which terms a message is delivered, where it is more than the next in line.
+
+Most messages have no terms. Those that have some carry a `Terms`, made of the headers of their SEND
+and of the policy of their queue.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from stompd.broker.cron import Cron
+
+# The priority of a message whose sender named none.
+NORMAL: Final = 4
+NEVER: Final = float("inf")
+
+
+class Schedule:
+    """When a message is sent again after its first time; times are seconds of the broker's time."""
+
+    __slots__ = ("cron", "delay", "left", "period", "repeat")
+
+    def __init__(self, delay: float, period: float, repeat: int, cron: Cron | None) -> None:
+        # Seconds from a time of `cron` to its first sending.
+        self.delay = delay
+        # Seconds between sendings; 0 for a lone one.
+        self.period = period
+        # How many follow the first one, for each time of `cron`; negative: without end.
+        self.repeat = repeat
+        self.cron = cron
+        self.left = repeat
+
+    def first(self, now: float, epoch: float) -> float:
+        """Return when it is due for the first time, `NEVER` if its cron entry never comes.
+
+        ``epoch`` is what has to be added to the broker's time for the seconds since 1970.
+        """
+        return self._next_cron(now, epoch) if self.cron is not None else now + self.delay
+
+    def following(self, due: float, now: float, epoch: float) -> float:
+        """Return when it is due again after ``due``, `NEVER` if that was the last time.
+
+        What was missed while nobody looked is not made up for: the answer lies behind ``now``.
+        """
+        while self.period and self.left:
+            if self.left > 0:
+                self.left -= 1
+            due += self.period
+            if self.left < 0 and due <= now:
+                due += self.period * int((now - due) // self.period)
+            if due > now:
+                return due
+        if self.cron is None:
+            return NEVER
+        self.left = self.repeat
+        return self._next_cron(max(due - self.delay, now), epoch)
+
+    def _next_cron(self, after: float, epoch: float) -> float:
+        assert self.cron is not None  # noqa: S101 - the callers looked
+        found = self.cron.next_after(after + epoch)
+        return NEVER if found is None else found - epoch + self.delay
+
+
+class Terms:
+    """Belongs to one message; times are seconds of the broker's time."""
+
+    __slots__ = ("dedup_id", "due", "expires", "group", "priority", "retain", "schedule")
+
+    def __init__(self, priority: int = NORMAL, expires: float = NEVER) -> None:
+        self.priority = priority
+        # From then on nobody gets it.
+        self.expires = expires
+        # Before then nobody gets it.
+        self.due = 0.0
+        self.schedule: Schedule | None = None
+        self.group: str | None = None
+        self.dedup_id: str | None = None
+        # What it does to the topic's last value: "set" or "remove".
+        self.retain: str | None = None
+
+    def copy(self) -> Terms:
+        """Return the terms of a copy for another destination."""
+        terms = Terms(self.priority, self.expires)
+        terms.due = self.due
+        if self.schedule is not None:
+            schedule = self.schedule
+            terms.schedule = Schedule(
+                schedule.delay, schedule.period, schedule.repeat, schedule.cron
+            )
+        terms.group = self.group
+        terms.dedup_id = self.dedup_id
+        return terms
+
+    def settled(self) -> Terms | None:
+        """Return what is left of them once the message waits among the others; None if nothing.
+
+        What was to happen on the way in, such as a delay, has happened.
+        """
+        if self.priority == NORMAL and self.expires == NEVER and self.group is None:
+            return None
+        terms = Terms(self.priority, self.expires)
+        terms.group = self.group
+        return terms
