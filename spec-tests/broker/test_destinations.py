@@ -140,27 +140,7 @@ def test_unknown_headers_of_subscribe_are_ignored(core: Core) -> None:
     assert client.receipts() == ["r"]
 
 
-@pytest.mark.clause("V10-11", "SUB-04")
-@pytest.mark.parametrize(
-    ("destination", "headers"),
-    [
-        ("/queue/a", {"browser": "true"}),
-        ("/queue/a", {"selector": "x = 1"}),
-        ("/topic/a", {"selector": "x = 1"}),
-        ("/topic/a", {"durable": "true"}),
-    ],
-)
-def test_what_would_be_dangerous_to_ignore_is_refused(
-    core: Core, destination: str, headers: dict[str, str]
-) -> None:
-    """A browser that consumes, a selector that selects all: better an ERROR."""
-    client = core.client()
-    client.subscribe(destination, **headers)
-    error = client.error()
-    assert "not available" in error["message"]
-    assert error["subscription"] == "0"
-
-
+@pytest.mark.clause("V10-11")
 @pytest.mark.parametrize(
     ("destination", "headers"),
     [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stompd.broker.event import publish
 from stompd.broker.policy import Settings
 from stompd.broker.session import CloseReason, Session
 from stompd.broker.virtualhost import VirtualHost
@@ -121,6 +122,13 @@ class Broker:
     def hosts(self) -> list[VirtualHost]:
         """The virtual hosts in use."""
         return list(self._hosts.values())
+
+    # What is told.
+
+    def tell(self, kind: str, host: VirtualHost, **fields: Any) -> None:  # noqa: ANN401 - JSON
+        """Publish an event on ``/topic/$SYS/events/KIND`` for whoever listens there."""
+        if host.watchers:
+            publish(host, f"events/{kind}", {"event": kind, "time": self.epoch_ms(), **fields})
 
     # Octets out.
 

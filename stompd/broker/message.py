@@ -9,6 +9,7 @@ from stompd.protocol.frame import NEVER_FORWARDED
 
 if TYPE_CHECKING:
     from stompd.broker.queue import Queue
+    from stompd.broker.terms import Terms
     from stompd.protocol.frame import Head
 
 # From here on a body is handed on as it is; smaller ones are copied to their headers once.
@@ -42,6 +43,7 @@ class Message:
         "size",
         "stored",
         "tail",
+        "terms",
     )
 
     # The queue that it came to; a topic's message has none.
@@ -77,6 +79,32 @@ class Message:
         self.first_id = ""
         # True if the store knows it, and so has to hear what becomes of it.
         self.stored = False
+        # Priority, expiry and the like; None for nearly all messages.
+        self.terms: Terms | None = None
+
+    def copy(self) -> Message:
+        """Return the message for one more destination, as new as if it had been sent there."""
+        copy = Message(self.head, self.body, self.tail, self.persistent)
+        copy.same = self.same
+        if self.extra is not None:
+            copy.extra = dict(self.extra)
+        if self.terms is not None:
+            copy.terms = self.terms.copy()
+        return copy
+
+    def has_expired(self, now: float) -> bool:
+        """Return whether nobody may have it any more; ``now`` is in seconds of the broker's."""
+        return self.terms is not None and self.terms.expires <= now
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What a selector looks at: the sender's headers, and what the broker put in their place.
+
+        The caller must not change it.
+        """
+        if self.extra is None:
+            return self.head.headers
+        return self.head.headers | self.extra
 
     @property
     def headers(self) -> dict[str, str]:

@@ -1,10 +1,17 @@
 """What the broker is told: about destinations, sessions, and itself."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from stompd.broker.pattern import matches, words_of
+
+if TYPE_CHECKING:
+    from stompd.broker.dialect import QueueSettings
+
+_POWERS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,18 @@ class Policy:
     max_messages: int | None = None
     max_bytes: int | None = None
     overflow: Literal["block", "reject", "drop-head"] = "block"
+    # Seconds after which a message that waits is expired, whatever its sender said.
+    max_age: float | None = None
+    # What becomes of a message that is expired.
+    expired: Literal["drop", "dead-letter"] = "drop"
+    # Seconds that a message which was NACKed waits before it is delivered again, by what that is
+    # multiplied for each further attempt, and the most that it becomes.
+    redelivery_delay: float = 0.0
+    redelivery_multiplier: float = 2.0
+    redelivery_ceiling: float = 300.0
+    # Seconds for which a dedup-id is remembered, and how many of them.
+    dedup_window: float = 600.0
+    dedup_ids: int = 100_000
     # Seconds of being empty, unused and without subscribers; None keeps it for ever.
     auto_delete_after: float | None = 300.0
     slow_consumer: Literal["close", "drop-oldest", "block"] = "close"
@@ -28,6 +47,36 @@ class Policy:
     # What of a queue is held in memory when the store can keep the rest.
     window_messages: int = 10_000
     window_bytes: int = 64 * 1024 * 1024
+
+    def redelivery_after(self, attempts: int) -> float:
+        """Return for how many seconds a message rests after so many failed attempts."""
+        if not self.redelivery_delay:
+            return 0.0
+        # Beyond any ceiling that makes sense; a higher power would only overflow.
+        factor = self.redelivery_multiplier ** min(attempts - 1, _POWERS)
+        return min(self.redelivery_delay * factor, self.redelivery_ceiling)
+
+    def asked(self, settings: QueueSettings) -> Policy:
+        """Return the policy with what a client wants of the queue that it makes.
+
+        As with RabbitMQ, where these headers come from, a full queue drops its oldest message
+        unless the client says otherwise, and what expires is a dead letter if they have a place.
+        """
+        wanted: dict[str, Any] = {}
+        if settings.max_messages is not None or settings.max_bytes is not None:
+            wanted["max_messages"] = settings.max_messages
+            wanted["max_bytes"] = settings.max_bytes
+            wanted["overflow"] = settings.overflow or "drop-head"
+        if settings.message_ttl is not None:
+            wanted["max_age"] = settings.message_ttl / 1000
+        if settings.expires is not None:
+            wanted["auto_delete_after"] = settings.expires / 1000
+        if settings.auto_delete:
+            wanted["auto_delete_after"] = 0.0
+        if settings.dead_letter is not None:
+            wanted["dead_letter"] = settings.dead_letter
+            wanted["expired"] = "dead-letter"
+        return replace(self, **wanted)
 
 
 @dataclass(frozen=True)
@@ -98,3 +147,5 @@ class Settings:
     implicit_begin: bool = False
     virtual_hosts: tuple[str, ...] = ("/",)
     strict_hosts: bool = False
+    # Octets of all messages from which on producers are not read from; None: no mark.
+    memory_mark: int | None = None

@@ -4,18 +4,28 @@ A queue is a *window* in memory and a *tail* in the store. With a small backlog 
 window. When the window is full and the store pages, further messages are only in the store, and
 come back by `fetch` when the window has room. Order is the order of `Message.place`; a message that
 comes back from a subscriber takes its old place.
+
+A plain queue serves whoever is next in line with what is next in order. What asks for more (see
+`assignment`) takes the other road, which ``special`` leads to.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from stompd.broker.assignment import Assignment
+from stompd.broker.dedup import Remembered
+from stompd.broker.lane import AT_ONCE, BREATH, Agenda
+from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from stompd.broker.destination import Destination
+    from stompd.broker.dialect import QueueSettings
     from stompd.broker.message import Message
     from stompd.broker.policy import Policy
     from stompd.broker.session import Session
@@ -33,14 +43,23 @@ class Queue:
     """
 
     __slots__ = (
+        "_alarm",
         "_edge",
+        "_expiries",
+        "_remembered",
         "_returned",
         "_tail_bytes",
+        "asked",
+        "assignment",
         "blocked",
         "bounded",
         "bytes",
+        "dead_letter_count",
+        "delayed",
         "destination",
+        "expired_count",
         "fetching",
+        "followers",
         "gone",
         "host",
         "is_dead_letter",
@@ -48,9 +67,13 @@ class Queue:
         "name",
         "next_place",
         "owner",
+        "paused",
         "policy",
         "put_count",
         "ready",
+        "redelivered_count",
+        "repeated_count",
+        "special",
         "store",
         "subscriptions",
         "tail",
@@ -67,6 +90,8 @@ class Queue:
         # What the store knows it by.
         self.key: Key = (host.name, destination.name)
         self.policy = policy
+        # What the client wanted that made it, if it wanted anything.
+        self.asked: QueueSettings | None = None
         self.store = host.broker.store
         # Dead letters of a dead-letter queue would go round for ever: it has none.
         self.is_dead_letter = False
@@ -76,12 +101,27 @@ class Queue:
         # Messages that came back, by place; always before the whole of `ready`.
         self._returned: list[tuple[int, Message]] = []
         self.takers: deque[Subscription] = deque()
+        # There while the queue is not plain; it then has what waits, and the line.
+        self.assignment: Assignment | None = None
         self.subscriptions: list[Subscription] = []
+        # Browsers that want to see what comes from now on.
+        self.followers: list[Subscription] = []
+        # Messages that are not due yet.
+        self.delayed = Agenda()
+        # Those of the ready messages that expire.
+        self._expiries = Agenda()
+        # When the timer for either of them rings.
+        self._alarm = NEVER
+        self._remembered: Remembered | None = None
         self.next_place = 1
         # Octets of the window, and messages delivered and not settled.
         self.bytes = 0
         self.unsettled = 0
         self.put_count = 0
+        self.expired_count = 0
+        self.dead_letter_count = 0
+        self.redelivered_count = 0
+        self.repeated_count = 0
         # How many messages are in the store only, and whether some of them are on their way.
         self.tail = 0
         self.fetching = False
@@ -89,12 +129,17 @@ class Queue:
         self._edge = 0
         self._tail_bytes = 0
         self.windowed = self.store.pages
-        self.bounded = policy.max_messages is not None or policy.max_bytes is not None
+        self.bounded = False
         # Sessions that wait for room, under the overflow rule `block`.
         self.blocked: set[Session] = set()
+        # An administrator's: nothing is delivered.
+        self.paused = False
+        # True if a new message has to take the longer road.
+        self.special = False
         # True while a timer waits to see whether it is idle.
         self.watched = False
         self.gone = False
+        self.adopt(policy)
 
     def __repr__(self) -> str:
         return (
@@ -102,15 +147,49 @@ class Queue:
             f"subscriptions={len(self.subscriptions)}>"
         )
 
+    def adopt(self, policy: Policy) -> None:
+        """Have another policy in force from now on."""
+        self.policy = policy
+        self.bounded = policy.max_messages is not None or policy.max_bytes is not None
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        self.special = (
+            self.bounded
+            or self.paused
+            or self.assignment is not None
+            or self.policy.max_age is not None
+            or bool(self.followers)
+        )
+
     @property
     def depth(self) -> int:
-        """The messages that wait, in memory or in the store."""
+        """The messages that wait, in memory or in the store; those not due yet do not count."""
+        if self.assignment is not None:
+            return self.assignment.count + self.tail
         return len(self.ready) + len(self._returned) + self.tail
+
+    @property
+    def count(self) -> int:
+        """All its messages: waiting, not due yet, delivered and not settled."""
+        return self.depth + self.unsettled + len(self.delayed)
 
     @property
     def octets(self) -> int:
         """What its messages measure, in memory or in the store."""
         return self.bytes + self._tail_bytes
+
+    def waiting(self) -> Iterator[Message]:
+        """Walk over the ready messages in memory, in the order of delivery.
+
+        Nothing may be put or taken meanwhile.
+        """
+        if self.assignment is not None:
+            yield from self.assignment.waiting()
+            return
+        for _, message in sorted(self._returned, key=lambda entry: entry[0]):
+            yield message
+        yield from self.ready
 
     # Taking messages in.
 
@@ -127,16 +206,49 @@ class Queue:
             ]
             raise RemoteProtocolError(
                 "queue is full",
-                f"{self.name} holds {self.depth + self.unsettled} messages with {self.octets} "
+                f"{self.name} holds {self.count} messages with {self.octets} "
                 f"octets; its policy allows {' and '.join(limits)}",
             )
 
     def _over(self, count: int, size: int) -> bool:
         policy = self.policy
-        return (
-            policy.max_messages is not None
-            and self.depth + self.unsettled + count > policy.max_messages
-        ) or (policy.max_bytes is not None and self.octets + size > policy.max_bytes)
+        return (policy.max_messages is not None and self.count + count > policy.max_messages) or (
+            policy.max_bytes is not None and self.octets + size > policy.max_bytes
+        )
+
+    def admit(self, message: Message, session: Session | None) -> None:
+        """Take a new message that may have terms: drop a repetition, delay, expire, or `put` it."""
+        terms = message.terms
+        if terms is None:
+            self.put(message, session)
+            return
+        if terms.dedup_id is not None and self._repeats(terms.dedup_id):
+            self.repeated_count += 1
+            return
+        now = self.host.broker.now
+        if terms.due > now:
+            self._delay(message, session)
+            return
+        message.terms = terms = terms.settled()
+        if terms is None:
+            self.put(message, session)
+            return
+        if terms.expires <= now:
+            self.expired_count += 1
+            message.queue = self
+            self.bytes += message.size
+            self.host.expired(message)
+            return
+        if terms.group is not None:
+            self._assign().choosy = True
+        self.put(message, session)
+
+    def _repeats(self, dedup_id: str) -> bool:
+        policy = self.policy
+        if self._remembered is None:
+            self._remembered = Remembered()
+        now = self.host.broker.now
+        return self._remembered.repeats(dedup_id, now, policy.dedup_window, policy.dedup_ids)
 
     def put(self, message: Message, session: Session | None) -> None:
         """Take a new message; deliver it at once if somebody can take it.
@@ -147,13 +259,13 @@ class Queue:
         message.place = self.next_place
         self.next_place += 1
         self.put_count += 1
+        if self.special:
+            self._put_special(message, session)
+            return
         if message.persistent:
             message.stored = True
             self.store.put(self.key, message)
         self.bytes += message.size
-        if self.bounded:
-            self._put_bounded(message, session)
-            return
         takers = self.takers
         if takers and not self.ready and not self._returned and not self.tail:
             while takers:
@@ -168,36 +280,74 @@ class Queue:
                 takers.popleft()
                 subscription.park(self)
         self._keep(message)
+        if self.takers:
+            self.dispatch()
+
+    def _put_special(self, message: Message, session: Session | None) -> None:
+        if self.policy.max_age is not None:
+            self._limit_age(message, self.policy.max_age)
+        if message.persistent:
+            message.stored = True
+            self.store.put(self.key, message)
+        self.bytes += message.size
+        for follower in self.followers:
+            follower.follow(message)
+        assignment = self.assignment
+        if (
+            self.paused
+            or assignment is None
+            or (self.tail and not _urgent(message))
+            or not assignment.give(message)
+        ):
+            self._keep(message)
+            self.dispatch()
+        if self.bounded:
+            self._bound(session)
+
+    def _limit_age(self, message: Message, age: float) -> None:
+        expires = self.host.broker.now + age
+        if message.terms is None:
+            message.terms = Terms(expires=expires)
+        elif message.terms.expires > expires:
+            message.terms.expires = expires
 
     def _keep(self, message: Message) -> None:
-        if self.windowed and (
-            self.tail
-            or len(self.ready) >= self.policy.window_messages
-            or self.bytes > self.policy.window_bytes
-        ):
-            if not message.stored:
-                message.stored = True
-                self.store.put(self.key, message)
-            self.bytes -= message.size
-            if not self.tail:
-                self._edge = message.place - 1
-            self.tail += 1
-            self._tail_bytes += message.size
-            self._page()
+        """Have a new message wait, in the window or in the tail."""
+        terms = message.terms
+        assignment = self.assignment if terms is None else self._assign()
+        if self.windowed and not _urgent(message):
+            waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
+            if (
+                self.tail
+                or waiting >= self.policy.window_messages
+                or self.bytes > self.policy.window_bytes
+            ):
+                self._leave_to_store(message)
+                return
+        if assignment is None:
+            self.ready.append(message)
             return
-        self.ready.append(message)
-        if self.takers:
-            self.dispatch()
+        assignment.add(message)
+        if terms is not None and terms.expires != NEVER:
+            self._expect_expiry(message, terms.expires)
 
-    def _put_bounded(self, message: Message, session: Session | None) -> None:
-        self._keep(message)
-        if self.takers:
-            self.dispatch()
+    def _leave_to_store(self, message: Message) -> None:
+        if not message.stored:
+            message.stored = True
+            self.store.put(self.key, message)
+        self.bytes -= message.size
+        if not self.tail:
+            self._edge = message.place - 1
+        self.tail += 1
+        self._tail_bytes += message.size
+        self._page()
+
+    def _bound(self, session: Session | None) -> None:
         if not self._over(0, 0):
             return
         if self.policy.overflow == "drop-head":
             while self._over(0, 0):
-                oldest = self._take()
+                oldest = self._take_oldest()
                 if oldest is None:
                     return
                 self.host.dead_letter(oldest, "overflow", "")
@@ -208,18 +358,73 @@ class Queue:
             session.paused_by.add(self)
             session.halt = True
 
-    # Giving messages out.
-
-    def _take(self) -> Message | None:
-        """Take the first ready message, or None if the window is empty."""
+    def _take_oldest(self) -> Message | None:
+        """Take what an overflow drops; None if nothing waits in the window."""
+        if self.assignment is not None:
+            message = self.assignment.take_oldest()
+            if message is not None:
+                self.expect_no_expiry(message)
+            return message
         if self._returned:
             return heappop(self._returned)[1]
         if self.ready:
             return self.ready.popleft()
         return None
 
+    # Being more than plain.
+
+    def _assign(self) -> Assignment:
+        """Return the assignment; the queue is plain no more."""
+        assignment = self.assignment
+        if assignment is None:
+            assignment = self.assignment = Assignment(self)
+            for message in self.waiting_plain():
+                assignment.add(message)
+            self.ready = deque()
+            self._returned = []
+            takers, self.takers = self.takers, deque()
+            for subscription in takers:
+                assignment.line_up(subscription)
+            self.special = True
+        return assignment
+
+    def waiting_plain(self) -> list[Message]:
+        """Return what waits in the window of a plain queue, in order."""
+        return [message for _, message in sorted(self._returned, key=_place_of)] + list(self.ready)
+
+    def maybe_plain(self) -> None:
+        """Be plain again if nothing asks for more."""
+        assignment = self.assignment
+        if assignment is None or assignment.needed:
+            return
+        self.assignment = None
+        for rank in assignment.ranks:
+            self.takers.extend(rank.line)
+        self._reconsider()
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`."""
+        self.paused = True
+        self._reconsider()
+
+    def resume(self) -> None:
+        """Deliver again."""
+        self.paused = False
+        self._reconsider()
+        self.dispatch()
+
+    # Giving messages out.
+
     def dispatch(self) -> None:
         """Give ready messages out, round robin over the subscriptions that can take one."""
+        if self.special:
+            if self.paused:
+                return
+            if self.assignment is not None:
+                self.assignment.dispatch()
+                if self.tail:
+                    self._page()
+                return
         takers = self.takers
         ready = self.ready
         returned = self._returned
@@ -241,10 +446,12 @@ class Queue:
     def _page(self) -> None:
         """Ask for a part of the tail when the window is down to its half."""
         window = self.policy.window_messages
-        if self.fetching or not self.tail or len(self.ready) > window // 2:
+        assignment = self.assignment
+        waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
+        if self.fetching or not self.tail or waiting > window // 2:
             return
         self.fetching = True
-        self.store.fetch(self.key, self._edge, max(1, window - len(self.ready)))
+        self.store.fetch(self.key, self._edge, max(1, window - waiting))
 
     def fetched(self, messages: list[Message]) -> None:
         """Take a part of the tail into the window; the answer to a `fetch`."""
@@ -254,7 +461,14 @@ class Queue:
             message.stored = True
             self.bytes += message.size
             self._tail_bytes -= message.size
-            self.ready.append(message)
+            terms = message.terms
+            assignment = self.assignment if terms is None else self._assign()
+            if assignment is None:
+                self.ready.append(message)
+            else:
+                assignment.add(message)
+                if terms is not None and terms.expires != NEVER:
+                    self._expect_expiry(message, terms.expires)
         self.tail -= len(messages)
         self._edge = messages[-1].place
         self.dispatch()
@@ -270,15 +484,36 @@ class Queue:
         if self.blocked:
             self._unblock()
 
-    def give_back(self, message: Message) -> None:
-        """Take a delivered message back to its old place; the caller dispatches."""
+    def give_back(self, message: Message, delay: float = 0.0) -> None:
+        """Take a delivered message back to its old place; the caller dispatches.
+
+        With a ``delay`` in seconds it waits apart for so long first.
+        """
         self.unsettled -= 1
         if self.gone:
             return
         message.redelivered = True
+        self.redelivered_count += 1
         if message.stored:
             self.store.requeue(self.key, message)
-        heappush(self._returned, (message.place, message))
+        if delay > 0:
+            due = self.host.broker.now + delay
+            self.delayed.add(due, message)
+            self._wake_at(due)
+        else:
+            self._wait_again(message)
+
+    def _wait_again(self, message: Message) -> None:
+        """Have a message wait at its old place."""
+        terms = message.terms
+        if terms is not None:
+            self._assign()
+        if self.assignment is None:
+            heappush(self._returned, (message.place, message))
+            return
+        self.assignment.add(message, back=True)
+        if terms is not None and terms.expires != NEVER:
+            self._expect_expiry(message, terms.expires)
 
     def reject(self, message: Message, reason: str) -> None:
         """Dead-letter a message that was delivered."""
@@ -288,6 +523,36 @@ class Queue:
         if self.blocked:
             self._unblock()
 
+    def withdraw(self, messages: Collection[Message]) -> None:
+        """Take messages out that wait or are not due yet; what becomes of them is the caller's."""
+        if not messages:
+            return
+        assignment = self.assignment
+        apart = {id(message) for message in messages if message in self.delayed}
+        if assignment is None:
+            going = {id(message) for message in messages}
+            self.ready = deque(m for m in self.ready if id(m) not in going)
+            self._returned = [entry for entry in self._returned if id(entry[1]) not in going]
+            heapify(self._returned)
+        for message in messages:
+            self.bytes -= message.size
+            if id(message) in apart:
+                self.delayed.drop(message)
+            elif assignment is not None:
+                assignment.take(message)
+                self.expect_no_expiry(message)
+        if self.blocked:
+            self._unblock()
+
+    def discard(self, messages: Collection[Message]) -> None:
+        """Drop messages that wait or are not due yet."""
+        self.withdraw(messages)
+        self.store.begin_group()
+        for message in messages:
+            if message.stored:
+                self.store.settle(self.key, message)
+        self.store.end_group()
+
     def _unblock(self) -> None:
         if self._over(0, 0):
             return
@@ -296,19 +561,139 @@ class Queue:
             session.paused_by.discard(self)
             session.resume_reading()
 
+    # What time does.
+
+    def _delay(self, message: Message, session: Session | None) -> None:
+        """Have a new message wait apart until it is due."""
+        assert message.terms is not None  # noqa: S101 - its due time is one
+        message.queue = self
+        message.place = self.next_place
+        self.next_place += 1
+        self.put_count += 1
+        self.bytes += message.size
+        if message.persistent:
+            message.stored = True
+            self.store.put(self.key, message)
+        due = message.terms.due
+        self.delayed.add(due, message)
+        if due < self._alarm:
+            self._wake_at(due)
+        if self.bounded:
+            self._bound(session)
+
+    def has_expired(self, message: Message) -> bool:
+        """Return whether nobody may have a message any more."""
+        return message.has_expired(self.host.broker.now)
+
+    def _expect_expiry(self, message: Message, expires: float) -> None:
+        self._expiries.add(expires, message)
+        if expires < self._alarm:
+            self._wake_at(expires)
+
+    def expect_no_expiry(self, message: Message) -> None:
+        """Note that a message waits no more."""
+        if message.terms is not None:
+            self._expiries.drop(message)
+
+    def expire(self, message: Message) -> None:
+        """Take a waiting message out that has expired, and have it dropped or dead-lettered."""
+        assert self.assignment is not None  # noqa: S101 - what expires waits nowhere else
+        self.assignment.take(message)
+        self._expiries.drop(message)
+        self.expired_count += 1
+        self.host.expired(message)
+        if self.blocked:
+            self._unblock()
+
+    def _wake_at(self, due: float) -> None:
+        if due < self._alarm:
+            self._alarm = due
+            self.host.broker.at(due, self._ring)
+
+    def _ring(self) -> None:
+        """Do what is due; a timer that rings too early, because a later one replaced it, rests."""
+        now = self.host.broker.now
+        if self.gone or now < self._alarm:
+            return
+        self._alarm = NEVER
+        left = AT_ONCE
+        ready = False
+        while left and (message := self.delayed.take(now)) is not None:
+            left -= 1
+            ready = True
+            self._come_due(message, now)
+        while left and (message := self._expiries.take(now)) is not None:
+            left -= 1
+            self.expire(message)
+        if ready:
+            self.dispatch()
+        coming = [due for due in (self.delayed.next(), self._expiries.next()) if due is not None]
+        if coming:
+            self._wake_at(max(min(coming), now + BREATH))
+
+    def _come_due(self, message: Message, now: float) -> None:
+        terms = message.terms
+        if terms is not None and terms.due:
+            if terms.schedule is not None:
+                again = terms.schedule.following(terms.due, now, self.host.broker.epoch)
+                if again != NEVER:
+                    copy = message.copy()
+                    copy.terms = terms.settled()
+                    terms.due = again
+                    self.delayed.add(again, message)
+                    if message.stored:
+                        self.store.requeue(self.key, message)
+                    self.admit(copy, None)
+                    return
+            message.terms = terms.settled()
+        if self.has_expired(message):
+            self.expired_count += 1
+            self.host.expired(message)
+        else:
+            for follower in self.followers:
+                follower.follow(message)
+            self._wait_again(message)
+
     # Subscribers.
 
     def subscribe(self, subscription: Subscription) -> None:
         """Let a subscription stand in line; the caller dispatches."""
-        self.subscriptions.append(subscription)
         subscription.queues.append(self)
-        self.takers.append(subscription)
+        if subscription.browser:
+            subscription.browse(self)
+            if subscription.follows:
+                self.followers.append(subscription)
+                self._reconsider()
+            return
+        self.subscriptions.append(subscription)
+        if subscription.demanding:
+            self._assign()
+        if self.assignment is not None:
+            self.assignment.join(subscription)
+        else:
+            self.takers.append(subscription)
+
+    def line_up(self, subscription: Subscription) -> None:
+        """Let a subscription stand in line again; the caller dispatches."""
+        if self.assignment is not None:
+            self.assignment.line_up(subscription)
+        else:
+            self.takers.append(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Serve a subscription no more."""
+        if subscription.browser:
+            if subscription in self.followers:
+                self.followers.remove(subscription)
+                self._reconsider()
+            return
         self.subscriptions.remove(subscription)
         if subscription in self.takers:
             self.takers.remove(subscription)
+        if self.assignment is not None:
+            # What was its own alone may be for others now; the caller dispatches.
+            self.assignment.leave(subscription)
+            self.maybe_plain()
 
     @property
     def idle(self) -> bool:
@@ -316,6 +701,9 @@ class Queue:
         return not (
             self.depth
             or self.unsettled
+            or self.delayed
+            or self.paused
+            or self.followers
             or any(not subscription.destination.wild for subscription in self.subscriptions)
         )
 
@@ -325,8 +713,22 @@ class Queue:
         self.ready.clear()
         self._returned.clear()
         self.takers.clear()
+        self.delayed.clear()
+        self._expiries.clear()
+        self.followers.clear()
+        if self.assignment is not None:
+            self.assignment.clear()
         for session in self.blocked:
             session.paused_by.discard(self)
             session.resume_reading()
         self.blocked.clear()
         self.store.forget(self.key)
+
+
+def _place_of(entry: tuple[int, Message]) -> int:
+    return entry[0]
+
+
+def _urgent(message: Message) -> bool:
+    """Return whether a message is not of the normal priority, which alone has a tail."""
+    return message.terms is not None and message.terms.priority != NORMAL

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stompd.broker.destination import Destination, parse
+from stompd.broker.dialect import SEND_NAMES, SendOptions, SubscribeOptions, send_options
 from stompd.broker.message import SMALL, Message
+from stompd.broker.queue import Queue
 from stompd.broker.subscribe import open_subscription
+from stompd.broker.terms import NEVER, Schedule, Terms
 from stompd.broker.transact import enlist, find_transaction
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import NEVER_FORWARDED, Head, Shape
 
 if TYPE_CHECKING:
-    from stompd.broker.queue import Queue
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
     from stompd.broker.virtualhost import VirtualHost
@@ -26,6 +28,7 @@ class SendShape:
         "destination",
         "drop",
         "lengthened",
+        "optional",
         "persistent",
         "receipt",
         "reply_to",
@@ -51,8 +54,13 @@ class SendShape:
         self.drop = sorted(
             ((at >> 1) - 1 for name, at in index.items() if name in NEVER_FORWARDED), reverse=True
         )
+        # Whether a header asks for more than to be delivered.
+        self.optional = not SEND_NAMES.isdisjoint(index)
         self.special = (
-            self.receipt is not None or self.transaction is not None or self.reply_to is not None
+            self.optional
+            or self.receipt is not None
+            or self.transaction is not None
+            or self.reply_to is not None
         )
 
 
@@ -63,6 +71,7 @@ class SendPlan:
         "forward",
         "host",
         "lengthened",
+        "options",
         "persistent",
         "receipt",
         "reply_to",
@@ -78,6 +87,7 @@ class SendPlan:
         forward: bytes | None,
         shape: SendShape,
         parts: list[str],
+        options: SendOptions | None,
     ) -> None:
         self.host = host
         self.target = target
@@ -91,6 +101,7 @@ class SendPlan:
             self.receipt = None if shape.receipt is None else parts[shape.receipt]
             self.transaction = None if shape.transaction is None else parts[shape.transaction]
             self.reply_to = None if shape.reply_to is None else parts[shape.reply_to]
+            self.options = options
 
 
 def send(session: Session, head: Head, body: bytes) -> None:
@@ -140,6 +151,11 @@ def _plan(session: Session, head: Head) -> SendPlan:
             *rules.missing("SEND", "destination", session.wire_version, head.headers)
         )
     text = head.parts[shape.destination]
+    options = None
+    if shape.optional:
+        options = send_options(head.get, head.shape.index)
+    host = session.host
+    made = host.made_count
     target = shape.target
     if target is None or target.gone or text != shape.text or target.host is not session.host:
         target = session.host.target(text, session)
@@ -147,6 +163,8 @@ def _plan(session: Session, head: Head) -> SendPlan:
         if not text.startswith(("/temp-", "/remote-")):
             shape.text = text
             shape.target = target
+    if options is not None and options.settings is not None and isinstance(target, Queue):
+        host.ask(target, options.settings, session, new=host.made_count != made)
     forward = None
     if head.plain:
         if shape.drop:
@@ -157,7 +175,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
         else:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
-    plan = SendPlan(session.host, target, forward, shape, head.parts)
+    plan = SendPlan(session.host, target, forward, shape, head.parts, options)
     if text == shape.text:
         head.plan = plan
     return plan
@@ -170,6 +188,12 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
         session.check_receipt(receipt)
     if plan.reply_to is not None and plan.reply_to.startswith(("/temp-queue/", "/temp-topic/")):
         message = _with_reply_to(session, message, parse(plan.reply_to))
+    options = plan.options
+    if options is not None:
+        if options.foreign:
+            session.report(options.foreign)
+        if not options.plain:
+            message = _with_terms(session, message, options)
     target = plan.target
     name = plan.transaction
     if name is not None:
@@ -185,9 +209,56 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
     else:
         if target.bounded:
             target.check_room(1, message.size)
-        target.put(message, session)
+        target.admit(message, session)
     if receipt is not None:
         session.promise(receipt, durable=plan.persistent)
+
+
+def _with_terms(session: Session, message: Message, options: SendOptions) -> Message:
+    """Return the message with the terms that its headers ask for.
+
+    MESSAGE tells when it expires, however the sender said it.
+    """
+    broker = session.broker
+    now = broker.now
+    terms = Terms(options.priority)
+    if options.ttl is not None:
+        terms.expires = now + options.ttl / 1000
+    if options.expires is not None:
+        terms.expires = min(terms.expires, options.expires / 1000 - broker.epoch)
+    terms.group = options.group
+    terms.dedup_id = options.dedup_id
+    terms.retain = options.retain
+    delay = options.delay / 1000
+    if options.deliver_at is not None:
+        terms.due = options.deliver_at / 1000 - broker.epoch
+    elif delay:
+        terms.due = now + delay
+    if options.period or options.cron is not None:
+        schedule = Schedule(delay, options.period / 1000, options.repeat, options.cron)
+        terms.schedule = schedule
+        if options.cron is not None:
+            terms.due = schedule.first(now, broker.epoch)
+            if terms.due == NEVER:
+                raise RemoteProtocolError(
+                    "AMQ_SCHEDULED_CRON never comes",
+                    f'no date fits "{shown(message.head.get("AMQ_SCHEDULED_CRON") or "")}"',
+                )
+    if terms.expires != NEVER:
+        told = str(round((terms.expires + broker.epoch) * 1000))
+        written = message.head.get("expires")
+        if written is None and message.tail is not None:
+            line = b"expires:%b\n" % told.encode()
+            message.tail = line + message.tail
+        elif written is None and message.same is not None:
+            line = b"expires:%b\n" % told.encode()
+            message.same = (line, *message.same)
+        elif written != told:
+            extra = message.extra
+            message = Message(message.head, message.body, None, message.persistent)
+            message.extra = {**(extra or {}), "expires": told}
+    message.terms = terms
+    return message
 
 
 def _with_reply_to(session: Session, message: Message, destination: Destination) -> Message:
@@ -200,7 +271,8 @@ def _with_reply_to(session: Session, message: Message, destination: Destination)
                 f'reply-to would subscribe under the id "{shown(destination.name)}", which belongs '
                 "to another subscription",
             )
-        open_subscription(session, destination.name, destination, "auto", named=True, head=None)
+        options = SubscribeOptions()
+        open_subscription(session, destination.name, destination, "auto", options, named=True)
     changed = Message(message.head, message.body, None, message.persistent)
     changed.extra = {"reply-to": target.name}
     return changed

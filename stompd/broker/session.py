@@ -12,7 +12,7 @@ and the receipts that wait for the store. Octets for the client go to its `Outbo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -66,6 +66,8 @@ class CloseReason(Enum):
     PEER_CLOSED = "closed by peer"
     PEER_RESET = "reset by peer"
     TRANSPORT_FULL = "too many connections"
+    TAKEN_OVER = "taken over"
+    KICKED = "kicked"
     CRASH = "internal error"
 
 
@@ -96,6 +98,7 @@ class Session:
         "_undone",
         "_work",
         "broker",
+        "client_id",
         "closed",
         "deliveries",
         "end",
@@ -121,6 +124,8 @@ class Session:
         "temporaries",
         "touched",
         "transactions",
+        "trusted",
+        "unhonoured",
         "unserved",
         "user",
         "version",
@@ -135,6 +140,12 @@ class Session:
         self.identity = f"c{number}-"
         self.peer = peer
         self.user: str | None = None
+        # What it called itself in CONNECT, if it did.
+        self.client_id = ""
+        # True if it may look at the broker and act on it.
+        self.trusted = False
+        # Headers that it sent, that other brokers know, and that have no effect here.
+        self.unhonoured: dict[str, None] = {}
         self.state = State.NEW
         self.reason: CloseReason | None = None
         # What its ERROR frame said, for the log.
@@ -291,15 +302,22 @@ class Session:
             raise RemoteProtocolError(
                 "unknown virtual host", f'"{shown(host)}" is not configured on this server'
             )
+        self.client_id = headers.get("client-id", "")
         self.login = Login(headers.get("login"), headers.get("passcode"), host, headers)
         self.state = State.LOGIN
         self.halt = True
 
-    def welcome(self, user: str | None, now: float) -> None:
-        """Accept the log-in: write CONNECTED and carry frames out from now on (C-13 to C-16)."""
+    def welcome(self, user: str | None, now: float, *, trusted: bool = False) -> None:
+        """Accept the log-in: write CONNECTED and carry frames out from now on (C-13 to C-16).
+
+        A live session with the same client-id ends: this one takes its place. ``trusted`` says that
+        the peer may look at the broker and act on it.
+        """
         assert self.version is not None  # noqa: S101 - CONNECT was read
         self.broker.now = now
         self.user = user
+        self.trusted = trusted
+        self._take_over()
         self.state = State.OPEN
         self.login = None
         headers = [("version", self.version), ("server", self.broker.settings.server)]
@@ -309,6 +327,29 @@ class Session:
         self.outbox.add(encode("CONNECTED", headers, version=self.version, end=self.end))
         self._actions = _OPEN
         self.broker.welcomed(self)
+
+    def _take_over(self) -> None:
+        """Be the one session with its client-id."""
+        if not self.client_id:
+            return
+        clients = self.host.clients
+        other = clients.get(self.client_id)
+        clients[self.client_id] = self
+        if other is not None:
+            other.fail(
+                RemoteProtocolError(
+                    "client-id in use",
+                    f'another connection, {self.peer}, has taken over "{shown(self.client_id)}"',
+                ),
+                CloseReason.TAKEN_OVER,
+            )
+
+    def report(self, names: Iterable[str]) -> None:
+        """Note headers that have no effect here, and tell of each of them once."""
+        fresh = [name for name in names if name not in self.unhonoured]
+        if fresh:
+            self.unhonoured.update(dict.fromkeys(fresh))
+            self.broker.tell("unhonoured", self.host, connection=self.id, headers=fresh)
 
     def refuse(self, message: str, detail: str, reason: CloseReason = CloseReason.REFUSED) -> None:
         """Answer CONNECT with ERROR and end (C-04)."""
@@ -372,6 +413,8 @@ class Session:
         self.reason = self.reason or reason
         self.halt = True
         self._receipts.clear()
+        if self.host.clients.get(self.client_id) is self:
+            del self.host.clients[self.client_id]
         riders, self.outbox.riders = self.outbox.riders, []
         for message in riders:
             message.queue.give_back(message)
@@ -473,7 +516,7 @@ class Session:
         subscriptions = list(self.subscriptions.values())
         self._turn = turn = (self._turn + 1) % (len(subscriptions) or 1)
         for subscription in subscriptions[turn:] + subscriptions[:turn]:
-            if subscription.slow:
+            if subscription.backlog:
                 subscription.refill()
             if subscription.parked:
                 subscription.serve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.dialect import nack_options
 from stompd.broker.redelivery import reject
 from stompd.broker.transact import enlist, find_transaction
 from stompd.broker.transaction import Settlement
@@ -57,27 +58,19 @@ def _settle(session: Session, head: Head, *, nack: bool) -> None:
         _check_subscription(session, head, subscription)
     name = head.get("transaction")
     durable = False
-    dead = nack and (head.get("requeue") or "").strip().lower() in ("false", "0")
+    refusal = nack_options(head.get) if nack else None
     if name is not None:
         transaction = find_transaction(session, name, head.command)
         if subscription is not None:
             numbers = subscription.enlist(number)
             enlist(session, transaction, 0)
-            transaction.settle(
-                Settlement(
-                    subscription,
-                    numbers,
-                    nack=nack,
-                    dead=dead,
-                    detail=(head.get("reason") or "") if nack else "",
-                )
-            )
+            transaction.settle(Settlement(subscription, numbers, refusal))
             subscription.serve()
     elif subscription is not None:
         messages = subscription.settle(number)
         durable = any(message.stored for message in messages)
-        if nack:
-            reject(messages, head.get("reason") or "", dead=dead)
+        if refusal is not None:
+            reject(messages, refusal)
         else:
             for message in messages:
                 message.queue.settled(message)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
+from stompd.broker.dialect import SubscribeOptions, subscribe_options, unsubscribe_durable
+from stompd.broker.selector import compile_selector
 from stompd.broker.subscription import Subscription
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import V10
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from stompd.broker.session import Session
     from stompd.protocol.frame import Head
-
-# SUBSCRIBE and UNSUBSCRIBE.
-
-_FEATURES: Final = {
-    "browser": "queue browsers",
-    "durable": "durable subscriptions to topics",
-    "selector": "selectors",
-}
+# A client-id, a name, and the dot between them.
+_LABEL_LIMIT: Final = 1024
 
 
 def subscribe(session: Session, head: Head, body: bytes) -> None:
@@ -37,7 +34,7 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
         session.postpone()
         return
     destination = parse(headers["destination"], limit=SUBSCRIBED_LIMIT)
-    _refuse_unavailable(headers, destination)
+    options = subscribe_options(head.get, head.shape.index)
     ack = headers.get("ack", "auto")
     if ack not in rules.ACK_MODES:
         raise RemoteProtocolError(
@@ -62,9 +59,14 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
             f'"{shown(key)}" is subscribed to {shown(present.destination.name)}; '
             "UNSUBSCRIBE it first or take another id",
         )
-    subscription = open_subscription(session, key, destination, ack, named=named, head=head)
+    subscription = open_subscription(session, key, destination, ack, options, named=named)
     # The RECEIPT goes before the first MESSAGE (SUB-12).
     session.receipt(head)
+    session.report(options.foreign)
+    if subscription.browser and options.browser_end:
+        subscription.end_browsing()
+    if subscription.backlog:
+        subscription.refill()
     for queue in list(subscription.queues):
         queue.dispatch()
 
@@ -74,40 +76,139 @@ def open_subscription(
     key: str,
     destination: Destination,
     ack: str,
+    options: SubscribeOptions,
     *,
     named: bool,
-    head: Head | None,
 ) -> Subscription:
     """Make a subscription and connect it to its destination; the caller has it served.
 
-    ``head`` is that of the SUBSCRIBE, None if the broker subscribes on its own.
+    Raises `RemoteProtocolError` for a selector that is none, for what its kind of destination
+    cannot do, and over the limit.
     """
     limit = session.broker.settings.limits.subscriptions
     if len(session.subscriptions) >= limit:
         raise RemoteProtocolError("too many subscriptions", f"a connection may have {limit}")
+    is_queue = destination.kind is Kind.QUEUE
+    if options.browser and not is_queue:
+        raise RemoteProtocolError(
+            "nothing to browse",
+            f'"{shown(destination.name)}" is a topic, which holds no messages; browse a queue',
+        )
     policy = session.broker.settings.policies.of(destination.name)
+    count, octets = options.prefetch_count, options.prefetch_bytes
     subscription = Subscription(
         session,
         key,
         destination,
         ack=ack,
         named=named,
-        prefetch_count=_number(head, "prefetch-count", policy.prefetch_count),
-        prefetch_bytes=_number(head, "prefetch-bytes", policy.prefetch_bytes),
+        prefetch_count=policy.prefetch_count if count is None else count,
+        prefetch_bytes=policy.prefetch_bytes if octets is None else octets,
+        selector=None if options.selector is None else compile_selector(options.selector),
+        rank=options.consumer_priority,
+        exclusive=options.exclusive,
+        no_local=options.no_local and not is_queue,
+        browser=options.browser,
+        follows=not options.browser_end,
     )
     if session.broker.draining:
         subscription.retire()
-    session.host.attach(subscription)
+    host = session.host
+    if options.durable and not is_queue:
+        _connect_durable(session, subscription, options)
+    else:
+        made = host.made_count
+        host.attach(subscription)
+        if options.settings is not None and is_queue and not destination.wild:
+            for queue in subscription.queues:
+                host.ask(queue, options.settings, session, new=host.made_count != made)
     session.subscriptions[key] = subscription
     return subscription
 
 
+def _connect_durable(
+    session: Session, subscription: Subscription, options: SubscribeOptions
+) -> None:
+    """Connect to a durable subscription: by client-id and name, or id, or by a name alone.
+
+    Without either, as RabbitMQ's clients do it, it is known by its id and destination.
+    """
+    destination = subscription.destination
+    if destination.temporary or destination.remote:
+        raise RemoteProtocolError(
+            "durable subscription to a temporary topic",
+            f'"{shown(destination.name)}" ends with its connection, and so would the subscription',
+        )
+    key = _durable_key(session, options.durable_name, subscription.id, destination.name)
+    label = ".".join(filter(None, (key[0], options.durable_name or subscription.id)))
+    queue_name = parse(f"/queue/{label}", limit=_LABEL_LIMIT)
+    if queue_name.wild:
+        raise RemoteProtocolError(
+            "malformed name of a durable subscription", f'"{shown(label)}" has a wildcard'
+        )
+    durable = session.host.attach_durable(
+        subscription, key, replace(queue_name, name=f"/durable/{label}")
+    )
+    if options.settings is not None:
+        # A named queue of RabbitMQ's that nobody made durable goes with its last subscriber.
+        durable.auto_delete = bool(options.settings.auto_delete)
+        session.host.ask(durable.queue, options.settings, session, new=not durable.settled)
+    durable.settled = True
+
+
+def _durable_key(session: Session, name: str | None, key: str, destination: str) -> tuple[str, str]:
+    if session.client_id:
+        return session.client_id, name or key
+    return "", name or f"{key}@{destination}"
+
+
 def unsubscribe(session: Session, head: Head, body: bytes) -> None:
-    """Carry out UNSUBSCRIBE: nothing of it is delivered any more (U-01)."""
+    """Carry out UNSUBSCRIBE: nothing of it is delivered any more (U-01).
+
+    With ``durable:true`` a durable subscription ends for good, whether it is connected or not.
+    """
     session.check(head, body)
+    deletes, name = unsubscribe_durable(head.get)
+    if deletes and _forget_durable(session, head, name):
+        session.receipt(head)
+        return
     subscription = _named_subscription(session, head)
+    durable = subscription.durable
+    if deletes and durable is not None and len(durable.queue.subscriptions) > 1:
+        raise RemoteProtocolError(
+            "durable subscription in use",
+            f'"{shown(durable.name)}" has other subscribers; it can be deleted when they have left',
+        )
     end_subscriptions(session, [subscription], blame=False)
+    if deletes and durable is not None and not durable.queue.gone:
+        session.host.forget_durable(durable)
     session.receipt(head)
+
+
+def _forget_durable(session: Session, head: Head, name: str | None) -> bool:
+    """Delete a durable subscription that nobody is connected to; return whether there was one."""
+    key = head.get("id")
+    if key is not None and key in session.subscriptions:
+        return False
+    host = session.host
+    destination = head.get("destination")
+    wanted = {
+        _durable_key(session, name, key or "", ""),
+        _durable_key(session, name, key or "", destination or ""),
+    }
+    found = [durable for durable_key, durable in host.durables.items() if durable_key in wanted]
+    if not found and name is None and key is not None and not session.client_id:
+        prefix = f"{key}@"
+        found = [
+            durable
+            for (client_id, durable_name), durable in host.durables.items()
+            if not client_id and durable_name.startswith(prefix)
+        ]
+    free = [durable for durable in found if not durable.queue.subscriptions]
+    if not free:
+        return False
+    host.forget_durable(free[0])
+    return True
 
 
 def _named_subscription(session: Session, head: Head) -> Subscription:
@@ -146,6 +247,8 @@ def end_subscriptions(
     ``blame`` counts an attempt for the oldest unsettled delivery of each.
     """
     ended = list(subscriptions)
+    # What was somebody's alone, by a selector, a group or exclusively, may be for others now.
+    queues = [queue for s in ended for queue in s.queues if queue.assignment is not None]
     for subscription in ended:
         del session.subscriptions[subscription.id]
         subscription.gone = True
@@ -157,39 +260,9 @@ def end_subscriptions(
         for number in deliveries:
             del session.owners[number]
         subscription.return_messages(deliveries, blame=blame)
-
-
-def _refuse_unavailable(headers: Mapping[str, str], destination: Destination) -> None:
-    """Raise for a header that asks for what this version lacks, where ignoring it does harm.
-
-    A browser would consume, a selector would take what is meant for others, and a durable
-    subscription would lose what came while it was away.
-    """
-    asked = [name for name in ("browser", "durable") if _is_true(headers.get(name))]
-    if destination.kind is Kind.QUEUE and "durable" in asked:
-        asked.remove("durable")
-    if headers.get("selector", "").strip():
-        asked.append("selector")
-    if asked:
-        raise RemoteProtocolError(
-            f"{asked[0]} is not available",
-            f"this version of the server has no {_FEATURES[asked[0]]}; subscribe without the "
-            f"{asked[0]} header",
-        )
-
-
-def _is_true(value: str | None) -> bool:
-    return value is not None and value.strip().lower() in ("true", "1")
-
-
-def _number(head: Head | None, name: str, default: int) -> int:
-    """Return a whole number from a header; the policy's where there is none."""
-    value = None if head is None else head.get(name)
-    digits = (value or "").strip()
-    if not digits:
-        return default
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):  # noqa: PLR2004
-        raise RemoteProtocolError(
-            f"{name} is not a number", f'"{shown(digits)}"; it is a whole number, 0 for no limit'
-        )
-    return int(digits)
+    for queue in queues:
+        queue.dispatch()
+    for subscription in ended:
+        durable = subscription.durable
+        if durable is not None and durable.auto_delete and not durable.queue.subscriptions:
+            session.host.forget_durable(durable)

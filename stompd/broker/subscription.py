@@ -6,14 +6,16 @@ from collections import deque
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from stompd.broker.message import Message
 from stompd.broker.redelivery import dispatch, take_back
-from stompd.protocol.frame import V12
+from stompd.protocol.frame import V12, Head
 from stompd.protocol.headers import escape
 
 if TYPE_CHECKING:
     from stompd.broker.destination import Destination
-    from stompd.broker.message import Message
+    from stompd.broker.durable import Durable
     from stompd.broker.queue import Queue
+    from stompd.broker.selector import Selector
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
 
@@ -30,24 +32,34 @@ class Subscription:
         "auto",
         "backlog",
         "backlog_size",
+        "browser",
         "credit",
         "credit_bytes",
         "delivered",
+        "demanding",
         "destination",
         "dropped",
         "dropping",
+        "durable",
+        "ended",
         "enlisted",
+        "exclusive",
+        "follows",
         "gone",
         "held_sessions",
         "id",
         "individual",
         "limited",
         "named",
+        "no_local",
         "open",
         "outbox",
         "parked",
+        "prefetch",
         "queues",
+        "rank",
         "retired",
+        "selector",
         "session",
         "slow",
         "slow_since",
@@ -67,6 +79,12 @@ class Subscription:
         named: bool,
         prefetch_count: int,
         prefetch_bytes: int,
+        selector: Selector | None = None,
+        rank: int = 0,
+        exclusive: bool = False,
+        no_local: bool = False,
+        browser: bool = False,
+        follows: bool = False,
     ) -> None:
         self.session = session
         self.outbox = session.outbox
@@ -81,7 +99,23 @@ class Subscription:
         self.limited = not self.auto and bool(prefetch_count or prefetch_bytes)
         self.credit = prefetch_count or 1 << 62
         self.credit_bytes = prefetch_bytes or 1 << 62
+        self.prefetch = (prefetch_count, prefetch_bytes)
         self.open = True
+        # It takes no message that this does not match.
+        self.selector = selector
+        # Its consumer priority: higher ones are served first.
+        self.rank = rank
+        self.exclusive = exclusive
+        self.no_local = no_local
+        # True if a queue cannot serve it as just the next in line.
+        self.demanding = selector is not None or rank != 0 or exclusive
+        # It gets copies of what waits in queues, and if it follows, of what comes later.
+        self.browser = browser
+        self.follows = follows
+        # True when all that there was to browse is among the copies.
+        self.ended = False
+        # What keeps the messages of a topic for it while it is away.
+        self.durable: Durable | None = None
         # Delivered and neither acknowledged nor back in its queue, by delivery number.
         self.unsettled: dict[int, Message] = {}
         # Of these, what an open transaction has settled for the case that it commits.
@@ -90,7 +124,7 @@ class Subscription:
         self.queues: list[Queue] = []
         self.parked: list[Queue] = []
         self.topics: list[Topic] = []
-        # Topic messages that found no room in the outbox, and the sessions paced because of them.
+        # Copies that found no room in the outbox, and the sessions paced because of them.
         self.backlog: deque[Message] = deque()
         self.backlog_size = 0
         self.held_sessions: set[Session] = set()
@@ -168,7 +202,48 @@ class Subscription:
         session.deliveries = number
         self.delivered += 1
         first = self.template % ((number, number) if self.twice else number)
+        if message.redelivered:
+            first += message.redelivery_lines()
         self.outbox.add(first, *message.pieces(session.wire_version, session.end))
+
+    def forgo_selector(self) -> None:
+        """Take what comes as it comes: somebody else applies the selector."""
+        self.selector = None
+        self.demanding = self.rank != 0 or self.exclusive
+
+    # Browsing.
+
+    def browse(self, queue: Queue) -> None:
+        """Take copies of what waits in a queue; `refill` writes them."""
+        if self.ended:
+            return
+        selector = self.selector
+        for message in queue.waiting():
+            if not queue.has_expired(message) and (
+                selector is None or selector.matches(message.properties)
+            ):
+                self.backlog.append(message)
+                self.backlog_size += message.size
+
+    def end_browsing(self) -> None:
+        """Say behind the copies that there are no more."""
+        head = Head.of("SEND", {"destination": self.destination.name, "browser": "end"})
+        self.ended = True
+        self.backlog.append(Message(head, b"", None, False))  # noqa: FBT003 - transient
+
+    def follow(self, message: Message) -> None:
+        """Show a message that came to a queue; drop it if the browser is far behind."""
+        if self.selector is not None and not self.selector.matches(message.properties):
+            return
+        outbox = self.outbox
+        if not self.backlog and outbox.size < outbox.high:
+            self.deliver_copy(message)
+        elif self.backlog_size < outbox.high:
+            self.backlog.append(message)
+            self.backlog_size += message.size
+            outbox.waiting = True
+        else:
+            self.dropped += 1
 
     # Settling.
 
@@ -283,7 +358,7 @@ class Subscription:
                 # Those that had no turn come first the next time, before the ones served now.
                 self.parked[:0] = parked[place:]
                 break
-            queue.takers.append(self)
+            queue.line_up(self)
             queue.dispatch()
         if outbox.size >= outbox.high:
             # It may have left the line for want of credit; now it is room that it waits for.
@@ -296,7 +371,7 @@ class Subscription:
 
     # A topic's slow subscriber.
 
-    def hold(self, message: Message, publisher: Session) -> None:
+    def hold(self, message: Message, publisher: Session | None) -> None:
         """Keep a topic's message until the outbox has room; pace who sent it.
 
         The first one held starts the grace of the policy; `Session.slow_due` ends it.
@@ -312,9 +387,10 @@ class Subscription:
         if not self.slow:
             self.slow = True
             self.session.subscription_is_slow(self)
-        self.held_sessions.add(publisher)
-        publisher.paused_by.add(self)
-        publisher.halt = True
+        if publisher is not None:
+            self.held_sessions.add(publisher)
+            publisher.paused_by.add(self)
+            publisher.halt = True
 
     def refill(self) -> None:
         """Write what was held while there is room, then let the paced sessions go on."""
@@ -326,7 +402,8 @@ class Subscription:
                 return
             message = backlog.popleft()
             self.backlog_size -= message.size
-            self.deliver_copy(message)
+            if self.browser or not message.has_expired(self.session.broker.now):
+                self.deliver_copy(message)
         self.slow = self.dropping = False
         self.let_go()
 

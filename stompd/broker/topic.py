@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stompd.broker.message import LARGE
+from stompd.broker.dedup import Remembered
+from stompd.broker.lane import AT_ONCE, BREATH, Agenda
+from stompd.broker.message import LARGE, Message
+from stompd.broker.terms import NEVER
 
 if TYPE_CHECKING:
     from stompd.broker.destination import Destination
-    from stompd.broker.message import Message
+    from stompd.broker.durable import Feed
     from stompd.broker.policy import Policy
     from stompd.broker.session import Session
     from stompd.broker.subscription import Subscription
@@ -16,17 +19,30 @@ if TYPE_CHECKING:
 
 
 class Topic:
-    """Knows its subscribers, those by wildcard included, so that publishing is one loop."""
+    """Knows its subscribers, those by wildcard included, so that publishing is one loop.
+
+    Beside the subscribers there are feeds: queues that keep a copy of each message. And there may
+    be a retained message, which every new subscriber gets first.
+    """
 
     __slots__ = (
+        "_alarm",
+        "_choosy",
+        "_place",
+        "_remembered",
         "bounded",
+        "delayed",
         "destination",
+        "feeds",
         "gone",
         "host",
         "name",
         "owner",
         "policy",
         "put_count",
+        "repeated_count",
+        "retained",
+        "special",
         "subscriptions",
         "watched",
     )
@@ -38,9 +54,22 @@ class Topic:
         self.policy = policy
         self.owner: Session | None = None
         self.subscriptions: list[Subscription] = []
+        # Those of the subscribers that do not want everything.
+        self._choosy: list[Subscription] = []
+        self.feeds: list[Feed] = []
+        # The last value, for who subscribes later.
+        self.retained: Message | None = None
+        # Messages that are not due yet, and how they are numbered.
+        self.delayed = Agenda()
+        self._place = 0
+        self._alarm = NEVER
+        self._remembered: Remembered | None = None
         self.put_count = 0
-        # A topic holds no messages, so it has no limit to ask about.
+        self.repeated_count = 0
+        # True if a feed may refuse messages for lack of room.
         self.bounded = False
+        # True if publishing is more than a copy to each subscriber.
+        self.special = False
         # True while a timer waits to see whether it is idle.
         self.watched = False
         self.gone = False
@@ -49,19 +78,57 @@ class Topic:
         return f"<Topic {self.name} subscriptions={len(self.subscriptions)}>"
 
     def check_room(self, count: int, size: int) -> None:
-        """Accept: a topic holds no messages, so there is no limit to reach."""
+        """Raise `RemoteProtocolError` if a queue that it feeds has no room for that many more."""
+        for feed in self.feeds:
+            feed.queue.check_room(count, size)
 
-    def put(self, message: Message, session: Session) -> None:
+    # Publishing.
+
+    def admit(self, message: Message, session: Session | None) -> None:
+        """Take a message that may have terms: drop a repetition, delay, retain, or `put` it."""
+        terms = message.terms
+        if terms is None:
+            self.put(message, session)
+            return
+        now = self.host.broker.now
+        if terms.dedup_id is not None and self._repeats(terms.dedup_id, now):
+            self.repeated_count += 1
+            return
+        if terms.due > now:
+            self._delay(message, terms.due)
+            return
+        self._publish(message, session)
+
+    def _publish(self, message: Message, session: Session | None) -> None:
+        terms = message.terms
+        if terms is not None:
+            if terms.retain == "set":
+                self.retained = message.copy()
+            elif terms.retain == "remove":
+                self.retained = None
+            message.terms = terms.settled()
+        if not message.has_expired(self.host.broker.now):
+            self.put(message, session)
+
+    def _repeats(self, dedup_id: str, now: float) -> bool:
+        if self._remembered is None:
+            self._remembered = Remembered()
+        policy = self.policy
+        return self._remembered.repeats(dedup_id, now, policy.dedup_window, policy.dedup_ids)
+
+    def put(self, message: Message, session: Session | None) -> None:
         """Write a copy to every subscriber's outbox, in the order of the SENDs.
 
         ``session`` is who sent it: it is paced when a subscriber cannot keep up.
         """
         self.put_count += 1
         subscriptions = self.subscriptions
+        if self.special:
+            subscriptions = self._wanting(message, session)
         tail = message.tail
         if tail is None:
             if message.same is None or message.size >= LARGE:
-                self._put_pieces(message, session)
+                self._put_pieces(subscriptions, message, session)
                 return
             # Joined once here instead of once for each subscriber's write.
             tail = b"".join(message.same)
@@ -83,34 +150,135 @@ class Topic:
             if not outbox.touched:
                 outbox.touched = True
                 subscriber.touched.append(outbox)
-        session.worked(len(subscriptions))
+        if session is not None:
+            session.worked(len(subscriptions))
 
-    def _put_pieces(self, message: Message, session: Session) -> None:
+    def _put_pieces(
+        self, subscriptions: list[Subscription], message: Message, session: Session | None
+    ) -> None:
         """Write a message whose octets differ from version to version, or whose body is large."""
-        subscriptions = self.subscriptions
         for subscription in subscriptions:
             outbox = subscription.outbox
             if outbox.size >= outbox.high or subscription.backlog:
                 subscription.hold(message, session)
             else:
                 subscription.deliver_copy(message)
-        session.worked(len(subscriptions))
+        if session is not None:
+            session.worked(len(subscriptions))
+
+    def _wanting(self, message: Message, session: Session | None) -> list[Subscription]:
+        """Give copies to the feeds that want one; return the subscribers that want one."""
+        for feed in self.feeds:
+            if feed.wants(message, session):
+                feed.queue.admit(message.copy(), session)
+        if not self._choosy:
+            return self.subscriptions
+        properties = message.properties
+        return [
+            subscription
+            for subscription in self.subscriptions
+            if (subscription.selector is None or subscription.selector.matches(properties))
+            and not (subscription.no_local and subscription.session is session)
+        ]
+
+    # What time does.
+
+    def _delay(self, message: Message, due: float) -> None:
+        self._place += 1
+        message.place = self._place
+        self.delayed.add(due, message)
+        self._wake_at(due)
+
+    def _wake_at(self, due: float) -> None:
+        if due < self._alarm:
+            self._alarm = due
+            self.host.broker.at(due, self._ring)
+
+    def _ring(self) -> None:
+        """Publish what is due; a timer that rings too early, because of a later one, rests."""
+        broker = self.host.broker
+        now = broker.now
+        if self.gone or now < self._alarm:
+            return
+        self._alarm = NEVER
+        left = AT_ONCE
+        while left and (message := self.delayed.take(now)) is not None:
+            left -= 1
+            copy = message.copy()
+            terms = message.terms
+            assert terms is not None  # noqa: S101 - it was delayed by them
+            if terms.schedule is not None:
+                again = terms.schedule.following(terms.due, now, broker.epoch)
+                if again != NEVER:
+                    terms.due = again
+                    self.delayed.add(again, message)
+            assert copy.terms is not None  # noqa: S101 - as above
+            copy.terms.retain = terms.retain
+            self._publish(copy, None)
+        due = self.delayed.next()
+        if due is not None:
+            self._wake_at(max(due, now + BREATH))
+
+    # Subscribers and feeds.
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Copy what is published from now on to a subscription."""
+        """Copy what is published from now on to a subscription, after what is retained."""
         # A new list: `put` may be walking over the old one.
         self.subscriptions = [*self.subscriptions, subscription]
         subscription.topics.append(self)
+        retained = self.last_value()
+        if retained is not None and (
+            subscription.selector is None or subscription.selector.matches(retained.properties)
+        ):
+            subscription.backlog.append(retained)
+            subscription.backlog_size += retained.size
+        if subscription.selector is not None or subscription.no_local:
+            self._choosy.append(subscription)
+            self.special = True
+
+    def last_value(self) -> Message | None:
+        """Return a copy of the retained message that says so; None if there is none."""
+        retained = self.retained
+        if retained is None or retained.has_expired(self.host.broker.now):
+            self.retained = None
+            return None
+        copy = Message(retained.head, retained.body, None, retained.persistent)
+        copy.extra = {**(retained.extra or {}), "retained": "true"}
+        if retained.terms is not None:
+            copy.terms = retained.terms.settled()
+        return copy
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Copy nothing more to a subscription."""
         self.subscriptions = [other for other in self.subscriptions if other is not subscription]
+        if subscription in self._choosy:
+            self._choosy.remove(subscription)
+            self.special = bool(self._choosy or self.feeds)
+
+    def feed(self, feed: Feed) -> None:
+        """Keep copies of what is published from now on in a queue."""
+        self.feeds = [*self.feeds, feed]
+        feed.topics.append(self)
+        self.special = True
+        self.bounded = self.bounded or feed.queue.bounded
+
+    def unfeed(self, feed: Feed) -> None:
+        """Keep no more copies in a queue."""
+        self.feeds = [other for other in self.feeds if other is not feed]
+        self.special = bool(self._choosy or self.feeds)
+        self.bounded = any(other.queue.bounded for other in self.feeds)
 
     @property
     def idle(self) -> bool:
         """True if nothing would be missed without it."""
-        return all(subscription.destination.wild for subscription in self.subscriptions)
+        return (
+            self.retained is None
+            and not self.delayed
+            and all(subscription.destination.wild for subscription in self.subscriptions)
+            and all(feed.queue.gone for feed in self.feeds)
+        )
 
     def remove(self) -> None:
         """End the topic."""
         self.gone = True
+        self.delayed.clear()

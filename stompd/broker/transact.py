@@ -82,8 +82,8 @@ def commit(session: Session, head: Head, body: bytes) -> None:
     store.begin_group()
     for settlement in transaction.settlements:
         messages = settlement.subscription.release(settlement.numbers)
-        if settlement.nack:
-            reject(messages, settlement.detail, dead=settlement.dead)
+        if settlement.refusal is not None:
+            reject(messages, settlement.refusal)
         else:
             for message in messages:
                 message.queue.settled(message)
@@ -94,7 +94,7 @@ def commit(session: Session, head: Head, body: bytes) -> None:
                 session.host.dropped += 1
                 continue
             target = again  # noqa: PLW2901 - it ended while the transaction was open
-        target.put(message, session)
+        target.admit(message, session)
     store.end_group()
     session.receipt(head, durable=transaction.durable)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stompd.broker.dialect import NackOptions
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
     from stompd.broker.subscription import Subscription
@@ -14,16 +15,15 @@ if TYPE_CHECKING:
 class Settlement:
     """The deliveries that one ACK or NACK of a transaction covers; fixed when it was read."""
 
-    __slots__ = ("dead", "detail", "nack", "numbers", "subscription")
+    __slots__ = ("numbers", "refusal", "subscription")
 
     def __init__(
-        self, subscription: Subscription, numbers: list[int], *, nack: bool, dead: bool, detail: str
+        self, subscription: Subscription, numbers: list[int], refusal: NackOptions | None
     ) -> None:
         self.subscription = subscription
         self.numbers = numbers
-        self.nack = nack
-        self.dead = dead
-        self.detail = detail
+        # What the NACK asks for; None for an ACK.
+        self.refusal = refusal
 
 
 class Transaction:

@@ -5,38 +5,59 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
+from stompd.broker.durable import Durable, Feed
+from stompd.broker.event import OWN
 from stompd.broker.message import Message
 from stompd.broker.pattern import PatternTree, matches
 from stompd.broker.queue import Queue
+from stompd.broker.subscription import Subscription
+from stompd.broker.terms import Terms
 from stompd.broker.topic import Topic
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
+    from stompd.broker.dialect import QueueSettings
     from stompd.broker.session import Session
-    from stompd.broker.subscription import Subscription
 
 
 # The settings name it, not a client.
 _NO_LIMIT: Final = 1 << 16
-# What is published by the broker alone.
-_OWN: Final = "/topic/$SYS"
 
 
 class VirtualHost:
     """Owns queues and topics: makes them on first use, removes them when they are idle."""
 
-    __slots__ = ("_patterns", "broker", "dropped", "name", "queues", "topics")
+    __slots__ = (
+        "_patterns",
+        "broker",
+        "clients",
+        "dropped",
+        "durables",
+        "made_count",
+        "name",
+        "queues",
+        "topics",
+        "watchers",
+    )
 
     def __init__(self, broker: Broker, name: str) -> None:
         self.broker = broker
         self.name = name
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
+        # Durable subscriptions, by client-id (empty if there is none) and name.
+        self.durables: dict[tuple[str, str], Durable] = {}
+        # The sessions that gave a client-id.
+        self.clients: dict[str, Session] = {}
+        # How many queues were ever made.
+        self.made_count = 0
         # Messages that went nowhere because a temporary destination was gone.
         self.dropped = 0
+        # Subscriptions to what the broker tells about itself.
+        self.watchers = 0
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
-        self._patterns: PatternTree[Subscription] = PatternTree()
+        self._patterns: PatternTree[Subscription | Feed] = PatternTree()
 
     # Finding and making.
 
@@ -49,7 +70,7 @@ class VirtualHost:
         """
         # What exists by this very name needs no parsing: nearly every SEND.
         known = self.queues.get(text) or self.topics.get(text)
-        if known is not None and not text.startswith(_OWN):
+        if known is not None and not text.startswith(OWN):
             return known
         destination = parse(text)
         if destination.wild:
@@ -57,7 +78,7 @@ class VirtualHost:
                 "SEND to a wildcard",
                 f'"{shown(text)}"; wildcards are for SUBSCRIBE, a message goes to one destination',
             )
-        if destination.name.startswith(_OWN):
+        if destination.name.startswith(OWN):
             raise RemoteProtocolError(
                 "SEND to the broker's own topic",
                 f'"{shown(text)}"; what begins with /topic/$SYS is published by the broker alone',
@@ -89,9 +110,11 @@ class VirtualHost:
     def _new_queue(self, destination: Destination, owner: Session | None = None) -> Queue:
         queue = Queue(self, destination, self.broker.settings.policies.of(destination.name))
         queue.owner = owner
+        self.made_count += 1
         self.queues[destination.name] = queue
         for subscription in self._patterns.match(destination.words):
-            queue.subscribe(subscription)
+            if isinstance(subscription, Subscription):
+                queue.subscribe(subscription)
         self._expect_idle(queue)
         return queue
 
@@ -99,16 +122,34 @@ class VirtualHost:
         topic = Topic(self, destination, self.broker.settings.policies.of(destination.name))
         topic.owner = owner
         self.topics[destination.name] = topic
-        for subscription in self._patterns.match(destination.words):
-            topic.subscribe(subscription)
+        for listener in self._patterns.match(destination.words):
+            if isinstance(listener, Subscription):
+                topic.subscribe(listener)
+            else:
+                topic.feed(listener)
         self._expect_idle(topic)
         return topic
+
+    def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
+        """Have a queue be as a client wants it that made it by naming it: ``new`` says so.
+
+        Who wants something else of a queue that is there is told by `Session.report`.
+        """
+        if new:
+            if settings.dead_letter is not None:
+                _check_dead_letter(settings.dead_letter)
+            queue.asked = settings
+            queue.adopt(queue.policy.asked(settings))
+        elif queue.asked != settings:
+            session.report(("queue settings",))
 
     # Subscribing.
 
     def attach(self, subscription: Subscription) -> None:
         """Connect a subscription to what its destination names; the caller lets it be served."""
         destination = subscription.destination
+        if destination.name.startswith(OWN):
+            self.watchers += 1
         if destination.wild:
             self._patterns.add(destination.words, subscription)
             everything: list[Queue | Topic] = [*self.queues.values(), *self.topics.values()]
@@ -128,8 +169,77 @@ class VirtualHost:
             )
         target.subscribe(subscription)
 
+    def attach_durable(
+        self, subscription: Subscription, key: tuple[str, str], queue_name: Destination
+    ) -> Durable:
+        """Connect a subscription to the durable one of this name; made if it is not there yet.
+
+        One that is there for another topic or selector ends, with what it holds, and is made anew.
+        Raises `RemoteProtocolError` if somebody is connected to that one.
+        """
+        destination = subscription.destination
+        selector = subscription.selector
+        no_local = subscription.no_local
+        durable = self.durables.get(key)
+        if durable is not None and not durable.is_for(destination, selector, no_local=no_local):
+            if durable.queue.subscriptions:
+                raise RemoteProtocolError(
+                    "durable subscription in use",
+                    f'"{shown(key[1])}" is connected to {shown(durable.destination.name)} with '
+                    "another destination, selector or no-local; take the same or another name",
+                )
+            self.forget_durable(durable)
+            durable = None
+        if durable is None:
+            durable = self.durables[key] = Durable(
+                self, *key, destination, selector, no_local=no_local, queue_name=queue_name
+            )
+            self._feed(durable.feed, destination)
+        # What the selector keeps out never comes into the queue.
+        subscription.forgo_selector()
+        subscription.durable = durable
+        durable.queue.subscribe(subscription)
+        return durable
+
+    def _feed(self, feed: Feed, destination: Destination) -> None:
+        """Have a feed get what is published on a topic, or on all that match a pattern."""
+        topics: list[Topic] = []
+        if destination.wild:
+            self._patterns.add(destination.words, feed)
+            topics += [
+                topic
+                for topic in self.topics.values()
+                if matches(destination.words, topic.destination.words)
+            ]
+        else:
+            topic = self.find(destination)
+            assert isinstance(topic, Topic)  # noqa: S101 - the callers looked
+            topics.append(topic)
+        for topic in topics:
+            topic.feed(feed)
+            retained = topic.last_value()
+            if retained is not None and feed.wants(retained, None):
+                feed.queue.admit(retained, None)
+
+    def forget_durable(self, durable: Durable) -> None:
+        """End a durable subscription with what it holds; nobody may be connected to it."""
+        del self.durables[durable.client_id, durable.name]
+        feed = durable.feed
+        if durable.destination.wild:
+            self._patterns.remove(durable.destination.words, feed)
+        for topic in feed.topics:
+            topic.unfeed(feed)
+            self._expect_idle(topic)
+        durable.queue.remove()
+
     def detach(self, subscription: Subscription) -> None:
         """Disconnect a subscription from everything that serves it."""
+        if subscription.durable is not None:
+            subscription.durable.queue.unsubscribe(subscription)
+            subscription.parked.clear()
+            return
+        if subscription.destination.name.startswith(OWN):
+            self.watchers -= 1
         if subscription.destination.wild:
             self._patterns.remove(subscription.destination.words, subscription)
         for queue in subscription.queues:
@@ -165,7 +275,7 @@ class VirtualHost:
         """End a destination; nobody may be subscribed by name."""
         if isinstance(target, Queue):
             del self.queues[target.name]
-            for subscription in target.subscriptions:
+            for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
                 if target in subscription.parked:
                     subscription.parked.remove(target)
@@ -173,6 +283,8 @@ class VirtualHost:
             del self.topics[target.name]
             for subscription in target.subscriptions:
                 subscription.topics.remove(target)
+            for feed in target.feeds:
+                feed.topics.remove(target)
         target.remove()
 
     # Dead letters.
@@ -189,6 +301,7 @@ class VirtualHost:
         queue = message.queue
         if not settled:
             queue.bytes -= message.size
+        queue.dead_letter_count += 1
         target = self._dead_letter_queue(queue)
         if target is None:
             if message.stored:
@@ -206,26 +319,54 @@ class VirtualHost:
         if detail:
             letter.extra["dead-letter-detail"] = detail
         letter.first_id = message.first_id
+        if message.terms is not None:
+            # Dead letters keep their order by priority, but do not expire once more.
+            letter.terms = Terms(message.terms.priority).settled()
         # Together or not at all: a crash in between must not lose it, nor double it.
         queue.store.begin_group()
         if message.stored:
             queue.store.settle(queue.key, message)
-        target.put(letter, None)
+        target.admit(letter, None)
         queue.store.end_group()
 
-    def _dead_letter_queue(self, queue: Queue) -> Queue | None:
+    def expired(self, message: Message) -> None:
+        """Drop or dead-letter a message that its queue has taken out because it expired."""
+        queue = message.queue
+        if queue.policy.expired == "dead-letter":
+            self.dead_letter(message, "expired", "")
+            return
+        queue.bytes -= message.size
+        if message.stored:
+            queue.store.settle(queue.key, message)
+
+    def dead_letter_name(self, queue: Queue) -> str | None:
+        """Return the name of a queue's dead-letter queue, None if it has none."""
         form = queue.policy.dead_letter
-        if form is None:
+        if form is None or queue.is_dead_letter:
             return None
         name = queue.name.partition("/")[2].partition("/")[2]
         target = parse(form.replace("{name}", name), limit=_NO_LIMIT)
-        if target.name == queue.name or queue.is_dead_letter:
+        return None if target.name == queue.name else target.name
+
+    def _dead_letter_queue(self, queue: Queue) -> Queue | None:
+        name = self.dead_letter_name(queue)
+        if name is None:
             return None
-        found = self.find(target)
+        found = self.find(parse(name, limit=_NO_LIMIT))
         if not isinstance(found, Queue):
             return None
         found.is_dead_letter = True
         return found
+
+
+def _check_dead_letter(name: str) -> None:
+    """Raise `RemoteProtocolError` unless dead letters can go to a queue of this name."""
+    destination = parse(name)
+    if destination.kind is not Kind.QUEUE or destination.wild or destination.temporary:
+        raise RemoteProtocolError(
+            "no queue for dead letters",
+            f'x-dead-letter-routing-key "{shown(name)}" has to name a queue, without wildcards',
+        )
 
 
 def public_name(destination: Destination, session: Session) -> str:
