@@ -29,9 +29,7 @@ _DIGITS: Final = 64
 # its length times the value's.
 _PIECE: Final = 256
 
-_NUMBER: Final = re.compile(
-    r"[ \t]*([+-]?[0-9]+|[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[ \t]*"
-)
+_FIRST: Final = frozenset("0123456789+-.")
 _TRUE: Final = frozenset({"true", "1"})
 _FALSE: Final = frozenset({"false", "0"})
 
@@ -139,17 +137,18 @@ def number(value: str) -> int | float | None:
     """Return the number that a header's value stands for, None if it is none."""
     if len(value) < 19 and value.isdecimal() and value.isascii():  # noqa: PLR2004 - 64 bits for sure
         return int(value)
-    found = None if len(value) > _DIGITS else _NUMBER.fullmatch(value)
-    if found is None:
+    value = value.strip()
+    # What float() would take besides: other alphabets' digits, 1_000, inf and nan.
+    if len(value) > _DIGITS or value[:1] not in _FIRST or "_" in value or not value.isascii():
         return None
-    digits = found[1]
-    if digits.lstrip("+-").isdecimal():
-        return fitted(int(digits))
-    return fitted(float(digits))
+    try:
+        return fitted(int(value) if value.lstrip("+-").isdecimal() else float(value))
+    except ValueError:
+        return None
 
 
 def fitted(value: float) -> int | float | None:
-    """Return a number of 64 bits as it is, a larger one as floating point, or None."""
+    """Return a number of 64 bits as it is, a larger one as floating point, None for infinity."""
     if -LARGEST <= value <= LARGEST:
         return value
     value = float(value)
@@ -226,7 +225,7 @@ def calculated(first: Operand, rest: Sequence[tuple[str, Operand]]) -> Constant 
             if total is None or value is None:
                 return None
             total = calculate(total, value)
-            if total is not None:
+            if total is not None and not -LARGEST <= total <= LARGEST:
                 total = fitted(total)
         return total
 
