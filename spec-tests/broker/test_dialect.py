@@ -91,6 +91,8 @@ def fields(options: SendOptions | SubscribeOptions) -> dict[str, object]:
         {"AMQ_SCHEDULED_PERIOD": "0", "AMQ_SCHEDULED_REPEAT": "5", "JMSXGroupSeq": "1"},
         {"x-max-priority": "10", "x-queue-type": "quorum", "x-dead-letter-exchange": ""},
         {"x-max-length": "", "auto-delete": ""},
+        # Nobody is told that a thing he does not want is not there.
+        {"transformation": "", "x-queue-mode": " False", "x-max-age": "0"},
     ],
 )
 def test_a_send_that_asks_for_nothing_is_plain(headers: dict[str, str]) -> None:
@@ -490,6 +492,79 @@ def test_no_value_breaks_a_subscribe(headers: dict[str, str]) -> None:
         assert (options.prefetch_count or 0) >= 0
         assert (options.prefetch_bytes or 0) >= 0
         assert set(options.foreign) <= set(headers)
+
+
+# --- What real programs send. ---
+
+
+def test_django_stomp_speaks_two_dialects_at_once() -> None:
+    """One SUBSCRIBE for ActiveMQ and RabbitMQ: the parts agree, and nothing is left over."""
+    headers = {
+        "destination": "/topic/orders",
+        "id": "5e6b-listener",
+        "ack": "client",
+        "client-id": "app-listener",
+        "activemq.prefetchSize": "1",
+        "prefetch-count": "1",
+        "x-dead-letter-routing-key": "DLQ.orders",
+        "x-dead-letter-exchange": "",
+        "activemq.subscriptionName": "app-listener",
+        "activemq.subcriptionName": "app-listener",
+        "durable": "true",
+        "auto-delete": "false",
+        "exclusive": "False",
+    }
+    expected = {
+        "prefetch_count": 1,
+        "durable": True,
+        "durable_name": "app-listener",
+        "settings": QueueSettings(dead_letter="DLQ.orders", auto_delete=False),
+    }
+    assert fields(subscribe(headers)) == fields(SubscribeOptions()) | expected
+
+
+def test_workflows_speaks_activemq() -> None:
+    """Its options are honoured; what ActiveMQ alone can do is reported."""
+    headers = {
+        "destination": "/queue/zocalo.transient.service",
+        "id": "1",
+        "ack": "client-individual",
+        "activemq.exclusive": "true",
+        "activemq.priority": "5",
+        "activemq.retroactive": "true",
+        "selector": "beamline = 'i03'",
+        "transformation": "jms-object-json",
+    }
+    expected = {
+        "exclusive": True,
+        "consumer_priority": 5,
+        "selector": "beamline = 'i03'",
+        "foreign": ("activemq.retroactive", "transformation"),
+    }
+    assert fields(subscribe(headers)) == fields(SubscribeOptions()) | expected
+    options = send({"AMQ_SCHEDULED_DELAY": "120000", "expires": "1764000000000"})
+    assert (options.delay, options.expires) == (120000, 1764000000000)
+
+
+def test_nms_writes_every_option_it_has() -> None:
+    """The .NET library writes defaults, too: they ask for nothing."""
+    headers = {
+        "destination": "/queue/a",
+        "id": "ID:1",
+        "ack": "client",
+        "selector": "",
+        "no-local": "False",
+        "durable-subscriber-name": "",
+        "activemq.dispatchAsync": "False",
+        "activemq.exclusive": "False",
+        "activemq.maximumPendingMessageLimit": "0",
+        "activemq.prefetchSize": "1000",
+        "activemq.priority": "0",
+        "activemq.retroactive": "False",
+    }
+    assert fields(subscribe(headers)) == fields(SubscribeOptions()) | {"prefetch_count": 1000}
+    written = {"reply-to": "", "correlation-id": "", "expires": "0", "priority": "4", "type": ""}
+    assert send(written).plain
 
 
 # --- UNSUBSCRIBE and NACK. ---

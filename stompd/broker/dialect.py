@@ -81,14 +81,16 @@ _SUBSCRIBE: Final[Mapping[str, tuple[str, ...]]] = {
 
 # --- Names that we know and do not honour, and why. ---
 
+_NOT_ASKED: Final = ("", "false", "0")
+
 # RabbitMQ's queue arguments, on SEND and on SUBSCRIBE.
 _FOREIGN_SETTINGS: Final[Mapping[str, str]] = {
     "x-cancel-on-ha-failover": "there are no mirrored queues",
     "x-consumer-timeout": "a delivery may take as long as its connection lives",
-    "x-dead-letter-strategy": "dead letters are always delivered at least once",
+    "x-dead-letter-strategy": "dead letters never leave the broker on their way",
     "x-delivery-limit": "the policy's max-deliveries counts",
     "x-ha-policy": "there are no mirrored queues",
-    "x-initial-cluster-size": "there is no stream",
+    "x-initial-cluster-size": "there is one node",
     "x-max-age": "there is no stream; x-message-ttl expires messages",
     "x-max-in-memory-bytes": "the policy's window decides what is held in memory",
     "x-max-in-memory-length": "the policy's window decides what is held in memory",
@@ -271,7 +273,9 @@ class _Headers:
                 continue
             asked, rank = entry
             if not asked:
-                self.foreign.append(name)
+                # Whoever writes false, or 0, asks for nothing that we lack.
+                if (get(name) or "").strip().lower() not in _NOT_ASKED:
+                    self.foreign.append(name)
                 continue
             held = self.chosen.get(asked)
             if held is None or rank < table[held][1]:
