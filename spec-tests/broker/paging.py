@@ -16,6 +16,7 @@ from broker.client import Core
 from stompd.broker.message import Message
 from stompd.broker.policy import Settings
 from stompd.broker.storage import Key
+from stompd.broker.terms import Terms
 from stompd.protocol.frame import Head
 
 
@@ -32,6 +33,7 @@ class Record:
     redelivered: bool
     first_id: str
     size: int
+    terms: Terms | None
 
     @classmethod
     def of(cls, message: Message) -> "Record":
@@ -46,6 +48,7 @@ class Record:
             message.redelivered,
             message.first_id,
             message.size,
+            None if message.terms is None else message.terms.copy(),
         )
 
     def message(self, place: int) -> Message:
@@ -58,6 +61,7 @@ class Record:
         message.redelivered = self.redelivered
         message.first_id = self.first_id
         message.size = self.size
+        message.terms = None if self.terms is None else self.terms.copy()
         return message
 
 

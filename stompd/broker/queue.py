@@ -506,7 +506,8 @@ class Queue:
     def _wait_again(self, message: Message) -> None:
         """Have a message wait at its old place."""
         terms = message.terms
-        if terms is not None:
+        # What was delayed from the start may be younger than what waits.
+        if terms is not None or (self.ready and self.ready[0].place < message.place):
             self._assign()
         if self.assignment is None:
             heappush(self._returned, (message.place, message))
