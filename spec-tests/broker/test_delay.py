@@ -242,6 +242,13 @@ def test_back_off_grows_up_to_its_ceiling() -> None:
     assert consumer.bodies() == ["x"]
 
 
+def test_back_off_never_exceeds_its_ceiling() -> None:
+    """However many attempts there were, and however large the multiplier is."""
+    policy = Policy(redelivery_delay=1.0, redelivery_multiplier=1e300, redelivery_ceiling=7.0)
+    assert [policy.redelivery_after(attempts) for attempts in (1, 2, 3, 10**6)] == [1, 7, 7, 7]
+    assert Policy().redelivery_after(3) == 0.0
+
+
 def test_back_off_in_a_transaction() -> None:
     """The rest begins with the COMMIT."""
     core = Core(settings({"/queue/a": Policy(redelivery_delay=2.0)}))

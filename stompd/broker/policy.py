@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stompd.broker.pattern import matches, words_of
 
 if TYPE_CHECKING:
     from stompd.broker.dialect import QueueSettings
-
-_POWERS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,10 @@ class Policy:
         """Return for how many seconds a message rests after so many failed attempts."""
         if not self.redelivery_delay:
             return 0.0
-        # Beyond any ceiling that makes sense; a higher power would only overflow.
-        factor = self.redelivery_multiplier ** min(attempts - 1, _POWERS)
+        try:
+            factor = self.redelivery_multiplier ** (attempts - 1)
+        except OverflowError:
+            return self.redelivery_ceiling
         return min(self.redelivery_delay * factor, self.redelivery_ceiling)
 
     def asked(self, settings: QueueSettings) -> Policy:

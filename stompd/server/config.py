@@ -293,6 +293,20 @@ class PolicySettings(_Table):
         Literal["block", "reject", "drop-head"] | None, _choice("block", "reject", "drop-head")
     ] = None
     """What a full queue does with one more message."""
+    max_age: Duration | None = None
+    """How long a message may wait, whatever its sender says; 0 is no limit."""
+    expired: Annotated[Literal["drop", "dead-letter"] | None, _choice("drop", "dead-letter")] = None
+    """What becomes of a message that waited too long."""
+    redelivery_delay: Duration | None = None
+    """How long a message rests after a NACK before it is delivered again."""
+    redelivery_multiplier: Factor | None = None
+    """By what that grows with every further attempt."""
+    redelivery_ceiling: Duration | None = None
+    """The longest that it becomes."""
+    dedup_window: Duration | None = None
+    """How long a ``dedup-id`` is remembered."""
+    dedup_ids: Positive | None = None
+    """How many of them are remembered for one destination."""
     auto_delete_after: Duration | None = None
     """Idle time after which an empty queue without subscribers goes; 0 keeps it."""
     slow_consumer: Annotated[
@@ -309,7 +323,7 @@ class PolicySettings(_Table):
     def rule(self) -> broker.PolicyRule:
         """Return the broker's form of it: what is absent or 0 becomes what the broker does then."""
         given = {name: value for name, value in self if name != "match" and value is not None}
-        for name in ("max_messages", "max_bytes", "auto_delete_after"):
+        for name in ("max_messages", "max_bytes", "max_age", "auto_delete_after"):
             if given.get(name) == 0:
                 given[name] = None
         if given.get("dead_letter") == "none":
