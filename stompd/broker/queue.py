@@ -234,10 +234,9 @@ class Queue:
             self.put(message, session)
             return
         if terms.expires <= now:
-            self.expired_count += 1
             message.queue = self
             self.bytes += message.size
-            self.host.expired(message)
+            self._drop_expired(message)
             return
         if terms.group is not None:
             self._assign().choosy = True
@@ -504,7 +503,10 @@ class Queue:
             self._wait_again(message)
 
     def _wait_again(self, message: Message) -> None:
-        """Have a message wait at its old place."""
+        """Have a message wait at its old place, unless it has expired meanwhile."""
+        if self.has_expired(message):
+            self._drop_expired(message)
+            return
         terms = message.terms
         # What was delayed from the start may be younger than what waits.
         if terms is not None or (self.ready and self.ready[0].place < message.place):
@@ -601,6 +603,9 @@ class Queue:
         assert self.assignment is not None  # noqa: S101 - what expires waits nowhere else
         self.assignment.take(message)
         self._expiries.drop(message)
+        self._drop_expired(message)
+
+    def _drop_expired(self, message: Message) -> None:
         self.expired_count += 1
         self.host.expired(message)
         if self.blocked:
@@ -647,13 +652,13 @@ class Queue:
                     self.admit(copy, None)
                     return
             message.terms = terms.settled()
-        if self.has_expired(message):
-            self.expired_count += 1
-            self.host.expired(message)
-        else:
+            if self.policy.max_age is not None:
+                # Its age is that of its waiting.
+                self._limit_age(message, self.policy.max_age)
+        if not self.has_expired(message):
             for follower in self.followers:
                 follower.follow(message)
-            self._wait_again(message)
+        self._wait_again(message)
 
     # Subscribers.
 
