@@ -6,7 +6,7 @@ before it leaves it waits until no more messages come.
 """
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import click
@@ -49,8 +49,8 @@ class Reader:
         self._session = session
         self._out = session.out
         self._lines = lines
-        # True while a line is awaited, so that a prompt belongs on the screen.
-        self._waiting = False
+        # What the prompt on the screen says while a line is awaited there.
+        self._standing: Callable[[], str] | None = None
         self._input = trio.CancelScope()
         self._disturbed = trio.lowlevel.ParkingLot()
         # Why the connection ended, once that was seen.
@@ -68,6 +68,7 @@ class Reader:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             if session.interactive:
+                session.ask = self._ask
                 out.on_disturbed = self._disturbed.unpark_all
                 nursery.start_soon(self._prompt_again)
             try:
@@ -94,29 +95,43 @@ class Reader:
 
     async def _next_line(self) -> str | None:
         """Return the next line, None if there is none or nobody is there to run it for."""
-        session, out = self._session, self._out
+        session = self._session
         if session.interactive:
             if session.client is not None and session.client.subscriptions:
                 await trio.sleep(_SETTLE)
-            out.prompt(self._prompt())
-        elif self._lost is not None:
+            return await self._typed(self._prompt)
+        if self._lost is not None:
             self._fail(of(self._lost))
             return None
-        self._waiting = True
+        line = await self._typed(None)
+        if self._input.cancelled_caught and self._lost is not None:
+            self._fail(of(self._lost))
+        return line
+
+    async def _typed(self, prompt: Callable[[], str] | None) -> str | None:
+        """Return what is typed behind a prompt, None at the end of input."""
+        out = self._out
+        if prompt is not None:
+            out.prompt(prompt())
+        self._standing = prompt
         raw: bytes | None = None
         with trio.CancelScope() as self._input:
             try:
                 raw = await anext(self._lines)
             except StopAsyncIteration:
                 raw = None
-        self._waiting = False
-        if self._input.cancelled_caught and self._lost is not None:
-            self._fail(of(self._lost))
-            return None
+        self._standing = None
         if raw is None:
             return None
         out.answered()
         return raw.decode("utf-8", "surrogateescape").removesuffix("\r")
+
+    async def _ask(self, question: str) -> str | None:
+        """Put a question of a command to whoever types; see `Session.ask`."""
+        answer = await self._typed(lambda: question)
+        if answer is None:
+            self._out.fresh_line()
+        return answer
 
     def _prompt(self) -> str:
         session = self._session
@@ -234,5 +249,5 @@ class Reader:
             while seen != self._out.writes:
                 seen = self._out.writes
                 await trio.sleep(_QUIET)
-            if self._waiting:
-                self._out.prompt(self._prompt())
+            if self._standing is not None:
+                self._out.prompt(self._standing())

@@ -129,6 +129,27 @@ class Beats(_Type):
         return int(cx), int(cy)
 
 
+class Columns(_Type):
+    """``name,ready``: names of fields; ``-`` and ``_`` mean the same."""
+
+    name = "columns"
+
+    def convert(
+        self,
+        value: str | tuple[str, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        """Return the names, with ``_``."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(word.strip().lower().replace("-", "_") for word in value.split(","))
+        if not all(names):
+            self.fail(f'"{value}" is not a list of columns such as name,ready', param, ctx)
+        return names
+
+
+COLUMNS: Final = Columns()
 DURATION: Final = Duration()
 SIZE: Final = Size()
 RATE: Final = Rate()
@@ -295,7 +316,8 @@ def before_command() -> list[click.Parameter]:
             ["--plain"],
             is_flag=True,
             envvar="STOMP_PLAIN",
-            help="Read plain lines: no colours, no completion, no terminal needed.",
+            help="Read plain lines: no colours, no completion, no terminal needed. "
+            "Listings have tabs between their fields.",
         ),
     ]
     return options

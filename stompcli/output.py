@@ -4,7 +4,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from stompcli import render
@@ -15,7 +15,6 @@ from stompcli.options import Settings
 if TYPE_CHECKING:
     import trio
 
-    from stompcli.client import Message
 
 # A pipe that can be written to at all takes so many octets at once (PIPE_BUF).
 _AT_ONCE: Final = 4096
@@ -72,23 +71,36 @@ class Out:
         """Write a value to standard output as a line of JSON."""
         await self.write(render.json_line(value))
 
+    def form(self) -> str:
+        """Return the format that messages are shown in."""
+        settings = self.settings
+        if settings.json:
+            return "json"
+        if settings.raw:
+            return "raw"
+        if settings.format is not None:
+            return settings.format
+        return "stomp.py" if self.in_shell else "pretty" if self.tty else "body"
+
     def message(
-        self, message: "Message", n: int, *, body: bool = True, end: bytes = b"\n"
+        self,
+        message: render.Shown,
+        n: int,
+        *,
+        body: bool = True,
+        end: bytes = b"\n",
+        notes: Sequence[str] = (),
+        more: Mapping[str, object] | None = None,
     ) -> bytes:
         """Return the octets that show a message in the format that was asked for.
 
         ``body`` False leaves the body out, ``end`` follows it where bodies alone are written.
+        ``notes`` are what people, ``more`` what programs that read JSON are told besides.
         """
         settings = self.settings
-        form = settings.format
-        if settings.json:
-            form = "json"
-        elif settings.raw:
-            form = "raw"
-        elif form is None:
-            form = "stomp.py" if self.in_shell else "pretty" if self.tty else "body"
+        form = self.form()
         if form == "json":
-            return render.as_json(message, n, body=body)
+            return render.as_json(message, n, body=body, more=more)
         if not body:
             if form in ("raw", "body"):
                 return render.frame_lines("MESSAGE", message.headers, tty=self.tty)
@@ -101,7 +113,8 @@ class Out:
         if form == "stomp.py":
             return render.stomp_py(message, tty=self.tty)
         if form == "pretty":
-            return render.pretty(message, n, full=settings.verbose > 0, tty=self.tty)
+            full = settings.verbose > 0
+            return render.pretty(message, n, full=full, tty=self.tty, notes=notes)
         return render.pattern(message, n, form, tty=self.tty)
 
     # Everything else.

@@ -6,10 +6,8 @@ Everything here is pure: values in, octets or text out.
 import base64
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from stompcli.client import Message
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 FORMATS: Final = ("stomp.py", "pretty", "json", "body")
 
@@ -29,6 +27,39 @@ _ESCAPE: Final = re.compile(r"\\[nt0\\]")
 _SPOKEN: Final = frozenset(
     ("destination", "message-id", "subscription", "content-type", "content-length", "ack")
 )
+
+
+class Shown(Protocol):
+    """What can be shown: a message that came, or one that was only looked at."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, the first of repeated ones."""
+        ...
+
+    @property
+    def raw_headers(self) -> list[tuple[str, str]]:
+        """All headers."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The body, or as much of it as there is to show."""
+        ...
+
+    @property
+    def destination(self) -> str:
+        """Where it was sent to."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Its message-id."""
+        ...
+
+    def head_only(self) -> "Shown":
+        """Return it without its body."""
+        ...
 
 
 def visible_line(text: str) -> str:
@@ -82,20 +113,23 @@ def frame_lines(command: str, headers: dict[str, str], *, tty: bool) -> bytes:
     return _octets("\n".join([*lines, "", ""]))
 
 
-def stomp_py(message: "Message", *, tty: bool) -> bytes:
+def stomp_py(message: Shown, *, tty: bool) -> bytes:
     """Return a message as stomp.py's program prints it."""
     head = frame_lines("MESSAGE", message.headers, tty=tty)
     body = _octets(visible_body(message.body)) if tty else message.body
     return head + body + (b"" if body.endswith(b"\n") else b"\n")
 
 
-def pretty(message: "Message", n: int, *, full: bool, tty: bool) -> bytes:
-    """Return a message for people: what matters in one line, other headers, the body."""
+def pretty(message: Shown, n: int, *, full: bool, tty: bool, notes: Sequence[str] = ()) -> bytes:
+    """Return a message for people: what matters in one line, other headers, the body.
+
+    ``notes`` are what else there is to say of it in that line.
+    """
     headers = message.headers
     parts = [message.destination, f"{len(message.body):,} B"]
     if "content-type" in headers:
         parts.append(headers["content-type"])
-    parts.append(f"id {message.id}")
+    parts += [f"id {message.id}", *notes]
     lines = [f"[#{n}] " + "  ".join(parts)]
     lines += [
         f"  {name}: {value}" for name, value in headers.items() if full or name not in _SPOKEN
@@ -105,8 +139,10 @@ def pretty(message: "Message", n: int, *, full: bool, tty: bool) -> bytes:
     return head + body + (b"" if not body or body.endswith(b"\n") else b"\n")
 
 
-def as_json(message: "Message", n: int, *, body: bool = True) -> bytes:
-    """Return a message as one line of JSON.
+def as_json(
+    message: Shown, n: int, *, body: bool = True, more: Mapping[str, object] | None = None
+) -> bytes:
+    """Return a message as one line of JSON, with ``more`` fields at its end.
 
     A body that is not UTF-8 is ``body_base64``; repeated headers are all in ``raw_headers``.
     """
@@ -120,7 +156,7 @@ def as_json(message: "Message", n: int, *, body: bool = True) -> bytes:
             value["body"] = message.body.decode()
         except UnicodeDecodeError:
             value["body_base64"] = base64.b64encode(message.body).decode()
-    return json_line(value)
+    return json_line({**value, **(more or {})})
 
 
 def json_line(value: object) -> bytes:
@@ -129,7 +165,7 @@ def json_line(value: object) -> bytes:
     return text.replace("\x7f", "\\u007f").encode() + b"\n"
 
 
-def pattern(message: "Message", n: int, form: str, *, tty: bool) -> bytes:
+def pattern(message: Shown, n: int, form: str, *, tty: bool) -> bytes:
     r"""Return a message by a pattern: ``{n}``, ``{destination}``, ``{id}``, ``{body}``,
     ``{header.NAME}``, with ``\n``, ``\t``, ``\0`` and ``\\``.
 
@@ -159,7 +195,7 @@ def check_pattern(form: str) -> str | None:
     return None
 
 
-def _field(message: "Message", n: int, name: str, *, tty: bool) -> bytes:
+def _field(message: Shown, n: int, name: str, *, tty: bool) -> bytes:
     if name == "body":
         return _octets(visible_body(message.body)) if tty else message.body
     if name == "n":

@@ -1,6 +1,8 @@
 """Running a command to its exit code, whatever happens to it."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import trio
@@ -10,6 +12,7 @@ from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of
 from stompcli.options import Settings
 from stompcli.output import Out, StdoutClosed
+from stompcli.reading import StandardInput, pieces
 from stompcli.session import Session, open_session
 from stompcli.table import Command
 
@@ -19,12 +22,25 @@ async def perform(
 ) -> ExitCode:
     """Run one command of a command line."""
     session = Session(settings, out, stays=record.stays)
+    if StandardInput().tty and out.stderr_tty:
+        session.ask = partial(_ask, out)
     handler = record.load_handler()
 
     async def work() -> ExitCode | None:
         return await handler(session, params, out)
 
     return await supervise(session, work)
+
+
+async def _ask(out: Out, question: str) -> str | None:
+    """Put a question on standard error, and return the line typed, None at the end of input."""
+    out.prompt(question)
+    async with aclosing(pieces(StandardInput(), b"\n")) as lines:
+        async for line in lines:
+            out.answered()
+            return line.decode("utf-8", "surrogateescape").removesuffix("\r")
+    out.fresh_line()
+    return None
 
 
 async def supervise(session: Session, work: Callable[[], Awaitable[ExitCode | None]]) -> ExitCode:

@@ -3,7 +3,7 @@
 import math
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
@@ -95,6 +95,9 @@ class Session:
         self.since = Counters()
         # True once the shell's user wants to leave.
         self.leaving = False
+        # Puts a question to whoever types, and returns the line typed, None at the end of input;
+        # None if nobody types.
+        self.ask: Callable[[str], Awaitable[str | None]] | None = None
 
     @property
     def client(self) -> Client | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from client.admin_broker import AdminBroker, running_admin_broker
 from client.programs import Stomp, running_stompd
 
 
@@ -23,3 +24,16 @@ def stomp(stompd: int) -> Stomp:
 def queue(request: pytest.FixtureRequest) -> str:
     """A queue that no other test uses."""
     return "/queue/" + "".join(c if c.isalnum() else "." for c in request.node.name)
+
+
+@pytest.fixture
+def admin() -> Iterator[AdminBroker]:
+    """A broker that answers admin requests as the test says."""
+    with running_admin_broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def stomp_admin(admin: AdminBroker) -> Stomp:
+    """The `stomp` program against that broker."""
+    return Stomp(admin.port)

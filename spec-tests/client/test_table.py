@@ -62,6 +62,9 @@ def test_help_names_every_exit_code(stomp: Stomp) -> None:
         ["send", "-H", "localhost", "/queue/a", "x"],
         ["ack", "x"],
         ["--version"],
+        ["queues", "--help"],
+        ["dlq", "nonsense"],
+        ["purge"],
     ],
 )
 def test_nothing_heavy_is_imported_for_words(words: list[str]) -> None:
@@ -104,6 +107,8 @@ def test_completion_of_words_is_light_too() -> None:
         "plain,sendrec",
         "plain,sendreply",
         "plain,subscribe",
+        "plain,status",
+        "plain,subscriptions",
         "LIGHT",
     ]
 

@@ -259,7 +259,7 @@ def _from_json(line: bytes, number: int, model: _Outgoing) -> _Outgoing:
     kind = given.pop("content-type", None)
     overridden = {name for name, _ in model.headers}
     headers = [
-        pair for pair in given.items() if pair[0] not in _OF_DELIVERY and pair[0] not in overridden
+        pair for pair in given.items() if pair[0] not in OF_DELIVERY and pair[0] not in overridden
     ]
     return _Outgoing(
         model.destination,
@@ -271,7 +271,7 @@ def _from_json(line: bytes, number: int, model: _Outgoing) -> _Outgoing:
 
 
 # Headers that describe one delivery and not the message.
-_OF_DELIVERY: Final = frozenset(
+OF_DELIVERY: Final = frozenset(
     (
         "message-id",
         "subscription",

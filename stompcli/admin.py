@@ -1,0 +1,163 @@
+"""Admin requests: JSON over the session that is there, to ``/admin/VERB`` and back.
+
+The answer comes to a private queue of this connection; a request that fails gets one too, so that
+the session goes on.
+"""
+
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from stompcli.client import Client, Message, Subscription
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure
+from stompcli.render import visible_line
+from stompcli.session import Session
+
+_ANSWERS: Final = "/temp-queue/stomp-admin"
+# What the codes of refusals mean for the program that asked.
+_CODES: Final = {"bad-request": ExitCode.USAGE, "forbidden": ExitCode.REFUSED}
+
+
+def is_stompd(client: Client) -> bool:
+    """Return whether the broker says that it is stompd."""
+    return client.server.startswith("stompd/")
+
+
+def only_stompd(client: Client, what: str, *, others: str = "") -> Failure:
+    """Return the failure for what this broker cannot do; ``others`` are those that could."""
+    name = visible_line(client.server) if client.server else "a broker without a name"
+    return Failure(
+        ExitCode.FAILED,
+        "unsupported",
+        f"{what} needs stompd{others}; at {client.address} answers {name}",
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an acting verb has done."""
+
+    done: int
+    failed: int
+    # Why some failed.
+    reasons: tuple[str, ...]
+
+    @classmethod
+    def of(cls, result: object) -> "Outcome":
+        """Return what a verb's result says; a result without counts is one thing done."""
+        fields = result if isinstance(result, dict) else {}
+        reasons = fields.get("reasons") or ()
+        return cls(
+            _count(fields.get("done"), 1),
+            _count(fields.get("failed"), 0),
+            tuple(one if isinstance(one, str) else json.dumps(one) for one in reasons),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return the outcome as it is written in JSON."""
+        return {"done": self.done, "failed": self.failed, "reasons": list(self.reasons)}
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code that it means."""
+        return ExitCode.PARTIAL if self.failed else ExitCode.DONE
+
+
+def _count(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
+
+
+class Admin:
+    """Requests to the broker over one subscription, which gets the answers."""
+
+    def __init__(self, client: Client, answers: Subscription) -> None:
+        self._client = client
+        self._answers = answers
+        self._asked = 0
+
+    async def ask(self, verb: str, **fields: object) -> Any:  # noqa: ANN401 - JSON
+        """Carry out a verb, and return its result; a field that is None is left out.
+
+        Raises `Failure` for a refusal, an answer that is none, and none at all.
+        """
+        self._asked += 1
+        correlation = str(self._asked)
+        body = json.dumps({name: value for name, value in fields.items() if value is not None})
+        await self._client.send(
+            f"/admin/{verb}",
+            body.encode(),
+            headers={"reply-to": _ANSWERS, "correlation-id": correlation},
+            content_type="application/json",
+        )
+        limit = self._client.receipt_timeout
+        with trio.move_on_after(math.inf if limit is None else limit):
+            while True:
+                message = await self._answers.receive()
+                if message.headers.get("correlation-id") == correlation:
+                    return _result(verb, message)
+        raise Failure(
+            ExitCode.TIMED_OUT,
+            "timed-out",
+            f"{self._client.address} has not answered the request {verb} within {limit:g} s",
+        )
+
+    async def rows(self, verb: str, **fields: object) -> list[dict[str, Any]]:
+        """Carry out a verb whose result is a list of objects; as `ask`."""
+        result = await self.ask(verb, **fields)
+        if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
+            raise _no_answer(verb)
+        return result
+
+    async def record(self, verb: str, **fields: object) -> dict[str, Any]:
+        """Carry out a verb whose result is one object; as `ask`."""
+        result = await self.ask(verb, **fields)
+        if not isinstance(result, dict):
+            raise _no_answer(verb)
+        return result
+
+    async def act(self, verb: str, **fields: object) -> Outcome:
+        """Carry out a verb that changes something; as `ask`."""
+        return Outcome.of(await self.ask(verb, **fields))
+
+
+@asynccontextmanager
+async def admin(session: Session, what: str) -> AsyncIterator[Admin]:
+    """Yield what carries out admin requests; ``what`` is the command that makes them.
+
+    Raises `Failure` if the broker is not stompd.
+    """
+    client = await session.link()
+    if not is_stompd(client):
+        raise only_stompd(client, what)
+    async with client.subscribe(_ANSWERS) as answers:
+        yield Admin(client, answers)
+
+
+def _result(verb: str, message: Message) -> Any:  # noqa: ANN401 - JSON
+    """Return the result in an answer; raises `Failure` for a refusal."""
+    try:
+        answer = json.loads(message.body)
+    except ValueError:
+        raise _no_answer(verb) from None
+    if not isinstance(answer, dict):
+        raise _no_answer(verb)
+    if answer.get("ok") is True:
+        return answer.get("result")
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        raise _no_answer(verb)
+    code = str(error.get("code", "failed"))
+    text = str(error.get("message", "")) or f"{verb}: {code}"
+    raise Failure(_CODES.get(code, ExitCode.FAILED), code, text)
+
+
+def _no_answer(verb: str) -> Failure:
+    return Failure(
+        ExitCode.FAILED, "bad-answer", f"what the broker answered to {verb} is no answer to it"
+    )

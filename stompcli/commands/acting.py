@@ -1,0 +1,193 @@
+"""purge, kick, pause, resume and explain."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from stompcli import listing
+from stompcli.admin import Admin, Outcome, admin
+from stompcli.asking import check_consent, consent, typed_name
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import usage
+from stompcli.output import Out
+from stompcli.render import visible_line
+from stompcli.session import Session
+
+_PAST: Final = {"purge": "Purged", "move": "Moved", "copy": "Copied", "requeue": "Requeued"}
+
+
+async def purge(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Throw away the messages of queues."""
+    check_consent(session, "purge", given=params["yes"] or params["dry_run"])
+    code = ExitCode.DONE
+    async with admin(session, "purge") as broker:
+        for queue in params["queues"]:
+            outcome = await purge_one(session, broker, queue, params, out)
+            if outcome.failed:
+                code = ExitCode.PARTIAL
+    return code
+
+
+async def purge_one(
+    session: Session, broker: Admin, queue: str, params: dict[str, Any], out: Out
+) -> Outcome:
+    """Throw away the messages of one queue, if somebody types its name."""
+
+    async def ask(count: str) -> None:
+        await typed_name(session, f"Purge {count} from {queue}?", queue)
+
+    chosen = {name: params[name] for name in ("selector", "older_than", "keep")}
+    fields = {"destination": queue, **chosen}
+    return await carry_out(broker, "purge", fields, params, out, place=queue, ask=ask)
+
+
+async def carry_out(
+    broker: Admin,
+    verb: str,
+    fields: Mapping[str, object],
+    params: Mapping[str, Any],
+    out: Out,
+    *,
+    place: str,
+    ask: Callable[[str], Awaitable[None]],
+    to: str = "",
+) -> Outcome:
+    """Carry out a verb on the messages of a place, and say what was done.
+
+    With --dry-run only says what would be. Without --yes ``ask`` is told how many messages it is,
+    and raises `Failure` if nobody wants that; where there are none, nothing is asked or done.
+    """
+    outcome = None
+    if params["dry_run"] or not params["yes"]:
+        outcome = await broker.act(verb, dry_run=True, **fields)
+        if params["dry_run"]:
+            await foretell(out, verb, place, outcome)
+            return outcome
+        if outcome.done:
+            await ask(listing.messages(outcome.done))
+    if outcome is None or outcome.done:
+        outcome = await broker.act(verb, **fields)
+    await report(out, verb, place, outcome, to)
+    return outcome
+
+
+async def kick(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Close a connection."""
+    name = params["connection"]
+    check_consent(session, "kick", given=params["yes"])
+    async with admin(session, "kick") as broker:
+        if not params["yes"]:
+            await consent(session, f"Close the connection {await _who(broker, name)}?")
+        outcome = await broker.act("kick", connection=name, reason=params["reason"])
+    return await _done(out, f"Closed {name}", outcome)
+
+
+async def _who(broker: Admin, name: str) -> str:
+    """Return a connection with what is known of it, for the question."""
+    for row in await broker.rows("connections"):
+        if row.get("id") == name:
+            known = [str(row[field]) for field in ("user", "peer") if row.get(field)]
+            return f"{name} ({' at '.join(known)})" if known else name
+    return name
+
+
+async def pause(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Stop delivering from a queue."""
+    async with admin(session, "pause") as broker:
+        outcome = await broker.act("pause", destination=params["destination"])
+    return await _done(out, f"Paused {params['destination']}", outcome)
+
+
+async def resume(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Deliver from a paused queue again."""
+    async with admin(session, "resume") as broker:
+        outcome = await broker.act("resume", destination=params["destination"])
+    return await _done(out, f"Resumed {params['destination']}", outcome)
+
+
+async def explain(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Say why messages are not being delivered, and where a message goes."""
+    headers = dict(params["header"])
+    missing = [name for name, value in headers.items() if value is None]
+    if missing:
+        raise usage(f'header "{missing[0]}" has no value; write {missing[0]}:VALUE')
+    async with admin(session, "explain") as broker:
+        record = await broker.record(
+            "explain",
+            destination=params["destination"],
+            id=params["id_"],
+            headers=headers or None,
+        )
+    if out.settings.json:
+        await out.json(record)
+        return None
+    name = record.get("destination") or params["destination"]
+    kind = f" ({record['kind']})" if record.get("kind") else ""
+    lines = [f"{name}{kind}"]
+    reasons = record.get("reasons") or []
+    for reason in reasons:
+        if isinstance(reason, dict):
+            lines.append(f"  {reason.get('code', '-')}: {reason.get('text', '')}")
+        else:
+            lines.append(f"  {reason}")
+    if not reasons:
+        lines.append("  nothing keeps messages from being delivered")
+    goes_to = record.get("goes_to") or []
+    if goes_to:
+        lines.append("  goes to:")
+        lines += [f"    {_place(place)}" for place in goes_to]
+    for line in lines:
+        await out.line(visible_line(line))
+    return None
+
+
+def _place(place: object) -> str:
+    """Return one of the places that a message goes to."""
+    if not isinstance(place, dict):
+        return str(place)
+    name = place.get("destination") or place.get("name") or ""
+    rest = {key: value for key, value in place.items() if value not in (name, None, "", [])}
+    told = "; ".join(f"{key} {listing.shown(key, value)}" for key, value in rest.items())
+    return f"{name} ({told})" if told else str(name)
+
+
+# What was done, in words.
+
+
+async def foretell(out: Out, what: str, place: str, outcome: Outcome) -> None:
+    """Write what a command would do."""
+    if out.settings.json:
+        await out.json({"destination": place, "dry_run": True, **outcome.as_json()})
+    else:
+        text = f"would {what} {listing.messages(outcome.done)} from {place}"
+        if outcome.failed:
+            text += f"; {outcome.failed:,} would fail{_why(outcome)}"
+        await out.line(visible_line(text))
+
+
+async def report(out: Out, verb: str, place: str, outcome: Outcome, to: str = "") -> None:
+    """Say what a verb has done with the messages of a place."""
+    if out.settings.json:
+        await out.json({"destination": place, **outcome.as_json()})
+        return
+    done = _PAST[verb]
+    if outcome.failed:
+        text = f"{done} {outcome.done:,}; {outcome.failed:,} failed and stay in {place}"
+        text += _why(outcome)
+    else:
+        text = f"{done} {listing.messages(outcome.done)} from {place}{to}"
+    if not out.settings.quiet or outcome.failed:
+        out.aside(visible_line(text))
+
+
+async def _done(out: Out, text: str, outcome: Outcome) -> ExitCode:
+    if out.settings.json:
+        await out.json(outcome.as_json())
+    elif outcome.failed:
+        out.aside(visible_line(f"{text}: failed{_why(outcome)}"))
+    elif not out.settings.quiet:
+        out.aside(visible_line(text))
+    return outcome.code
+
+
+def _why(outcome: Outcome) -> str:
+    return f" ({'; '.join(outcome.reasons)})" if outcome.reasons else ""

@@ -1,0 +1,140 @@
+"""dlq: dead letters listed, looked at, sent back to where they came from, thrown away."""
+
+from typing import Any, Final
+
+from stompcli import listing
+from stompcli.admin import Admin, admin, is_stompd, only_stompd
+from stompcli.asking import check_consent, consent
+from stompcli.commands.acting import carry_out, purge_one, report
+from stompcli.commands.browse import look
+from stompcli.commands.listings import show
+from stompcli.commands.transfer import Job, through_here
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, usage
+from stompcli.output import Out
+from stompcli.session import Session
+
+# The actions that each option is for.
+_OPTIONS: Final = {
+    "all_": ("--all", ("requeue",)),
+    "to": ("--to", ("requeue",)),
+    "count": ("--count", ("show", "requeue")),
+    "selector": ("--selector", ("show", "requeue", "purge")),
+    "older_than": ("--older-than", ("requeue", "purge")),
+    "keep": ("--keep", ("purge",)),
+    "dry_run": ("--dry-run", ("requeue", "purge")),
+    "offset": ("--offset", ("show",)),
+    "headers_only": ("--headers-only", ("show",)),
+    "body_bytes": ("--body-bytes", ("show",)),
+    "non_empty": ("--non-empty", ("ls",)),
+    "sort": ("--sort", ("ls",)),
+    "reverse": ("--reverse", ("ls",)),
+    "top": ("--top", ("ls",)),
+    "columns": ("--columns", ("ls",)),
+    "plain": ("--plain", ("ls",)),
+    "no_header": ("--no-header", ("ls",)),
+}
+_SHOWN: Final = 10
+
+
+async def dlq(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Look at dead letters, or act on them."""
+    action = params["action"]
+    for name, (option, actions) in _OPTIONS.items():
+        if params[name] not in (None, False, 0) and action not in actions:
+            raise usage(f"dlq {action} takes no {option}; it is for dlq {' and '.join(actions)}")
+    queue, ids = _words(action, params["words"])
+    if action == "ls":
+        await _list(session, queue, params, out)
+        return None
+    if action == "show":
+        await _show(session, queue, ids, params, out)
+        return None
+    check_consent(session, f"dlq {action}", given=params["yes"] or params["dry_run"])
+    if action == "purge":
+        async with admin(session, "dlq purge") as broker:
+            queue = queue or await _only_one(broker)
+            return (await purge_one(session, broker, queue, params, out)).code
+    return await _requeue(session, queue, ids, params, out)
+
+
+def _words(action: str, words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the queue and the message-ids among words; raises `Failure` for too many."""
+    queue = words[0] if words and (words[0].startswith("/") or action == "ls") else None
+    ids = words if queue is None else words[1:]
+    if ids and action in ("ls", "purge"):
+        raise usage(f'dlq {action}: "{ids[0]}" is one word too many')
+    if len(ids) > 1 and action == "show":
+        raise usage("dlq show shows one MSGID, or all that there are")
+    return queue, ids
+
+
+async def _list(session: Session, glob: str | None, params: dict[str, Any], out: Out) -> None:
+    async with admin(session, "dlq ls") as broker:
+        rows = await broker.rows("dlq")
+    _, wanted = listing.names(glob, "/queue/")
+    rows = [row for row in rows if wanted(str(row.get("name")))]
+    await show(listing.DEAD_LETTERS, rows, params, out)
+
+
+async def _show(
+    session: Session, queue: str | None, ids: tuple[str, ...], params: dict[str, Any], out: Out
+) -> None:
+    async with admin(session, "dlq show") as broker:
+        queue = queue or await _only_one(broker)
+        wanted = {**params, "id_": ids[0] if ids else None, "count": params["count"] or _SHOWN}
+        await look(broker, queue, wanted, out)
+
+
+async def _only_one(broker: Admin) -> str:
+    """Return the one dead-letter queue that holds messages; raises `Failure` for none or more."""
+    names = [str(row["name"]) for row in await broker.rows("dlq") if row.get("ready")]
+    if not names:
+        raise Failure(ExitCode.FAILED, "not-found", "there are no dead letters")
+    if len(names) > 1:
+        raise usage("there are several dead-letter queues; name one", "\n".join(sorted(names)))
+    return names[0]
+
+
+async def _requeue(
+    session: Session,
+    queue: str | None,
+    ids: tuple[str, ...],
+    params: dict[str, Any],
+    out: Out,
+) -> ExitCode:
+    chosen = ("count", "selector", "older_than")
+    if ids and (params["all_"] or any(params[name] is not None for name in chosen)):
+        raise usage(
+            "dlq requeue: MSGIDs and --all, -n, --selector, --older-than exclude each other"
+        )
+    if not ids and not params["all_"] and all(params[name] is None for name in chosen):
+        raise usage("dlq requeue: say which: MSGIDs, --all, -n, --selector or --older-than")
+    client = await session.link()
+    goal = params["to"] or "their original destinations"
+    if is_stompd(client):
+        async with admin(session, "dlq requeue") as broker:
+            place = queue or await _only_one(broker)
+
+            async def ask(count: str) -> None:
+                await consent(session, f"Requeue {count} from {place} to {goal}?")
+
+            fields = {
+                "destination": place,
+                "ids": list(ids) or None,
+                "to": params["to"],
+                **{name: params[name] for name in chosen},
+            }
+            outcome = await carry_out(broker, "requeue", fields, params, out, place=place, ask=ask)
+            return outcome.code
+    if params["dry_run"] or params["older_than"] is not None:
+        option = "--dry-run" if params["dry_run"] else "--older-than"
+        raise only_stompd(client, f"dlq requeue {option}")
+    if queue is None:
+        raise usage("dlq requeue: name the dead-letter queue; only stompd says which there are")
+    job = Job(queue, params["to"], params["count"], params["selector"], ids)
+    if not params["yes"]:
+        await consent(session, f"Requeue {job.how_many()} from {queue} to {goal}?")
+    outcome = await through_here(client, job, params["tx"])
+    await report(out, "requeue", queue, outcome)
+    return outcome.code

@@ -1,0 +1,149 @@
+"""The listings: queues, topics, subscriptions, connections, durable, routes; and status."""
+
+from typing import Any
+
+from stompcli import listing
+from stompcli.admin import admin
+from stompcli.asking import check_consent, consent
+from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure, usage
+from stompcli.listing import Listing, Row, Wanted
+from stompcli.output import Out
+from stompcli.render import visible_line
+from stompcli.session import Session
+
+
+async def queues(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """List queues."""
+    pattern, wanted = listing.names(params["glob"], "/queue/")
+    async with admin(session, "queues") as broker:
+        rows = await broker.rows("queues", match=pattern)
+    await show(listing.QUEUES, [row for row in rows if wanted(str(row.get("name")))], params, out)
+    return None
+
+
+async def queue(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Show all that is known of one queue."""
+    name = params["name"] if params["name"].startswith("/") else f"/queue/{params['name']}"
+    async with admin(session, "queue info") as broker:
+        rows = await broker.rows("queues", match=name)
+    found = [row for row in rows if row.get("name") == name]
+    if not found:
+        raise Failure(ExitCode.FAILED, "not-found", f"there is no queue {name}")
+    for row in found:
+        await show_record(row, params, out)
+    return None
+
+
+async def topics(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """List topics."""
+    pattern, wanted = listing.names(params["glob"], "/topic/")
+    async with admin(session, "topics") as broker:
+        rows = await broker.rows("topics", match=pattern)
+    await show(listing.TOPICS, [row for row in rows if wanted(str(row.get("name")))], params, out)
+    return None
+
+
+async def subscriptions(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """List subscriptions."""
+    pattern, wanted = listing.names(params["glob"])
+    async with admin(session, "subscriptions") as broker:
+        rows = await broker.rows("subscriptions", match=pattern, connection=params["connection"])
+    rows = [row for row in rows if wanted(str(row.get("destination")))]
+    await show(listing.SUBSCRIPTIONS, rows, params, out)
+    return None
+
+
+async def connections(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """List connections."""
+    async with admin(session, "connections") as broker:
+        rows = await broker.rows("connections")
+    rows = _any_field(rows, params["glob"], ("id", "peer", "user", "client_id"))
+    await show(listing.CONNECTIONS, rows, params, out)
+    return None
+
+
+async def routes(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """List the routes."""
+    async with admin(session, "routes") as broker:
+        rows = await broker.rows("routes")
+    await show(listing.ROUTES, _any_field(rows, params["glob"], None), params, out)
+    return None
+
+
+async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """List durable subscriptions, or remove one."""
+    name = params["name"]
+    if params["action"] == "ls":
+        async with admin(session, "durable ls") as broker:
+            rows = await broker.rows("durables")
+        rows = _any_field(rows, name, ("name",))
+        await show(listing.DURABLES, rows, params, out)
+        return None
+    if name is None:
+        raise usage("durable rm: say which one; durable ls lists them")
+    check_consent(session, "durable rm", given=params["yes"])
+    if not params["yes"]:
+        await consent(
+            session, f"Remove the durable subscription {name} and the messages that it keeps?"
+        )
+    async with admin(session, "durable rm") as broker:
+        outcome = await broker.act("durable-rm", name=name, client_id=params["client_id"])
+    if out.settings.json:
+        await out.json(outcome.as_json())
+    elif not out.settings.quiet:
+        out.aside(f"Removed the durable subscription {visible_line(name)}")
+    return outcome.code
+
+
+async def status(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Show what the broker is and how it is doing."""
+    async with admin(session, "status") as broker:
+        record = await broker.record("status")
+    await show_record(record, params, out)
+    return None
+
+
+def _any_field(
+    rows: list[dict[str, Any]], glob: str | None, fields: tuple[str, ...] | None
+) -> list[dict[str, Any]]:
+    """Return the rows in which one of the fields, None for any, matches a GLOB."""
+    if glob is None:
+        return rows
+    wanted = listing.matcher(glob)
+    return [
+        row
+        for row in rows
+        if any(wanted(str(row[name])) for name in (fields or row) if row.get(name) is not None)
+    ]
+
+
+async def show(kind: Listing, rows: list[dict[str, Any]], params: dict[str, Any], out: Out) -> None:
+    """Write a listing in the form that was asked for."""
+    wanted = Wanted.of(params)
+    wanted.check(kind, rows)
+    chosen = wanted.choose(kind, rows)
+    if out.settings.json:
+        await out.json([listing.as_json(row, wanted.columns) for row in chosen])
+        return
+    fields = wanted.fields(kind, rows)
+    header = not params["no_header"]
+    if params["plain"] or out.settings.plain:
+        text = listing.as_plain(fields, chosen, header=header)
+    elif fields:
+        text = listing.as_table(fields, chosen, header=header, tty=out.tty)
+    else:
+        text = ""
+    await out.write(text.encode("utf-8", "surrogateescape"))
+    if out.tty and header and not (params["plain"] or out.settings.plain or out.settings.quiet):
+        out.aside(listing.footer(kind, chosen, len(rows)))
+
+
+async def show_record(record: Row, params: dict[str, Any], out: Out) -> None:
+    """Write one record in the form that was asked for."""
+    if out.settings.json:
+        await out.json(listing.as_json(record))
+        return
+    plain = params["plain"] or out.settings.plain
+    text = listing.as_pairs(record, plain=plain, header=not params["no_header"], tty=out.tty)
+    await out.write(text.encode("utf-8", "surrogateescape"))
