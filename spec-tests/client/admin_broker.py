@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +34,7 @@ class AdminBroker:
     """
 
     port: int = 0
-    server: str | None = "stompd/1.2.3"
+    server: str = "stompd/1.2.3"
     answers: dict[str, object] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     frames: list[ClientFrame] = field(default_factory=list)
@@ -43,8 +43,7 @@ class AdminBroker:
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end."""
         broker = ScriptedBroker(stream)
-        headers = {} if self.server is None else {"server": self.server}
-        await broker.accept(headers=headers)
+        await broker.accept(headers={"server": self.server})
         answers: ClientFrame | None = None
         while True:
             try:
@@ -135,8 +134,3 @@ def running_admin_broker(**settings: Any) -> Iterator[AdminBroker]:  # noqa: ANN
         thread.join()
     for failure in failures:
         raise failure
-
-
-def headers_of(frame: ClientFrame, *names: str) -> Mapping[str, str | None]:
-    """Return some headers of a frame."""
-    return {name: frame.headers.get(name) for name in names}

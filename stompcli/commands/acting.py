@@ -78,7 +78,7 @@ async def kick(session: Session, params: dict[str, Any], out: Out) -> ExitCode |
         if not params["yes"]:
             await consent(session, f"Close the connection {await _who(broker, name)}?")
         outcome = await broker.act("kick", connection=name, reason=params["reason"])
-    return await _done(out, f"Closed {name}", outcome)
+    return await report_one(out, f"Closed {name}", f"kick {name}", outcome)
 
 
 async def _who(broker: Admin, name: str) -> str:
@@ -92,16 +92,18 @@ async def _who(broker: Admin, name: str) -> str:
 
 async def pause(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Stop delivering from a queue."""
+    queue = params["destination"]
     async with admin(session, "pause") as broker:
-        outcome = await broker.act("pause", destination=params["destination"])
-    return await _done(out, f"Paused {params['destination']}", outcome)
+        outcome = await broker.act("pause", destination=queue)
+    return await report_one(out, f"Paused {queue}", f"pause {queue}", outcome)
 
 
 async def resume(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Deliver from a paused queue again."""
+    queue = params["destination"]
     async with admin(session, "resume") as broker:
-        outcome = await broker.act("resume", destination=params["destination"])
-    return await _done(out, f"Resumed {params['destination']}", outcome)
+        outcome = await broker.act("resume", destination=queue)
+    return await report_one(out, f"Resumed {queue}", f"resume {queue}", outcome)
 
 
 async def explain(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
@@ -179,13 +181,14 @@ async def report(out: Out, verb: str, place: str, outcome: Outcome, to: str = ""
         out.aside(visible_line(text))
 
 
-async def _done(out: Out, text: str, outcome: Outcome) -> ExitCode:
+async def report_one(out: Out, done: str, what: str, outcome: Outcome) -> ExitCode:
+    """Say that a command was ``done``, or that ``what`` it was has failed; return its code."""
     if out.settings.json:
         await out.json(outcome.as_json())
     elif outcome.failed:
-        out.aside(visible_line(f"{text}: failed{_why(outcome)}"))
+        out.aside(visible_line(f"{what} failed{_why(outcome)}"))
     elif not out.settings.quiet:
-        out.aside(visible_line(text))
+        out.aside(visible_line(done))
     return outcome.code
 
 

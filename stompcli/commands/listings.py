@@ -5,11 +5,11 @@ from typing import Any
 from stompcli import listing
 from stompcli.admin import admin
 from stompcli.asking import check_consent, consent
+from stompcli.commands.acting import report_one
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
 from stompcli.listing import Listing, Row, Wanted
 from stompcli.output import Out
-from stompcli.render import visible_line
 from stompcli.session import Session
 
 
@@ -89,11 +89,8 @@ async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCod
         )
     async with admin(session, "durable rm") as broker:
         outcome = await broker.act("durable-rm", name=name, client_id=params["client_id"])
-    if out.settings.json:
-        await out.json(outcome.as_json())
-    elif not out.settings.quiet:
-        out.aside(f"Removed the durable subscription {visible_line(name)}")
-    return outcome.code
+    done = f"Removed the durable subscription {name}"
+    return await report_one(out, done, f"durable rm {name}", outcome)
 
 
 async def status(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
