@@ -12,6 +12,7 @@ from stompcli.options import COLUMNS, DURATION, HEADER, SIZE
 
 DLQ_ACTIONS: Final = ("ls", "show", "requeue", "purge")
 DURABLE_ACTIONS: Final = ("ls", "rm")
+ROUTE_ACTIONS: Final = ("add", "rm")
 
 
 def _listing(*filters: str) -> list[click.Parameter]:
@@ -175,6 +176,26 @@ ROUTES: Final = Verb(
     [_glob("GLOB"), *_listing()],
     help="List the routes; GLOB is for any of their fields.",
     examples=("stomp routes",),
+)
+
+ROUTE: Final = Verb(
+    "route",
+    [
+        click.Argument(["action"], type=click.Choice(ROUTE_ACTIONS), metavar="add|rm"),
+        click.Argument(["words"], nargs=-1, required=True, metavar="MATCH TO...|NAME"),
+        click.Option(["--name"], metavar="NAME", help="add: what it is called.  [default: any]"),
+        click.Option(
+            ["--when"], metavar="EXPR", help="add: only messages that match, as in SUBSCRIBE."
+        ),
+        click.Option(["--move"], is_flag=True, help="add: not to MATCH itself any more."),
+    ],
+    help="Add a route until the broker ends, or remove one by its name: what is sent to MATCH, a "
+    "destination or a pattern, goes to every TO as well.",
+    examples=(
+        "stomp route add '/topic/order.*' /queue/audit --name audit",
+        "stomp route add /queue/in /queue/big --when 'size > 1000' --move",
+        "stomp route rm audit",
+    ),
 )
 
 EXPLAIN: Final = Verb(

@@ -20,10 +20,13 @@ _AGES: Final = frozenset(("age", "oldest", "silent", "uptime"))
 # Milliseconds since the epoch.
 _TIMES: Final = frozenset(("due",))
 _TITLES: Final = {
-    "client_id": "CLIENT-ID",
+    "connection": "CONN",
     "in_rate": "IN/s",
     "out_rate": "OUT/s",
     "durable_subscriptions": "DURABLE",
+    "subscribers": "SUBS",
+    "subscriptions": "SUBS",
+    "version": "VER",
 }
 _WILD: Final = re.compile(r"([*?])")
 _MINUTE: Final = 60
@@ -80,11 +83,11 @@ CONNECTIONS: Final = Listing(
     "connection",
     "connections",
     (
-        *("id", "peer", "user", "version", "state", "subscriptions", "unsettled"),
+        *("id", "peer", "user", "version", "subscriptions", "unsettled"),
         *("sent", "delivered", "age"),
     ),
     (
-        *("client_id", "vhost", "transactions", "outbox", "paused", "paused_by"),
+        *("client_id", "vhost", "state", "transactions", "outbox", "paused", "paused_by"),
         *("silent", "unhonoured"),
     ),
 )

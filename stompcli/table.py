@@ -264,6 +264,15 @@ TABLE: Final = (
         admin=True,
     ),
     Command(
+        "route",
+        "Add a route between destinations, or remove one",
+        ACTING,
+        "route add|rm <match|name> [to]",
+        f"{_BROKER}:ROUTE",
+        f"{_COMMANDS}.acting:route",
+        admin=True,
+    ),
+    Command(
         "kick",
         "Close a connection",
         ACTING,

@@ -4,14 +4,19 @@ import json
 import re
 from typing import Any
 
-import pexpect
 import pytest
 from client.admin_broker import AdminBroker, Refusal, running_admin_broker
-from client.programs import Finished, Stomp, environment
+from client.programs import Finished, Stomp
+from client.terminal import Terminal
+from client.test_program import run_against
 from client.test_render import HOSTILE, harmless
 
 from stompcli import table, words
+from stompcli.admin import Admin
+from stompcli.client import connect_stream
+from stompcli.client.testing import ScriptedBroker, on_stream
 from stompcli.exitcodes import ExitCode
+from stompcli.failure import Failure
 from stompcli.options import SHELL
 
 QUEUES = [
@@ -42,42 +47,6 @@ NAME               READY  INFLIGHT  CONSUMERS  IN/s  OUT/s  OLDEST
 def done(count: int = 0, failed: int = 0, *reasons: str) -> dict[str, object]:
     """Return the result of a verb that acts on messages."""
     return {"done": count, "failed": failed, "reasons": list(reasons)}
-
-
-class Terminal:
-    """The program on a terminal, at which somebody types."""
-
-    def __init__(self, stomp: Stomp, *words: str, width: int = 120) -> None:
-        command, *args = stomp.argv(*words)
-        self.child: pexpect.spawn[str] = pexpect.spawn(
-            command,
-            args,
-            env=environment(TERM="xterm"),
-            dimensions=(40, width),
-            encoding="utf-8",
-            timeout=30,
-            echo=False,
-        )
-        self.seen = ""
-
-    def answer(self, question: str, line: str | None) -> None:
-        """Wait for a question, and type a line, None for Ctrl-D."""
-        self.child.expect_exact(question)
-        self.seen += str(self.child.before) + question
-        if line is None:
-            self.child.sendeof()
-        else:
-            self.child.sendline(line)
-
-    def end(self) -> int:
-        """Wait for the program's end; return its exit code."""
-        self.child.expect(pexpect.EOF)
-        self.seen += str(self.child.before)
-        self.seen = self.seen.replace("\r\n", "\n")
-        self.child.close()
-        code = self.child.exitstatus
-        assert code is not None
-        return code
 
 
 # Listings.
@@ -183,8 +152,8 @@ def test_a_glob_is_asked_for(stomp_admin: Stomp, admin: AdminBroker) -> None:
                 "vhost": "/", "name": "/topic/a", "subscribers": 3, "durable_subscriptions": 1,
                 "received": 1000, "retained": True, "delayed": 0, "in_rate": 0.25,
             },
-            ("NAME      SUBSCRIBERS  DURABLE  RECEIVED  IN/s\n"
-            "/topic/a            3        1     1,000   0.2\n"),
+            ("NAME      SUBS  DURABLE  RECEIVED  IN/s\n"
+            "/topic/a     3        1     1,000   0.2\n"),
         ),
         (
             ["subscriptions", "/queue/a", "--connection", "c1"],
@@ -194,8 +163,8 @@ def test_a_glob_is_asked_for(stomp_admin: Stomp, admin: AdminBroker) -> None:
                 "connection": "c1", "id": "s1", "destination": "/queue/a", "ack": "client",
                 "unsettled": 2, "delivered": 7, "dropped": 0, "held": False, "selector": None,
             },
-            ("CONNECTION  ID  DESTINATION  ACK     UNSETTLED  DELIVERED  DROPPED  SELECTOR\n"
-            "c1          s1  /queue/a     client          2          7        0  -\n"),
+            ("CONN  ID  DESTINATION  ACK     UNSETTLED  DELIVERED  DROPPED  SELECTOR\n"
+            "c1    s1  /queue/a     client          2          7        0  -\n"),
         ),
         (
             ["connections", "c*", "--columns", "id,user,paused_by,age"],
@@ -388,6 +357,40 @@ def test_another_broker(server: str, name: str, words: list[str]) -> None:
         assert broker.frames == []
         told = json.loads(Stomp(broker.port)(*words, "--json").err)
         assert told["error"]["code"] == "unsupported"
+
+
+async def test_no_answer_at_all(autojump_clock: object) -> None:  # noqa: ARG001 - no waiting
+    """A request waits no longer for its answer than anything does for its receipt."""
+
+    async def script(broker: ScriptedBroker) -> None:
+        await broker.accept(headers={"server": "stompd/1"})
+        await broker.subscribed()
+        await broker.expect("SEND", destination="/admin/status", correlation_id="1")
+        await broker.serve_end()
+
+    async with (
+        on_stream(script) as stream,
+        connect_stream(stream, receipt_timeout=7) as client,
+        client.subscribe("/temp-queue/x") as answers,
+    ):
+        with pytest.raises(Failure, match="not answered the request status within 7 s") as caught:
+            await Admin(client, answers).ask("status")
+        assert caught.value.code == ExitCode.TIMED_OUT
+
+
+async def test_a_broker_without_admin_requests() -> None:
+    """An ERROR instead of an answer is told in words."""
+
+    async def script(broker: ScriptedBroker) -> None:
+        await broker.accept(headers={"server": "stompd/0.1"})
+        await broker.subscribed()
+        await broker.expect("SEND")
+        await broker.send("ERROR", {"message": "unknown kind of destination"})
+        await broker.expect_end()
+
+    finished = await run_against(script, "status")
+    assert finished.returncode == ExitCode.FAILED
+    assert finished.stderr == b"stomp: the broker answered ERROR: unknown kind of destination\n"
 
 
 # Purge.
@@ -651,6 +654,9 @@ def test_questions(
         (["durable", "rm"], "say which one"),
         (["queues", "--columns", "a,,b"], "not a list of columns"),
         (["browse", "/queue/a", "-n", "0"], "0"),
+        (["route", "add", "/queue/a"], "where from and where to"),
+        (["route", "rm", "a", "b"], "the name of one route"),
+        (["route", "rm", "a", "--move"], "route rm takes no --move"),
     ],
 )
 def test_wrong_words(
@@ -732,13 +738,42 @@ def test_acting_on_one_thing(
     assert json.loads(stomp_admin(*words, "--json").out) == done(0, 1, "busy")
 
 
+def test_routes_at_run_time(stomp_admin: Stomp, admin: AdminBroker) -> None:
+    """A route is added with what was said of it, under the name that the broker tells."""
+    admin.answers["route-add"] = {"name": "r7"}
+    admin.answers["route-rm"] = {}
+    words = ("route", "add", "/topic/a.*", "/queue/b", "/topic/c")
+    finished = stomp_admin(*words, "--when", "x = 1", "--move")
+    assert (finished.code, finished.out) == (0, b"")
+    assert finished.err == "Added the route r7: /topic/a.* to /queue/b, /topic/c\n"
+    assert json.loads(stomp_admin(*words, "--json").out) == {"name": "r7"}
+    admin.answers["route-add"] = None
+    assert stomp_admin(*words, "--name", "n").err.startswith("Added the route n: /topic/a.* to ")
+    assert stomp_admin(*words).err.startswith("Added the route: /topic/a.* to ")
+    assert stomp_admin("route", "rm", "r7").err == "Removed the route r7\n"
+    common = {"match": "/topic/a.*", "to": ["/queue/b", "/topic/c"]}
+    assert admin.asked == [
+        ("route-add", {**common, "when": "x = 1", "move": True}),
+        ("route-add", common),
+        ("route-add", {**common, "name": "n"}),
+        ("route-add", common),
+        ("route-rm", {"name": "r7"}),
+    ]
+
+
 def test_explain(stomp_admin: Stomp, admin: AdminBroker) -> None:
     """The reasons, and where a message goes; the broker is told which message is meant."""
     record = {
         "destination": "/queue/orders",
         "kind": "queue",
         "reasons": [{"code": "paused", "text": "it is paused\x1b[2J"}, "another"],
-        "goes_to": ["/queue/b", {"destination": "/topic/c", "route": "r1", "copy": True}],
+        "goes_to": [
+            "/queue/b",
+            {"destination": "/topic/c", "routes": ["r1", "r2"], "exists": True, "subscriptions": 2},
+            {"destination": "/queue/d", "routes": [], "exists": True, "subscriptions": 1},
+            {"destination": "/queue/e", "routes": ["r3"], "exists": False, "subscriptions": 0},
+            {"destination": "/queue/f"},
+        ],
     }
     admin.answers["explain"] = record
     finished = stomp_admin("explain", "/queue/orders", "--id", "m1", "-H", "a:1", "-H", "b:")
@@ -748,7 +783,10 @@ def test_explain(stomp_admin: Stomp, admin: AdminBroker) -> None:
         "  another\n"
         "  goes to:\n"
         "    /queue/b\n"
-        "    /topic/c (route r1; copy yes)\n"
+        "    /topic/c (by r1 and r2, 2 subscriptions)\n"
+        "    /queue/d (1 subscription)\n"
+        "    /queue/e (by r3, not there yet)\n"
+        "    /queue/f\n"
     )
     assert admin.asked == [
         ("explain", {"destination": "/queue/orders", "id": "m1", "headers": {"a": "1", "b": ""}})

@@ -137,6 +137,14 @@ def test_a_narrow_terminal_folds_names() -> None:
     assert lines[1].endswith("  1,204")
 
 
+def test_a_terminal_that_is_far_too_narrow() -> None:
+    """Numbers and a dozen cells of each text stay readable: the terminal breaks the line."""
+    numbers = ["1" * 40, "2" * 40, "3" * 40]
+    cells = ["x" * 20, "y" * 5, *numbers]
+    text = grid(None, [cells], [False, False, True, True, True], tty=True)
+    assert text == f"{'x' * 12}  {'y' * 5}  {'  '.join(numbers)}\n{'x' * 8}\n"
+
+
 def test_plain() -> None:
     """Tabs between exact values: no thousands, no rounding, nothing for what is missing."""
     rows = [{**ROWS[1], "paused": True, "reasons": {"rejected": 2}, "paused_by": ["a", "b"]}]

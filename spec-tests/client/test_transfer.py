@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from client.admin_broker import AdminBroker, running_admin_broker
 from client.programs import Stomp
-from client.test_admin_commands import Terminal
+from client.terminal import Terminal
 
 from stompcli.admin import Outcome
 from stompcli.client import connect

@@ -1,4 +1,4 @@
-"""purge, kick, pause, resume and explain."""
+"""purge, kick, pause, resume, route and explain."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -106,6 +106,42 @@ async def resume(session: Session, params: dict[str, Any], out: Out) -> ExitCode
     return await report_one(out, f"Resumed {queue}", f"resume {queue}", outcome)
 
 
+async def route(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
+    """Add a route, or remove one."""
+    words, action = params["words"], params["action"]
+    options = {"name": "--name", "when": "--when", "move": "--move"}
+    if action == "rm":
+        given = [option for name, option in options.items() if params[name]]
+        if given:
+            raise usage(f"route rm takes no {given[0]}; it is for route add")
+        if len(words) != 1:
+            raise usage("route rm: give the name of one route; routes lists them")
+        async with admin(session, "route rm") as broker:
+            outcome = await broker.act("route-rm", name=words[0])
+        done = f"Removed the route {words[0]}"
+        return await report_one(out, done, f"route rm {words[0]}", outcome)
+    if len(words) < 2:  # noqa: PLR2004 - where from and where to
+        raise usage("route add: say where from and where to: MATCH TO...")
+    match, *to = words
+    async with admin(session, "route add") as broker:
+        result = await broker.ask(
+            "route-add",
+            name=params["name"],
+            match=match,
+            to=to,
+            when=params["when"],
+            move=params["move"] or None,
+        )
+    outcome = Outcome.of(result)
+    if out.settings.json:
+        await out.json(result)
+        return outcome.code
+    named = result.get("name") if isinstance(result, dict) else None
+    name = f" {named or params['name']}" if named or params["name"] else ""
+    text = f"{match} to {', '.join(to)}"
+    return await report_one(out, f"Added the route{name}: {text}", f"route add {text}", outcome)
+
+
 async def explain(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Say why messages are not being delivered, and where a message goes."""
     headers = dict(params["header"])
@@ -146,10 +182,14 @@ def _place(place: object) -> str:
     """Return one of the places that a message goes to."""
     if not isinstance(place, dict):
         return str(place)
-    name = place.get("destination") or place.get("name") or ""
-    rest = {key: value for key, value in place.items() if value not in (name, None, "", [])}
-    told = "; ".join(f"{key} {listing.shown(key, value)}" for key, value in rest.items())
-    return f"{name} ({told})" if told else str(name)
+    told = [f"by {' and '.join(map(str, place['routes']))}"] if place.get("routes") else []
+    if place.get("exists") is False:
+        told.append("not there yet")
+    elif isinstance(place.get("subscriptions"), int):
+        count = place["subscriptions"]
+        told.append("1 subscription" if count == 1 else f"{count:,} subscriptions")
+    name = str(place.get("destination", "-"))
+    return f"{name} ({', '.join(told)})" if told else name
 
 
 # What was done, in words.
