@@ -86,6 +86,18 @@ def test_move_a_few() -> None:
     assert commands(broker) == {"SUBSCRIBE": 1, "BEGIN": 1, "SEND": 3, "ACK": 3, "COMMIT": 1}
 
 
+def test_version_1_0_passes_nothing_over() -> None:
+    """Its ACK settles all earlier messages: the first one that cannot go on ends the work."""
+    with running_admin_broker(server="old/1", on_subscribe=messages(3)) as broker:
+        stomp = Stomp(broker.port)
+        words = ("-S", "1.0", "dlq", "requeue", "/queue/DLQ", "-y")
+        assert "STOMP 1.0 cannot pass over" in stomp(*words, "m2").err
+        finished = stomp(*words, "--all")
+        assert finished.code == ExitCode.PARTIAL
+        assert finished.err.startswith("Requeued 0; 1 failed")
+        assert commands(broker) == {"SUBSCRIBE": 1}
+
+
 def test_move_in_version_1_0() -> None:
     """STOMP 1.0 has only the cumulative mode."""
     with running_admin_broker(server="old/1", on_subscribe=messages(1)) as broker:
@@ -128,6 +140,21 @@ def test_requeue_through_here() -> None:
         )
         assert commands(broker) == {"SUBSCRIBE": 1}
         assert broker.frames[0].headers["activemq.prefetchSize"] == "32766"
+
+
+def test_a_message_that_cannot_be_sent_stays() -> None:
+    """One with a header that no program can write counts as failed, and the others go on."""
+
+    async def send(broker: ScriptedBroker, subscription: ClientFrame) -> None:
+        await broker.message(subscription, b"1", message_id="m1", id="7")
+        await broker.message(subscription, b"2", message_id="m2")
+
+    with running_admin_broker(server="Other/1", on_subscribe=send) as broker:
+        finished = Stomp(broker.port)("move", "/queue/a", "/queue/b", "-y")
+        assert finished.code == ExitCode.PARTIAL
+        assert finished.err.startswith('Moved 1; 1 failed and stay in /queue/a (the header "id" ')
+        assert sent(broker) == [("/queue/b", b"2")]
+        assert [frame.headers["id"] for frame in broker.frames if frame.command == "ACK"] == ["m2"]
 
 
 def test_requeue_some_through_here() -> None:

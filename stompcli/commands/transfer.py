@@ -9,7 +9,7 @@ import trio
 from stompcli import listing
 from stompcli.admin import Outcome, admin, is_stompd, only_stompd
 from stompcli.asking import check_consent, consent
-from stompcli.client import Client, Message, Transaction
+from stompcli.client import Client, Message, Transaction, UsageError
 from stompcli.commands.acting import carry_out, report
 from stompcli.commands.send import OF_DELIVERY
 from stompcli.exitcodes import ExitCode
@@ -119,10 +119,12 @@ async def through_here(client: Client, job: Job, batch: int) -> Outcome:
         headers["activemq.prefetchSize"] = str(_AHEAD if ahead is None else ahead)
     if job.selector is not None:
         headers["selector"] = job.selector
-    # STOMP 1.0 has only the other mode; here every message is settled in its order.
-    ack = "client" if client.version == "1.0" else "client-individual"
+    # The only mode of STOMP 1.0 settles all earlier ones too, so that none may be passed over.
+    cumulative = client.version == "1.0"
+    if cumulative and job.ids:
+        raise usage("STOMP 1.0 cannot pass over messages, so that none can be chosen by its id")
+    ack = "client" if cumulative else "client-individual"
     work = _Batches(client, batch)
-    stay = 0
     wanted = set(job.ids)
     async with client.subscribe(job.source, ack=ack, headers=headers) as messages:
         while job.count is None or work.done < job.count:
@@ -139,16 +141,15 @@ async def through_here(client: Client, job: Job, batch: int) -> Outcome:
             wanted.discard(message.id)
             target = job.target or message.headers.get(_ORIGINAL)
             if target is None:
-                stay += 1
+                work.fail(f"no {_ORIGINAL} header")
             else:
                 await work.send(message, target, settle=True)
-            if job.ids and not wanted:
+            if (job.ids and not wanted) or (cumulative and work.failed):
                 break
         await work.commit()
-    reasons = [f"no {_ORIGINAL} header"] if stay else []
     if wanted:
-        reasons.append("not there")
-    return Outcome(work.done, stay + len(wanted), tuple(reasons))
+        work.fail("not there", len(wanted))
+    return work.outcome()
 
 
 async def _copy_here(client: Client, job: Job, batch: int) -> Outcome:
@@ -166,7 +167,7 @@ async def _copy_here(client: Client, job: Job, batch: int) -> Outcome:
             if job.count is not None and work.done >= job.count:
                 break
     await work.commit()
-    return Outcome(work.done, 0, ())
+    return work.outcome()
 
 
 class _Batches:
@@ -177,21 +178,40 @@ class _Batches:
         self._size = size
         self._transaction: Transaction | None = None
         self._open = 0
+        self.failed = 0
+        self._reasons: list[str] = []
         self.done = 0
 
+    def fail(self, reason: str, count: int = 1) -> None:
+        """Count messages that stay where they are."""
+        self.failed += count
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+
+    def outcome(self) -> Outcome:
+        """Return what was done so far."""
+        return Outcome(self.done, self.failed, tuple(self._reasons))
+
     async def send(self, message: Message, target: str, *, settle: bool) -> None:
-        """Send a message on, and acknowledge it in the same transaction if it is to leave."""
+        """Send a message on, and acknowledge it in the same transaction if it is to leave.
+
+        One that cannot be sent, such as one with a header that STOMP keeps for itself, stays.
+        """
         if self._transaction is None:
             self._transaction = await self._client.begin()
         headers = [pair for pair in message.headers.items() if pair[0] not in _NOT_SENT]
-        await self._client.send(
-            target,
-            message.body,
-            headers=headers,
-            content_type=message.headers.get("content-type"),
-            content_length="content-length" in message.headers,
-            transaction=self._transaction,
-        )
+        try:
+            await self._client.send(
+                target,
+                message.body,
+                headers=headers,
+                content_type=message.headers.get("content-type"),
+                content_length="content-length" in message.headers,
+                transaction=self._transaction,
+            )
+        except UsageError as error:
+            self.fail(str(error))
+            return
         if settle:
             await message.ack(transaction=self._transaction)
         self._open += 1
