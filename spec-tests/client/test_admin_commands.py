@@ -652,6 +652,13 @@ def test_questions(
         (["move", "/queue/a", "/queue/a", "-y"], "the same"),
         (["copy", "/queue/a", "/queue/a"], "the same"),
         (["durable", "rm"], "say which one"),
+        (
+            ["durable", "rm", "x", "--sort", "name"],
+            "rm takes no --sort; it is for durable ls",
+        ),
+        (["durable", "ls", "--client-id", "x"], "durable ls takes no --client-id"),
+        (["dlq", "requeue", "m", "--no-header"], "dlq requeue takes no --no-header"),
+        (["dlq", "show", "--dry-run"], "it is for dlq requeue and dlq purge"),
         (["queues", "--columns", "a,,b"], "not a list of columns"),
         (["browse", "/queue/a", "-n", "0"], "0"),
         (["route", "add", "/queue/a"], "where from and where to"),

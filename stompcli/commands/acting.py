@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from stompcli import listing
+from stompcli.actions import check_options
 from stompcli.admin import Admin, Outcome, admin
 from stompcli.asking import check_consent, consent, typed_name
 from stompcli.exitcodes import ExitCode
@@ -109,11 +110,8 @@ async def resume(session: Session, params: dict[str, Any], out: Out) -> ExitCode
 async def route(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Add a route, or remove one."""
     words, action = params["words"], params["action"]
-    options = {"name": "--name", "when": "--when", "move": "--move"}
+    check_options("route", params, dict.fromkeys(("name", "when", "move"), "add"))
     if action == "rm":
-        given = [option for name, option in options.items() if params[name]]
-        if given:
-            raise usage(f"route rm takes no {given[0]}; it is for route add")
         if len(words) != 1:
             raise usage("route rm: give the name of one route; routes lists them")
         async with admin(session, "route rm") as broker:

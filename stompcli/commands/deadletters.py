@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from stompcli import listing
+from stompcli.actions import LISTING, SHAPE, check_options
 from stompcli.admin import Admin, admin, is_stompd, only_stompd
 from stompcli.asking import check_consent, consent
 from stompcli.commands.acting import carry_out, purge_one, report
@@ -16,23 +17,16 @@ from stompcli.session import Session
 
 # The actions that each option is for.
 _OPTIONS: Final = {
-    "all_": ("--all", ("requeue",)),
-    "to": ("--to", ("requeue",)),
-    "count": ("--count", ("show", "requeue")),
-    "selector": ("--selector", ("show", "requeue", "purge")),
-    "older_than": ("--older-than", ("requeue", "purge")),
-    "keep": ("--keep", ("purge",)),
-    "dry_run": ("--dry-run", ("requeue", "purge")),
-    "offset": ("--offset", ("show",)),
-    "headers_only": ("--headers-only", ("show",)),
-    "body_bytes": ("--body-bytes", ("show",)),
-    "non_empty": ("--non-empty", ("ls",)),
-    "sort": ("--sort", ("ls",)),
-    "reverse": ("--reverse", ("ls",)),
-    "top": ("--top", ("ls",)),
-    "columns": ("--columns", ("ls",)),
-    "plain": ("--plain", ("ls",)),
-    "no_header": ("--no-header", ("ls",)),
+    "all_": "requeue",
+    "to": "requeue",
+    "count": "show requeue",
+    "selector": "show requeue purge",
+    "older_than": "requeue purge",
+    "keep": "purge",
+    "dry_run": "requeue purge",
+    "yes": "requeue purge",
+    **dict.fromkeys(("offset", "headers_only", "body_bytes"), "show"),
+    **dict.fromkeys((*LISTING, *SHAPE), "ls"),
 }
 _SHOWN: Final = 10
 
@@ -40,9 +34,7 @@ _SHOWN: Final = 10
 async def dlq(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Look at dead letters, or act on them."""
     action = params["action"]
-    for name, (option, actions) in _OPTIONS.items():
-        if params[name] not in (None, False, 0) and action not in actions:
-            raise usage(f"dlq {action} takes no {option}; it is for dlq {' and '.join(actions)}")
+    check_options("dlq", params, _OPTIONS)
     queue, ids = _words(action, params["words"])
     if action == "ls":
         await _list(session, queue, params, out)

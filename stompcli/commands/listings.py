@@ -1,8 +1,9 @@
 """The listings: queues, topics, subscriptions, connections, durable, routes; and status."""
 
-from typing import Any
+from typing import Any, Final
 
 from stompcli import listing
+from stompcli.actions import LISTING, SHAPE, check_options
 from stompcli.admin import admin
 from stompcli.asking import check_consent, consent
 from stompcli.commands.acting import report_one
@@ -11,6 +12,12 @@ from stompcli.failure import Failure, usage
 from stompcli.listing import Listing, Row, Wanted
 from stompcli.output import Out
 from stompcli.session import Session
+
+_OF_DURABLE: Final = {
+    "client_id": "rm",
+    "yes": "rm",
+    **dict.fromkeys((*LISTING, *SHAPE), "ls"),
+}
 
 
 async def queues(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
@@ -73,6 +80,7 @@ async def routes(session: Session, params: dict[str, Any], out: Out) -> ExitCode
 
 async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List durable subscriptions, or remove one."""
+    check_options("durable", params, _OF_DURABLE)
     name = params["name"]
     if params["action"] == "ls":
         async with admin(session, "durable ls") as broker:
