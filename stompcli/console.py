@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-# A line of a file or pipe has no width of its own.
-_UNLIMITED: Final = 100_000
 _USUAL: Final = 80
 # Text on a terminal is folded to no fewer cells than this.
 _LEAST: Final = 12
 _GAP: Final = 2
 
 
-def console(*, tty: bool, least: int = 0) -> "Console":
-    """Return a console that writes into a string, as wide as the terminal if there is one.
+def console(*, least: int = 0) -> "Console":
+    """Return a console that writes into a string, as wide as the terminal.
 
     It has ``least`` cells at least; the terminal breaks the lines then.
     """
@@ -32,7 +30,7 @@ def console(*, tty: bool, least: int = 0) -> "Console":
 
     return Console(
         file=StringIO(),
-        width=max(_terminal_width(), least) if tty else _UNLIMITED,
+        width=max(_terminal_width(), least),
         color_system=None,
         force_terminal=False,
         markup=False,
@@ -51,29 +49,45 @@ def grid(
     """Return rows of cells as lines, each column as wide as it has to be.
 
     ``titles`` None leaves the line of titles out; ``right`` says which columns are numbers. Text
-    that does not fit on a terminal is folded, nothing is ever cut.
+    that does not fit on a terminal is folded, nothing is ever cut. Off a terminal a line is as
+    long as it has to be.
     """
     from rich.cells import cell_len
+
+    lines = [[visible_line(cell) for cell in row] for row in ([titles] if titles else [])]
+    lines += [[visible_line(cell) for cell in row] for row in rows]
+    if not lines:
+        return ""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    gaps = _GAP * (len(widths) - 1)
+    if tty and sum(widths) + gaps > _terminal_width():
+        least = sum(
+            width if number else min(width, _LEAST)
+            for width, number in zip(widths, right, strict=True)
+        )
+        return _folded(lines, right, least + gaps)
+    # Without folding there is nothing to weigh up, and rich would take a second for 1500 rows.
+    text = []
+    for line in lines:
+        cells = []
+        for cell, width, number in zip(line, widths, right, strict=True):
+            blanks = " " * (width - cell_len(cell))
+            cells.append(blanks + cell if number else cell + blanks)
+        text.append((" " * _GAP).join(cells).rstrip())
+    return "".join(f"{line}\n" for line in text)
+
+
+def _folded(lines: "Sequence[Sequence[str]]", right: "Sequence[bool]", least: int) -> str:
+    """Return lines of cells in as many cells as the terminal has, or ``least``."""
     from rich.table import Table
     from rich.text import Text
 
-    shown = [[visible_line(cell) for cell in row] for row in rows]
-    heads = None if titles is None else [visible_line(title) for title in titles]
-    table = Table(box=None, show_header=heads is not None, pad_edge=False, padding=(0, _GAP, 0, 0))
-    least = _GAP * (len(right) - 1)
-    for place, number in enumerate(right):
-        head = [] if heads is None else [heads[place]]
-        wide = max(map(cell_len, [*head, *(row[place] for row in shown)]), default=0)
-        least += wide if number else min(wide, _LEAST)
-        table.add_column(
-            Text(head[0] if head else ""),
-            justify="right" if number else "left",
-            no_wrap=number,
-            overflow="fold",
-        )
-    for row in shown:
-        table.add_row(*map(Text, row))
-    paper = console(tty=tty, least=least)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for number in right:
+        table.add_column(justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    paper = console(least=least)
     with paper.capture() as captured:
         paper.print(table)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

@@ -1,6 +1,7 @@
 """Listings: which rows, in which order, and as what text."""
 
 import json
+import os
 
 import pytest
 from client.test_render import HOSTILE, harmless
@@ -128,6 +129,19 @@ def test_a_table() -> None:
     )
 
 
+@pytest.mark.parametrize("width", [80, 12])
+def test_cells_of_two_columns_each(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a terminal shows twice as wide counts twice, folded or not."""
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((width, 24)))
+    text = grid(["NAME", "N"], [["待ち行列", "1"], ["a", "22"]], [False, True], tty=True)
+    assert text == "NAME       N\n待ち行列   1\na         22\n"
+    text = grid(None, [["待ち行列", "1"]], [False, True], tty=True)
+    assert text == "待ち行列  1\n"
+    if width == 12:
+        text = grid(None, [["待ち行列待ち行列", "1"]], [False, True], tty=True)
+        assert text == "待ち行列待ち  1\n行列\n"
+
+
 def test_a_narrow_terminal_folds_names() -> None:
     """What does not fit is folded, so that it can still be read; numbers stay whole."""
     text = grid(["NAME", "READY"], [["x" * 100, "1,204"]], [False, True], tty=True)
@@ -220,7 +234,10 @@ def test_names_are_never_markup(tty: bool) -> None:  # noqa: FBT001 - by pytest
     """What rich could take for a colour, a link or a face is shown as it is."""
     name = "[red]a[/red] :smile: [link=https://x]b[/link] http://c 1.5 'd'"
     assert grid(None, [[name]], [False], tty=tty) == f"{name}\n"
-    assert console(tty=tty).color_system is None
+    folded = grid(None, [[name, "x" * 60]], [False, True], tty=True)
+    shown = "".join(line[:18] for line in folded.splitlines())
+    assert shown.replace(" ", "") == name.replace(" ", "")
+    assert console().color_system is None
 
 
 @given(st.lists(st.text(st.characters(), max_size=30), min_size=1, max_size=3))
