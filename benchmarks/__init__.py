@@ -7,6 +7,7 @@ scenarios   what is measured, and the bar that stompd has to clear
 idle        memory per idle connection; connects per second
 core        decoder and core together, without sockets
 decoder     the frame decoder alone
+features    selectors, priorities, wildcards and delays in use, and their bars
 selectors   asking selectors about a message
 plot        bar charts as SVG
 report      the table, the Markdown report, the arithmetic of the bars

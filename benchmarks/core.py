@@ -130,6 +130,11 @@ def _same(size: int, destination: str = "/queue/core") -> Callable[[int], bytes]
     return lambda _: frame
 
 
+def _special(headers: str) -> Callable[[int], bytes]:
+    frame = wire.batch("/queue/core", size=100, count=1, headers=headers)
+    return lambda _: frame
+
+
 def _different(*, receipt: bool = False, vary: int = 0) -> Callable[[int], bytes]:
     frame = wire.batch("/queue/core", size=100, count=1, receipt=receipt, vary=vary)
     return lambda serial: wire.with_serial(frame, serial)
@@ -148,6 +153,8 @@ _KINDS: tuple[tuple[str, str, Callable[[int], bytes], int, str], ...] = (
     ("core-ackind", "queue hop, 100 B, client-individual", _same(100), 1, "client-individual"),
     ("core-vary6", "queue hop, 100 B, six new headers", _different(vary=6), 1, "auto"),
     ("core-receipt", "queue hop, 100 B, receipt", _different(receipt=True), 1, "auto"),
+    ("core-priority", "queue hop, 100 B, priority", _special("priority:7\n"), 1, "auto"),
+    ("core-ttl", "queue hop, 100 B, ttl", _special("ttl:60000\n"), 1, "auto"),
     ("core-tx10", "queue hop, 1 KiB, transactions of 10", _transactions, 1, "auto"),
     ("core-64K", "queue hop, 64 KiB", _same(65536), 1, "auto"),
     ("core-topic", "topic, 20 subscribers, 100 B", _same(100, "/topic/core"), 20, "auto"),

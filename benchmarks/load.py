@@ -74,6 +74,10 @@ class Load:
     """Messages a second of all producers together; 0 means as many as go."""
     vary: int = 0
     """Headers in each frame whose values never come again."""
+    headers: str = ""
+    """Further header lines of each frame; {number} is one of 0 to 9."""
+    selector: str = ""
+    """Of every subscription."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def consume(
     for number in range(load.consumers):
         connection = wire.open_connection(broker)
         place = name(load, prefix, counters.destination_of(number))
-        wire.subscribe(connection, place, ack=load.ack)
+        wire.subscribe(connection, place, ack=load.ack, selector=load.selector)
         # A blocking receive that looks up now and then costs one system call, a timeout two.
         connection.settimeout(None)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 100_000))
@@ -275,6 +279,7 @@ def produce(
             receipt=load.receipts > 0,
             transaction=load.transaction,
             vary=load.vary,
+            headers=load.headers,
         )
         connection = wire.open_connection(broker)
         producers.append(Producer(connection, counters.sent + number, destination, frames))

@@ -52,13 +52,15 @@ def batch(
     receipt: bool = False,
     transaction: bool = False,
     vary: int = 0,
+    headers: str = "",
 ) -> bytes:
     """`count` SEND frames for `destination` with bodies of `size` octets, the first one stamped.
 
     With `receipt` the last frame asks for one, whose id has SERIAL in it. With `transaction` all
     of them stand between BEGIN and a COMMIT, which asks for the receipt instead. `vary` adds so
-    many headers to each frame, whose values are never the same again. Raises ValueError for a
-    size below SMALLEST_BODY.
+    many headers to each frame, whose values are never the same again. `headers` are further lines,
+    in which {number} is that of the frame from 0 to 9. Raises ValueError for a size below
+    SMALLEST_BODY.
     """
     if size < SMALLEST_BODY:
         raise ValueError(f"a body needs {SMALLEST_BODY} octets for its marks, not {size}")
@@ -70,6 +72,7 @@ def batch(
         head = b"SEND\ndestination:%b\ncontent-length:%d\n" % (destination.encode(), size)
         if persistent:
             head += b"persistent:true\n"
+        head += headers.format(number=number % 10).encode()
         for column in range(vary):
             head += b"x-vary-%d:%b-%d-%d\n" % (column, SERIAL, number, column * 7919)
         if transaction:
@@ -159,9 +162,10 @@ def open_connection(broker: Broker, *, timeout: float = 30.0) -> socket.socket:
     return connection
 
 
-def subscribe(connection: socket.socket, destination: str, *, ack: str) -> None:
+def subscribe(connection: socket.socket, destination: str, *, ack: str, selector: str = "") -> None:
     """Subscribe, and wait for the receipt: what is sent from now on arrives here."""
-    frame = f"SUBSCRIBE\nid:s0\ndestination:{destination}\nack:{ack}\nreceipt:sub\n\n\0"
+    further = f"selector:{selector}\n" if selector else ""
+    frame = f"SUBSCRIBE\nid:s0\ndestination:{destination}\nack:{ack}\n{further}receipt:sub\n\n\0"
     connection.sendall(frame.encode())
     expect(connection, RECEIPT)
 

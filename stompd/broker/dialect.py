@@ -253,6 +253,8 @@ class QueueSettings:
 
 
 _NO_SETTINGS: Final = QueueSettings()
+# What `_Headers.settings` looks at.
+_OF_QUEUES: Final = frozenset((*_SETTINGS, "x-dead-letter-exchange", "x-queue-type"))
 
 
 class _Headers:
@@ -405,6 +407,7 @@ class SendOptions:
         "repeat",
         "retain",
         "settings",
+        "simple",
         "ttl",
     )
 
@@ -427,8 +430,9 @@ class SendOptions:
         self.settings: QueueSettings | None = None
         # The headers that we know and do not honour, and those whose value is of no use.
         self.foreign: tuple[str, ...] = ()
-        # Whether nothing above is asked for.
+        # Whether nothing above is asked for, and whether that is another priority and no more.
         self.plain = True
+        self.simple = False
 
 
 def send_options(get: Get, present: Collection[str]) -> SendOptions:
@@ -467,10 +471,10 @@ def send_options(get: Get, present: Collection[str]) -> SendOptions:
             options.retain = _retain(headers)
         if "JMSXGroupSeq" in chosen and (_number(headers.text("JMSXGroupSeq")) or 0) < 0:
             headers.foreign.append("JMSXGroupSeq")
-        options.settings = headers.settings()
-        options.plain = (
-            options.priority == DEFAULT_PRIORITY
-            and options.delay == 0
+        if not _OF_QUEUES.isdisjoint(chosen):
+            options.settings = headers.settings()
+        nothing_else = (
+            options.delay == 0
             and options.period == 0
             and options.ttl is None
             and options.expires is None
@@ -479,8 +483,10 @@ def send_options(get: Get, present: Collection[str]) -> SendOptions:
             and options.group is None
             and options.dedup_id is None
             and options.retain is None
-            and options.settings is None
         )
+        common = options.priority == DEFAULT_PRIORITY
+        options.plain = nothing_else and common and options.settings is None
+        options.simple = nothing_else and not common
     options.foreign = tuple(headers.foreign)
     return options
 

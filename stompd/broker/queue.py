@@ -222,17 +222,18 @@ class Queue:
         if terms is None:
             self.put(message, session)
             return
-        if terms.dedup_id is not None and self._repeats(terms.dedup_id):
-            self.repeated_count += 1
-            return
         now = self.host.broker.now
-        if terms.due > now:
-            self._delay(message, session)
-            return
-        message.terms = terms = terms.settled()
-        if terms is None:
-            self.put(message, session)
-            return
+        if terms.incoming:
+            if terms.dedup_id is not None and self._repeats(terms.dedup_id):
+                self.repeated_count += 1
+                return
+            if terms.due > now:
+                self._delay(message, session)
+                return
+            message.terms = terms = terms.settled()
+            if terms is None:
+                self.put(message, session)
+                return
         if terms.expires <= now:
             message.queue = self
             self.bytes += message.size
@@ -305,10 +306,12 @@ class Queue:
 
     def _limit_age(self, message: Message, age: float) -> None:
         expires = self.host.broker.now + age
-        if message.terms is None:
+        terms = message.terms
+        if terms is None:
             message.terms = Terms(expires=expires)
-        elif message.terms.expires > expires:
-            message.terms.expires = expires
+        elif terms.expires > expires:
+            message.terms = terms = terms.copy()
+            terms.expires = expires
 
     def _keep(self, message: Message) -> None:
         """Have a new message wait, in the window or in the tail."""

@@ -77,6 +77,7 @@ class SendPlan:
         "reply_to",
         "special",
         "target",
+        "terms",
         "transaction",
     )
 
@@ -102,6 +103,10 @@ class SendPlan:
             self.transaction = None if shape.transaction is None else parts[shape.transaction]
             self.reply_to = None if shape.reply_to is None else parts[shape.reply_to]
             self.options = options
+            # The terms of every message with this head, if they are the same for all.
+            self.terms: Terms | None = None
+            if options is not None and options.simple:
+                self.terms = Terms(options.priority)
 
 
 def send(session: Session, head: Head, body: bytes) -> None:
@@ -192,7 +197,9 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
     if options is not None:
         if options.foreign:
             session.report(options.foreign)
-        if not options.plain:
+        if plan.terms is not None:
+            message.terms = plan.terms
+        elif not options.plain:
             message = _with_terms(session, message, options)
     target = plan.target
     name = plan.transaction

@@ -63,7 +63,11 @@ class Schedule:
 
 
 class Terms:
-    """Belongs to one message; times are seconds of the broker's time."""
+    """Times are seconds of the broker's time.
+
+    Once a message has them they are not changed, but for those of a repeated one: messages with
+    equal headers may share them.
+    """
 
     __slots__ = ("dedup_id", "due", "expires", "group", "priority", "retain", "schedule")
 
@@ -92,13 +96,25 @@ class Terms:
         terms.dedup_id = self.dedup_id
         return terms
 
+    @property
+    def incoming(self) -> bool:
+        """True if something is to happen on the way in, such as a delay."""
+        return (
+            self.due > 0.0
+            or self.schedule is not None
+            or self.dedup_id is not None
+            or self.retain is not None
+        )
+
     def settled(self) -> Terms | None:
         """Return what is left of them once the message waits among the others; None if nothing.
 
-        What was to happen on the way in, such as a delay, has happened.
+        What was to happen on the way in has happened.
         """
         if self.priority == NORMAL and self.expires == NEVER and self.group is None:
             return None
+        if not self.incoming:
+            return self
         terms = Terms(self.priority, self.expires)
         terms.group = self.group
         return terms
