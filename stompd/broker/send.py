@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import Destination, parse
 from stompd.broker.dialect import SEND_NAMES, SendOptions, SubscribeOptions, send_options
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
     from stompd.broker.virtualhost import VirtualHost
+
+
+# The plan of a head that came once.
+_SEEN: Final = object()
 
 
 class SendShape:
@@ -182,7 +186,8 @@ def _plan(session: Session, head: Head) -> SendPlan:
         forward += b"\n" if shape.lengthened else b"\n\n"
     plan = SendPlan(session.host, target, forward, shape, head.parts, options)
     if text == shape.text:
-        head.plan = plan
+        # Most heads that differ from the one before never come again: not worth the memory.
+        head.plan = plan if head.plan is _SEEN else _SEEN
     return plan
 
 
