@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.lane import Lane
-from stompd.broker.terms import NORMAL
+from stompd.broker.terms import NEVER, NORMAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,9 +120,7 @@ class Assignment:
         lane = self._lanes[priority]
         lane.take(message)
         self.count -= 1
-        if not lane and len(self._order) > _LANES:
-            del self._lanes[priority]
-            self._order.remove(priority)
+        self._maybe_drop(priority)
 
     def take_oldest(self) -> Message | None:
         """Take the oldest message of the lowest priority; None if nothing waits."""
@@ -205,36 +203,45 @@ class Assignment:
                 self._dispatch_any(rank.line)
 
     def _dispatch_any(self, line: deque[Subscription]) -> None:
+        """Let who stands in line take whatever comes first."""
         queue = self.queue
+        for priority in tuple(self._order):
+            lane = self._lanes[priority]
+            while lane.waiting:
+                subscription = self._next_in(line)
+                if subscription is None:
+                    return
+                message = lane.pop()
+                assert message is not None  # noqa: S101 - something waits there
+                self.count -= 1
+                terms = message.terms
+                if terms is not None and terms.expires != NEVER:
+                    queue.expect_no_expiry(message)
+                    if queue.has_expired(message):
+                        queue.drop_expired(message)
+                        continue
+                queue.unsettled += 1
+                subscription.deliver(message)
+                if len(line) > 1:
+                    line.rotate(-1)
+            self._maybe_drop(priority)
+
+    def _next_in(self, line: deque[Subscription]) -> Subscription | None:
+        """Return who is first in line and can take a message; who cannot leaves the line."""
         while line:
             subscription = line[0]
             outbox = subscription.outbox
-            if not subscription.open or outbox.size >= outbox.high:
-                line.popleft()
-                subscription.park(queue)
-                continue
-            message = self._take_first()
-            if message is None:
-                return
-            if len(line) > 1:
-                line.rotate(-1)
-            queue.unsettled += 1
-            subscription.deliver(message)
-
-    def _take_first(self) -> Message | None:
-        for priority in tuple(self._order):
-            lane = self._lanes[priority]
-            while True:
-                message = lane.first()
-                if message is None:
-                    break
-                if self.queue.has_expired(message):
-                    self.queue.expire(message)
-                    continue
-                self.take(message)
-                self.queue.expect_no_expiry(message)
-                return message
+            if subscription.open and outbox.size < outbox.high:
+                return subscription
+            line.popleft()
+            subscription.park(self.queue)
         return None
+
+    def _maybe_drop(self, priority: int) -> None:
+        """Give an empty lane up if there are many to look through."""
+        if len(self._order) > _LANES and not self._lanes[priority]:
+            del self._lanes[priority]
+            self._order.remove(priority)
 
     def _dispatch_choosy(self, line: deque[Subscription]) -> None:
         """Let everybody in line take one message after the other, as long as they find some.
@@ -268,7 +275,7 @@ class Assignment:
         found = None
         for priority in self._order:
             lane = self._lanes[priority]
-            if not lane:
+            if not lane.waiting:
                 continue
             place = reached.get(priority, -1)
             for message in lane.behind(place):

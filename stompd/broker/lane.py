@@ -70,6 +70,30 @@ class Lane:
             return waiting[early[0]]
         return waiting[places[at]] if at < len(places) else None
 
+    def pop(self) -> Message | None:
+        """Give up the message with the lowest place; None if none waits."""
+        if self._early:
+            message = self.first()
+            if message is not None:
+                del self.waiting[message.place]
+            return message
+        take = self.waiting.pop
+        places = self._places
+        at = self._first
+        end = len(places)
+        while at < end:
+            message = take(places[at], None)
+            at += 1
+            if message is not None:
+                break
+        else:
+            message = None
+        if at > _SPENT and at > end - at:
+            del places[:at]
+            at = 0
+        self._first = at
+        return message
+
     def take(self, message: Message) -> None:
         """Give up a message that waits here."""
         del self.waiting[message.place]

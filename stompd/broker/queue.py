@@ -222,8 +222,8 @@ class Queue:
         if terms is None:
             self.put(message, session)
             return
-        now = self.host.broker.now
         if terms.incoming:
+            now = self.host.broker.now
             if terms.dedup_id is not None and self._repeats(terms.dedup_id):
                 self.repeated_count += 1
                 return
@@ -234,10 +234,10 @@ class Queue:
             if terms is None:
                 self.put(message, session)
                 return
-        if terms.expires <= now:
+        if terms.expires != NEVER and terms.expires <= self.host.broker.now:
             message.queue = self
             self.bytes += message.size
-            self._drop_expired(message)
+            self.drop_expired(message)
             return
         if terms.group is not None:
             self._assign().choosy = True
@@ -293,14 +293,12 @@ class Queue:
         for follower in self.followers:
             follower.follow(message)
         assignment = self.assignment
-        if (
-            self.paused
-            or assignment is None
-            or (self.tail and not _urgent(message))
-            or not assignment.give(message)
-        ):
+        if assignment is None or self.paused:
             self._keep(message)
             self.dispatch()
+        elif (self.tail and not _urgent(message)) or not assignment.give(message):
+            # Whoever stands in line does not want it, so there is nothing to give out.
+            self._keep(message)
         if self.bounded:
             self._bound(session)
 
@@ -508,7 +506,7 @@ class Queue:
     def _wait_again(self, message: Message) -> None:
         """Have a message wait at its old place, unless it has expired meanwhile."""
         if self.has_expired(message):
-            self._drop_expired(message)
+            self.drop_expired(message)
             return
         terms = message.terms
         # What was delayed from the start may be younger than what waits.
@@ -606,9 +604,10 @@ class Queue:
         assert self.assignment is not None  # noqa: S101 - what expires waits nowhere else
         self.assignment.take(message)
         self._expiries.drop(message)
-        self._drop_expired(message)
+        self.drop_expired(message)
 
-    def _drop_expired(self, message: Message) -> None:
+    def drop_expired(self, message: Message) -> None:
+        """Have a message that waits nowhere dropped or dead-lettered: it has expired."""
         self.expired_count += 1
         self.host.expired(message)
         if self.blocked:

@@ -256,6 +256,9 @@ def _with_terms(session: Session, message: Message, options: SendOptions) -> Mes
                     "AMQ_SCHEDULED_CRON never comes",
                     f'no date fits "{shown(message.head.get("AMQ_SCHEDULED_CRON") or "")}"',
                 )
+    terms.incoming = bool(
+        terms.due or terms.schedule or terms.dedup_id is not None or terms.retain is not None
+    )
     if terms.expires != NEVER:
         told = str(round((terms.expires + broker.epoch) * 1000))
         written = message.head.get("expires")

@@ -69,16 +69,27 @@ class Terms:
     equal headers may share them.
     """
 
-    __slots__ = ("dedup_id", "due", "expires", "group", "priority", "retain", "schedule")
+    __slots__ = (
+        "dedup_id",
+        "due",
+        "expires",
+        "group",
+        "incoming",
+        "priority",
+        "retain",
+        "schedule",
+    )
 
     def __init__(self, priority: int = NORMAL, expires: float = NEVER) -> None:
         self.priority = priority
+        # True if one of the last four asks for something that happens on the way in.
+        self.incoming = False
         # From then on nobody gets it.
         self.expires = expires
+        self.group: str | None = None
         # Before then nobody gets it.
         self.due = 0.0
         self.schedule: Schedule | None = None
-        self.group: str | None = None
         self.dedup_id: str | None = None
         # What it does to the topic's last value: "set" or "remove".
         self.retain: str | None = None
@@ -86,6 +97,7 @@ class Terms:
     def copy(self) -> Terms:
         """Return the terms of a copy for another destination."""
         terms = Terms(self.priority, self.expires)
+        terms.incoming = self.incoming
         terms.due = self.due
         if self.schedule is not None:
             schedule = self.schedule
@@ -95,16 +107,6 @@ class Terms:
         terms.group = self.group
         terms.dedup_id = self.dedup_id
         return terms
-
-    @property
-    def incoming(self) -> bool:
-        """True if something is to happen on the way in, such as a delay."""
-        return (
-            self.due > 0.0
-            or self.schedule is not None
-            or self.dedup_id is not None
-            or self.retain is not None
-        )
 
     def settled(self) -> Terms | None:
         """Return what is left of them once the message waits among the others; None if nothing.
