@@ -1,12 +1,13 @@
 """Wildcards over words: a tree and a function, and the rule that both have to agree with."""
 
+import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stompd.broker.pattern import PatternTree, matches, words_of
+from stompd.broker.pattern import PatternTree, captures, matches, overlap, words_of
 
 WORDS = ("a", "b", "$s", "")
 _names = st.lists(st.sampled_from(WORDS), max_size=5).map(tuple)
@@ -49,6 +50,85 @@ def test_the_tree_agrees_with_the_rule(
                 tree.remove(patterns[place], values[place])
 
 
+@given(_patterns, _patterns, _names)
+def test_patterns_that_match_one_name_overlap(
+    one: tuple[str, ...], other: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    """And it makes no difference which of them is asked about."""
+    assert overlap(one, other) == overlap(other, one)
+    if naive(one, words) and naive(other, words):
+        assert overlap(one, other)
+
+
+# Enough of them for every pair of the patterns below that has a name in common.
+_SHORT = [
+    words for length in range(7) for words in itertools.product(("a", "b", "$s"), repeat=length)
+]
+_short_patterns = st.lists(st.sampled_from(("a", "b", "$s", "*", "#")), max_size=3).map(tuple)
+
+
+@given(_short_patterns, _short_patterns)
+@settings(max_examples=50, deadline=None)
+def test_patterns_that_overlap_match_one_name(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    """What `overlap` promises is there."""
+    found = any(matches(one, words) and matches(other, words) for words in _SHORT)
+    assert overlap(one, other) == found
+
+
+@given(_patterns, _names)
+def test_what_wildcards_stand_for_makes_the_name_again(
+    pattern: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    """Put into their places, they give the words of the name; without a match there are none."""
+    found = captures(pattern, words)
+    assert (found is not None) == naive(pattern, words)
+    if found is None:
+        return
+    made: list[str] = []
+    rest = iter(found)
+    for word in pattern:
+        if word in ("*", "#"):
+            start, end = next(rest)
+            assert word == "#" or end == start + 1
+            made += words[start:end]
+        else:
+            made.append(word)
+    assert tuple(made) == words
+    assert next(rest, None) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "found"),
+    [
+        ("/topic/*.b", "/topic/a.b", [(1, 2)]),
+        ("/topic/#.b.#", "/topic/a.b.b.c", [(1, 2), (3, 5)]),
+        ("/topic/#", "/topic/a/b", [(1, 3)]),
+        ("/topic/a.#", "/topic/a", [(2, 2)]),
+        ("/topic/a", "/topic/a", []),
+        ("/topic/a", "/topic/b", None),
+    ],
+)
+def test_what_each_wildcard_stands_for(
+    pattern: str, name: str, found: list[tuple[int, int]] | None
+) -> None:
+    """The first ``#`` takes as few words as it can."""
+    assert captures(words_of(pattern), words_of(name)) == found
+
+
+@given(st.lists(_names, max_size=8), st.lists(_patterns, min_size=1, max_size=5))
+def test_the_tree_finds_names_by_pattern(
+    names: list[tuple[str, ...]], patterns: list[tuple[str, ...]]
+) -> None:
+    """Turned round, with names in the tree, it finds those that a pattern matches, each once."""
+    tree: PatternTree[list[int]] = PatternTree()
+    for place, words in enumerate(names):
+        tree.add(words, [place])
+    for pattern in patterns:
+        assert sorted(value[0] for value in tree.under(pattern)) == [
+            place for place, words in enumerate(names) if naive(pattern, words)
+        ]
+
+
 def test_a_value_under_two_patterns_is_found_once() -> None:
     """Values are told apart by identity, so equal ones are two."""
     tree: PatternTree[list[int]] = PatternTree()
@@ -86,6 +166,11 @@ def test_many_wildcards_cost_no_more_than_words_times_words(last: str) -> None:
     tree: PatternTree[list[int]] = PatternTree()
     tree.add(pattern, [1])
     assert tree.match(words) == ([[1]] if last == "x" else [])
+    names: PatternTree[list[int]] = PatternTree()
+    names.add(words, [1])
+    assert names.under(pattern) == ([[1]] if last == "x" else [])
+    assert overlap(pattern, words) == (last == "x")
+    assert (captures(pattern, words) is None) == (last == "y")
 
 
 @pytest.mark.parametrize(
