@@ -3,7 +3,7 @@
 import pytest
 from broker.client import Core, numbers, publish, settings
 
-from stompd.broker.destination import Kind, parse
+from stompd.broker.destination import Kind, parse, parse_several, parse_subscribed
 from stompd.broker.policy import Policies, Policy, PolicyRule
 from stompd.protocol.errors import RemoteProtocolError
 
@@ -21,6 +21,20 @@ from stompd.protocol.errors import RemoteProtocolError
         ("/topic/" + "n" * 255, "/topic/" + "n" * 255, Kind.TOPIC),
         ("/queue//", "/queue//", Kind.QUEUE),
         ("queue/a", "/queue/queue/a", Kind.QUEUE),
+        ("/queue/a,b", "/queue/a,b", Kind.QUEUE),
+        ("a,/b", "/queue/a,/b", Kind.QUEUE),
+        ("/queue/a,/queues/b", "/queue/a,/queues/b", Kind.QUEUE),
+        ("/amq/queue/a b", "/queue/a b", Kind.QUEUE),
+        ("/exchange/amq.topic/a.b", "/topic/a.b", Kind.TOPIC),
+        ("/exchange/amq.topic/a%2Fb", "/topic/a%2Fb", Kind.TOPIC),
+        ("/exchange/amq.direct/a.*", "/exchange/amq.direct/a.*", Kind.TOPIC),
+        ("/exchange/amq.direct", "/exchange/amq.direct", Kind.TOPIC),
+        ("/exchange/amq.fanout", "/exchange/amq.fanout", Kind.TOPIC),
+        ("/exchange/amq.fanout/", "/exchange/amq.fanout", Kind.TOPIC),
+        ("/exchange/amq.fanout/a.*", "/exchange/amq.fanout", Kind.TOPIC),
+        ("/exchange/logs", "/exchange/logs", Kind.TOPIC),
+        ("/exchange/logs/", "/exchange/logs", Kind.TOPIC),
+        ("/exchange/logs/a/b", "/exchange/logs/a/b", Kind.TOPIC),
     ],
 )
 def test_names(text: str, name: str, kind: Kind) -> None:
@@ -44,6 +58,16 @@ def test_names(text: str, name: str, kind: Kind) -> None:
         ("a\n", "blank"),
         ("/queue/a\nb", "no control characters"),
         ("/queue/a\x7fb", "no control characters"),
+        ("/amq/queue/", "the name is empty"),
+        ("/exchange/", "the name is empty"),
+        ("/exchange//a", "the name is empty"),
+        ("/exchange/amq.topic", "the name is empty"),
+        ("/exchange/ a/b", "blank"),
+        ("/exchange/a/ ", "blank"),
+        ("/exchange/a/" + "n" * 254, "at most 255 octets"),
+        ("/exchange/*/b", "wildcards stand behind the name of an exchange"),
+        ("/exchange/>", "wildcards stand behind the name of an exchange"),
+        ("/temp-queue/a.*", "a temporary destination has no wildcards"),
     ],
 )
 def test_names_that_are_not_allowed(text: str, why: str) -> None:
@@ -54,12 +78,70 @@ def test_names_that_are_not_allowed(text: str, why: str) -> None:
     assert why in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("/queue/a,/topic/b", ["/queue/a", "/topic/b"]),
+        ("a,/queue/b,c,/temp-queue/d", ["/queue/a", "/queue/b,c", "/temp-queue/d"]),
+        ("/amq/queue/a,/exchange/x/y,/topic/z", ["/queue/a", "/exchange/x/y", "/topic/z"]),
+        ("/topic/a,/queue/b,/exchange/amq.topic/a", ["/topic/a", "/queue/b"]),
+    ],
+)
+def test_several_destinations(text: str, names: list[str]) -> None:
+    """A comma parts them where the kind of the next one follows; each counts once."""
+    several = parse_several(text)
+    assert [part.name for part in several.parts] == names
+    assert several.name == ",".join(names)
+    with pytest.raises(RemoteProtocolError, match="several destinations"):
+        parse(text)
+
+
+def test_several_queues_are_a_queue() -> None:
+    """A topic among them is none; and the same one twice is one destination."""
+    assert parse_several("/queue/a,b,/queue/c").kind is Kind.QUEUE
+    assert parse_several("/queue/a,/exchange/amq.fanout").kind is Kind.TOPIC
+    assert parse_several("/queue/a,/queue/a") == parse("/queue/a")
+
+
+def test_one_bad_name_among_several() -> None:
+    """It is refused as it would be alone; so is one with a blank before it."""
+    for text in ("/queue/a,/queue/", "/queue/a, /queue/b"):
+        with pytest.raises(RemoteProtocolError, match="malformed destination name"):
+            parse_several(text)
+
+
+def test_too_many_destinations() -> None:
+    """One header cannot have any number of queues made."""
+    assert len(parse_several(",".join(f"/queue/{n}" for n in range(64))).parts) == 64
+    with pytest.raises(RemoteProtocolError, match="too many destinations"):
+        parse_several(",".join(f"/queue/{n}" for n in range(65)))
+
+
+@pytest.mark.parametrize(
+    ("text", "wild", "words"),
+    [
+        ("/exchange/logs", True, ("exchange", "logs", "#")),
+        ("/exchange/logs/", True, ("exchange", "logs", "#")),
+        ("/exchange/logs/a", False, ("exchange", "logs", "a")),
+        ("/exchange/a.b/c.*", True, ("exchange", "a.b", "c", "*")),
+        ("/exchange/amq.direct/a.*", False, ("exchange", "amq.direct", "a.*")),
+        ("/exchange/amq.direct", False, ("exchange", "amq.direct", "")),
+        ("/exchange/amq.topic/a.*", True, ("topic", "a", "*")),
+        ("/queue/a,/queue/b", False, ()),
+        ("/queue/a,/queue/*", True, ()),
+        ("/queue/a,/exchange/logs", True, ()),
+    ],
+)
+def test_what_a_subscription_means(text: str, *, wild: bool, words: tuple[str, ...]) -> None:
+    """An exchange without a key is all of it; direct keys and exchanges' names are one word."""
+    destination = parse_subscribed(text)
+    assert (destination.wild, destination.words) == (wild, words)
+
+
 @pytest.mark.clause("S-03", "SUB-04")
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("/exchange/amq.topic/x", "RabbitMQ's exchanges"),
-        ("/amq/queue/x", "RabbitMQ's exchanges"),
         ("/admin/status", "admin"),
         ("/quue/a", "/queue/NAME, /topic/NAME"),
         ("/", "/queue/NAME, /topic/NAME"),

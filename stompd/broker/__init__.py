@@ -11,6 +11,8 @@ The map of this package, from the values to the whole:
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
 * ``queue``, ``topic``: the two kinds of destination.
 * ``virtualhost``: a name space of destinations.
+* ``route``: where else a message goes, and ``routed``: what a SEND goes to then.
+* ``course``: where one would go, for who asks.
 * ``transaction``: what BEGIN opened.
 * ``send``, ``subscribe``, ``settle``, ``transact``: what the client's commands do.
 * ``redelivery``: what becomes of a message that was not acknowledged.

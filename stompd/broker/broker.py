@@ -206,9 +206,14 @@ class Broker:
             CloseReason.SHUTDOWN,
         )
 
-    def reconfigure(self, settings: Settings) -> None:
-        """Take new settings for what is opened and made from now on."""
+    def reconfigure(self, settings: Settings) -> list[str]:
+        """Take new settings for what is opened and made from now on, and their routes at once.
+
+        Returns the names of routes that were added since the start and are given up, because the
+        new ones contradict them.
+        """
         self.settings = settings
+        return [name for host in self._hosts.values() for name in host.reconfigure(settings)]
 
 
 def _nobody() -> None:

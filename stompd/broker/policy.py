@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from stompd.broker.pattern import matches, words_of
+from stompd.broker.route import Route
 
 if TYPE_CHECKING:
     from stompd.broker.dialect import QueueSettings
@@ -149,3 +150,5 @@ class Settings:
     strict_hosts: bool = False
     # Octets of all messages from which on producers are not read from; None: no mark.
     memory_mark: int | None = None
+    # In their order, in every virtual host.
+    routes: tuple[Route, ...] = ()

@@ -8,6 +8,7 @@ from stompd.broker.destination import Destination, parse
 from stompd.broker.dialect import SEND_NAMES, SendOptions, SubscribeOptions, send_options
 from stompd.broker.message import SMALL, Message
 from stompd.broker.queue import Queue
+from stompd.broker.routed import Routed
 from stompd.broker.subscribe import open_subscription
 from stompd.broker.terms import NEVER, Schedule, Terms
 from stompd.broker.transact import enlist, find_transaction
@@ -16,9 +17,9 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import NEVER_FORWARDED, Head, Shape
 
 if TYPE_CHECKING:
+    from stompd.broker.route import Router
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
-    from stompd.broker.virtualhost import VirtualHost
 
 
 # The plan of a head that came once.
@@ -36,6 +37,7 @@ class SendShape:
         "persistent",
         "receipt",
         "reply_to",
+        "router",
         "special",
         "target",
         "text",
@@ -47,7 +49,8 @@ class SendShape:
         self.destination = index.get("destination")
         # Where the last one of this shape went: most go there again.
         self.text = ""
-        self.target: Queue | Topic | None = None
+        self.router: Router | None = None
+        self.target: Queue | Topic | Routed | None = None
         self.receipt = index.get("receipt")
         self.transaction = index.get("transaction")
         self.persistent = index.get("persistent")
@@ -73,12 +76,12 @@ class SendPlan:
 
     __slots__ = (
         "forward",
-        "host",
         "lengthened",
         "options",
         "persistent",
         "receipt",
         "reply_to",
+        "router",
         "special",
         "target",
         "terms",
@@ -87,14 +90,15 @@ class SendPlan:
 
     def __init__(
         self,
-        host: VirtualHost,
-        target: Queue | Topic | None,
+        router: Router,
+        target: Queue | Topic | Routed | None,
         forward: bytes | None,
         shape: SendShape,
         parts: list[str],
         options: SendOptions | None,
     ) -> None:
-        self.host = host
+        # It is of one virtual host, and replaced when the routes change: then this is out of date.
+        self.router = router
         self.target = target
         # The header lines to forward as they are; None if they have to be encoded anew.
         self.forward = forward
@@ -121,7 +125,7 @@ def send(session: Session, head: Head, body: bytes) -> None:
     plan = head.plan
     if (
         not isinstance(plan, SendPlan)
-        or plan.host is not session.host
+        or plan.router is not session.router
         or plan.target is None
         or plan.target.gone
     ):
@@ -166,12 +170,14 @@ def _plan(session: Session, head: Head) -> SendPlan:
     host = session.host
     made = host.made_count
     target = shape.target
-    if target is None or target.gone or text != shape.text or target.host is not session.host:
-        target = session.host.target(text, session)
+    router = session.router
+    if target is None or target.gone or text != shape.text or shape.router is not router:
+        target = host.target(text, session)
         # A temporary destination, and one that is gone, mean something else in every session.
-        if not text.startswith(("/temp-", "/remote-")):
+        if "temp-queue/" not in text and "temp-topic/" not in text:
             shape.text = text
             shape.target = target
+            shape.router = router
     if options is not None and options.settings is not None and isinstance(target, Queue):
         host.ask(target, options.settings, session, new=host.made_count != made)
     forward = None
@@ -184,7 +190,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
         else:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
-    plan = SendPlan(session.host, target, forward, shape, head.parts, options)
+    plan = SendPlan(router, target, forward, shape, head.parts, options)
     if text == shape.text:
         # Most heads that differ from the one before never come again: not worth the memory.
         head.plan = plan if head.plan is _SEEN else _SEEN
@@ -212,7 +218,11 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
         transaction = session.transactions.get(name) or find_transaction(session, name, "SEND")
         if target is not None:
             enlist(session, transaction, message.size)
-            transaction.add(target, message)
+            if isinstance(target, Routed):
+                for one, copy in target.spread(message, session):
+                    transaction.add(one, copy)
+            else:
+                transaction.add(target, message)
         if receipt is not None:
             session.promise(receipt, durable=False)
         return

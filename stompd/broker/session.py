@@ -116,6 +116,7 @@ class Session:
         "paused_by",
         "peer",
         "reason",
+        "router",
         "send_count",
         "sends_every",
         "started_at",
@@ -157,6 +158,8 @@ class Session:
         self.wire_version = V12
         self.end = b"\0\n" if settings.trailing_newline else b"\0"
         self.host: VirtualHost = broker.host(settings.virtual_hosts[0])
+        # The host's routes; a SEND's plan holds as long as they are the same.
+        self.router = self.host.router
         self.touched = broker.touched
         self.outbox = Outbox(broker.touched, settings.outbox_high)
         self.halt = False
@@ -298,6 +301,7 @@ class Session:
         host = headers.get("host")
         if host is not None and host in settings.virtual_hosts:
             self.host = self.broker.host(host)
+            self.router = self.host.router
         elif settings.strict_hosts and host is not None:
             raise RemoteProtocolError(
                 "unknown virtual host", f'"{shown(host)}" is not configured on this server'

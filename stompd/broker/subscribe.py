@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
+from stompd.broker.destination import Destination, Kind, parse, parse_subscribed
 from stompd.broker.dialect import SubscribeOptions, subscribe_options, unsubscribe_durable
 from stompd.broker.selector import compile_selector
 from stompd.broker.subscription import Subscription
@@ -33,7 +33,7 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
         # Its RECEIPT has to wait for those before it, and its MESSAGEs for its RECEIPT.
         session.postpone()
         return
-    destination = parse(headers["destination"], limit=SUBSCRIBED_LIMIT)
+    destination = parse_subscribed(headers["destination"])
     options = subscribe_options(head.get, head.shape.index)
     ack = headers.get("ack", "auto")
     if ack not in rules.ACK_MODES:
@@ -134,6 +134,11 @@ def _connect_durable(
     Without either, as RabbitMQ's clients do it, it is known by its id and destination.
     """
     destination = subscription.destination
+    if destination.parts:
+        raise RemoteProtocolError(
+            "durable subscription to several topics",
+            f'"{shown(destination.name)}"; take a pattern, or one for each of them',
+        )
     if destination.temporary or destination.remote:
         raise RemoteProtocolError(
             "durable subscription to a temporary topic",
@@ -220,7 +225,7 @@ def _named_subscription(session: Session, head: Head) -> Subscription:
             raise RemoteProtocolError(
                 "UNSUBSCRIBE without id", "STOMP 1.0 needs its id or its destination"
             )
-        destination = parse(text)
+        destination = parse_subscribed(text)
         found = [
             s for s in session.subscriptions.values() if s.destination.name == destination.name
         ]

@@ -89,7 +89,7 @@ def commit(session: Session, head: Head, body: bytes) -> None:
                 message.queue.settled(message)
     for target, message in transaction.sends:
         if target.gone:
-            again = session.host.target(message.headers["destination"], session)
+            again = session.host.find(target.destination)
             if again is None:
                 session.host.dropped += 1
                 continue

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
+from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse, parse_several
 from stompd.broker.durable import Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.message import Message
-from stompd.broker.pattern import PatternTree, matches
+from stompd.broker.pattern import PatternTree
 from stompd.broker.queue import Queue
+from stompd.broker.route import Router, Step
+from stompd.broker.routed import Routed
 from stompd.broker.subscription import Subscription
 from stompd.broker.terms import Terms
 from stompd.broker.topic import Topic
@@ -18,17 +20,23 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.dialect import QueueSettings
+    from stompd.broker.policy import Settings
+    from stompd.broker.route import Route
     from stompd.broker.session import Session
 
 
 # The settings name it, not a client.
 _NO_LIMIT: Final = 1 << 16
+# What exists by these names may yet be refused: it is asked for each time.
+_CHECKED: Final = (OWN, "/exchange/")
 
 
 class VirtualHost:
     """Owns queues and topics: makes them on first use, removes them when they are idle."""
 
     __slots__ = (
+        "_configured",
+        "_names",
         "_patterns",
         "broker",
         "clients",
@@ -37,6 +45,7 @@ class VirtualHost:
         "made_count",
         "name",
         "queues",
+        "router",
         "topics",
         "watchers",
     )
@@ -52,16 +61,21 @@ class VirtualHost:
         self.clients: dict[str, Session] = {}
         # How many queues were ever made.
         self.made_count = 0
+        # The routes of the settings, as they were taken over; the router may have others.
+        self._configured = broker.settings.routes
+        self.router = Router(self._configured)
         # Messages that went nowhere because a temporary destination was gone.
         self.dropped = 0
         # Subscriptions to what the broker tells about itself.
         self.watchers = 0
+        # Queues and topics, to be found by the pattern of a later subscription.
+        self._names: PatternTree[Queue | Topic] = PatternTree()
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
         self._patterns: PatternTree[Subscription | Feed] = PatternTree()
 
     # Finding and making.
 
-    def target(self, text: str, session: Session) -> Queue | Topic | None:
+    def target(self, text: str, session: Session) -> Queue | Topic | Routed | None:
         """Return where a SEND to ``text`` goes; made if it is not there yet.
 
         None stands for somebody's temporary destination that is gone with its connection: what is
@@ -70,19 +84,40 @@ class VirtualHost:
         """
         # What exists by this very name needs no parsing: nearly every SEND.
         known = self.queues.get(text) or self.topics.get(text)
-        if known is not None and not text.startswith(OWN):
+        if known is not None and not self.router.routes and not text.startswith(_CHECKED):
             return known
-        destination = parse(text)
+        steps = self.steps(text)
+        if len(steps) == 1 and not steps[0].branches:
+            return self.locate(steps[0].destination, session)
+        return Routed(self, text, steps)
+
+    def steps(self, text: str) -> list[Step]:
+        """Return how a SEND to ``text`` goes on from each destination that it names.
+
+        Raises `RemoteProtocolError` for a name that cannot be sent to.
+        """
+        several = parse_several(text)
+        return [self._step(destination) for destination in several.parts or (several,)]
+
+    def _step(self, destination: Destination) -> Step:
+        name = destination.name
         if destination.wild:
             raise RemoteProtocolError(
                 "SEND to a wildcard",
-                f'"{shown(text)}"; wildcards are for SUBSCRIBE, a message goes to one destination',
+                f'"{shown(name)}"; wildcards are for SUBSCRIBE, a message goes to one destination',
             )
-        if destination.name.startswith(OWN):
+        if name.startswith(OWN):
             raise RemoteProtocolError(
                 "SEND to the broker's own topic",
-                f'"{shown(text)}"; what begins with /topic/$SYS is published by the broker alone',
+                f'"{shown(name)}"; what begins with /topic/$SYS is published by the broker alone',
             )
+        if destination.temporary or destination.remote:
+            # It is somebody's own: no route is meant for it.
+            return Step(destination)
+        return self.router.step(destination)
+
+    def locate(self, destination: Destination, session: Session) -> Queue | Topic | None:
+        """Return the queue or topic that a session means; None if a remote temporary is gone."""
         if destination.temporary:
             return self.temporary(destination, session)
         return self.find(destination)
@@ -112,6 +147,7 @@ class VirtualHost:
         queue.owner = owner
         self.made_count += 1
         self.queues[destination.name] = queue
+        self._names.add(destination.words, queue)
         for subscription in self._patterns.match(destination.words):
             if isinstance(subscription, Subscription):
                 queue.subscribe(subscription)
@@ -122,6 +158,7 @@ class VirtualHost:
         topic = Topic(self, destination, self.broker.settings.policies.of(destination.name))
         topic.owner = owner
         self.topics[destination.name] = topic
+        self._names.add(destination.words, topic)
         for listener in self._patterns.match(destination.words):
             if isinstance(listener, Subscription):
                 topic.subscribe(listener)
@@ -148,26 +185,32 @@ class VirtualHost:
     def attach(self, subscription: Subscription) -> None:
         """Connect a subscription to what its destination names; the caller lets it be served."""
         destination = subscription.destination
-        if destination.name.startswith(OWN):
-            self.watchers += 1
+        parts = destination.parts or (destination,)
+        for part in parts:
+            # All that may be refused, before anything is done.
+            self.router.check(part)
+            if part.remote:
+                raise RemoteProtocolError(
+                    "SUBSCRIBE to somebody's temporary destination",
+                    f'"{shown(part.name)}" is for SEND; only the connection that it belongs to '
+                    "gets what arrives there",
+                )
+        found: dict[Queue | Topic, None] = {}
+        for part in parts:
+            if part.name.startswith(OWN):
+                self.watchers += 1
+            if part.wild:
+                found |= dict.fromkeys(self._names.under(part.words))
+                continue
+            target = self.locate(part, subscription.session)
+            assert target is not None  # noqa: S101 - only a remote one may be gone
+            found[target] = None
+        for target in found:
+            target.subscribe(subscription)
         if destination.wild:
-            self._patterns.add(destination.words, subscription)
-            everything: list[Queue | Topic] = [*self.queues.values(), *self.topics.values()]
-            for other in everything:
-                if matches(destination.words, other.destination.words):
-                    other.subscribe(subscription)
-            return
-        if destination.temporary:
-            self.temporary(destination, subscription.session).subscribe(subscription)
-            return
-        target = self.find(destination)
-        if target is None or destination.remote:
-            raise RemoteProtocolError(
-                "SUBSCRIBE to somebody's temporary destination",
-                f'"{shown(destination.name)}" is for SEND; only the connection that it belongs to '
-                "gets what arrives there",
-            )
-        target.subscribe(subscription)
+            # Those without a wildcard, too: beside one they do not keep what is idle.
+            for part in parts:
+                self._patterns.add(part.words, subscription)
 
     def attach_durable(
         self, subscription: Subscription, key: tuple[str, str], queue_name: Destination
@@ -178,6 +221,7 @@ class VirtualHost:
         Raises `RemoteProtocolError` if somebody is connected to that one.
         """
         destination = subscription.destination
+        self.router.check(destination)
         selector = subscription.selector
         no_local = subscription.no_local
         durable = self.durables.get(key)
@@ -207,9 +251,7 @@ class VirtualHost:
         if destination.wild:
             self._patterns.add(destination.words, feed)
             topics += [
-                topic
-                for topic in self.topics.values()
-                if matches(destination.words, topic.destination.words)
+                topic for topic in self._names.under(destination.words) if isinstance(topic, Topic)
             ]
         else:
             topic = self.find(destination)
@@ -238,10 +280,12 @@ class VirtualHost:
             subscription.durable.queue.unsubscribe(subscription)
             subscription.parked.clear()
             return
-        if subscription.destination.name.startswith(OWN):
-            self.watchers -= 1
-        if subscription.destination.wild:
-            self._patterns.remove(subscription.destination.words, subscription)
+        destination = subscription.destination
+        for part in destination.parts or (destination,):
+            if part.name.startswith(OWN):
+                self.watchers -= 1
+            if destination.wild:
+                self._patterns.remove(part.words, subscription)
         for queue in subscription.queues:
             queue.unsubscribe(subscription)
             self._expect_idle(queue)
@@ -273,6 +317,7 @@ class VirtualHost:
 
     def remove(self, target: Queue | Topic) -> None:
         """End a destination; nobody may be subscribed by name."""
+        self._names.remove(target.destination.words, target)
         if isinstance(target, Queue):
             del self.queues[target.name]
             for subscription in (*target.subscriptions, *target.followers):
@@ -286,6 +331,54 @@ class VirtualHost:
             for feed in target.feeds:
                 feed.topics.remove(target)
         target.remove()
+
+    # Routes.
+
+    def add_route(self, route: Route) -> None:
+        """Route what is sent from now on by this route as well.
+
+        Raises `RemoteProtocolError` for a name in use, for a route that cannot be, and for one that
+        closes a loop.
+        """
+        self._reroute(self.router.added(route))
+
+    def remove_route(self, name: str) -> None:
+        """Route nothing more by this route; raise `RemoteProtocolError` if there is none.
+
+        One of the settings comes back when other routes are read from them.
+        """
+        self._reroute(self.router.removed(name))
+
+    def configured(self, route: Route) -> bool:
+        """Return whether a route is one of the settings, not one that was added since."""
+        return route in self._configured
+
+    def reconfigure(self, settings: Settings) -> list[str]:
+        """Take the routes of new settings, and keep those that were added since.
+
+        Returns the names of those that cannot be kept: the settings have a route of this name, or
+        one with which it would be a loop.
+        """
+        if settings.routes == self._configured:
+            return []
+        added = [route for route in self.router.routes if not self.configured(route)]
+        self._configured = settings.routes
+        router = Router(settings.routes)
+        lost = []
+        for route in added:
+            try:
+                router = router.added(route)
+            except RemoteProtocolError:
+                lost.append(route.name)
+        self._reroute(router)
+        return lost
+
+    def _reroute(self, router: Router) -> None:
+        self.router = router
+        # What they know of their SENDs' ways is true for another router, and so for nobody more.
+        for session in self.broker.sessions.values():
+            if session.host is self:
+                session.router = router
 
     # Dead letters.
 
@@ -311,7 +404,7 @@ class VirtualHost:
         letter.extra = {
             **(message.extra or {}),
             "destination": target.name,
-            "original-destination": message.headers["destination"],
+            "original-destination": self._sent_to(message),
             "dead-letter-reason": reason,
             "dead-letter-time": str(self.broker.epoch_ms()),
             "delivery-count": str(message.count),
@@ -328,6 +421,15 @@ class VirtualHost:
             queue.store.settle(queue.key, message)
         target.admit(letter, None)
         queue.store.end_group()
+
+    def _sent_to(self, message: Message) -> str:
+        """Return the name by which a message can be sent to its queue again.
+
+        As the sender wrote it, unless a route or a feed brought it there.
+        """
+        sent = message.headers["destination"]
+        name = message.queue.name
+        return name if name in self.queues and name not in (sent, f"/queue/{sent}") else sent
 
     def expired(self, message: Message) -> None:
         """Drop or dead-letter a message that its queue has taken out because it expired."""

@@ -1,0 +1,43 @@
+"""Where a message would go: what `explain` tells of it, without sending one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stompd.broker.routed import reached
+from stompd.broker.virtualhost import public_name
+
+if TYPE_CHECKING:
+    from stompd.broker.session import Session
+    from stompd.broker.virtualhost import VirtualHost
+
+Row = dict[str, Any]
+
+
+def goes_to(
+    host: VirtualHost, text: str, headers: Mapping[str, str], session: Session | None = None
+) -> list[Row]:
+    """Return a row for each queue and topic that a SEND to ``text`` with ``headers`` would reach.
+
+    ``routes`` are the names of the routes on the way, first one first; none for what the SEND names
+    itself. ``exists`` is False for what would be made by it, and for a temporary destination that
+    is gone: what is sent there is dropped. ``session`` is whose temporary destinations are meant.
+    Nothing is made or changed. Raises `RemoteProtocolError` where the SEND would get an ERROR.
+    """
+    rows = []
+    for destination, routes in reached(host.steps(text), {"destination": text, **headers}):
+        name = destination.name
+        if destination.temporary and session is not None:
+            name = public_name(destination, session)
+        target = host.queues.get(name) or host.topics.get(name)
+        rows.append(
+            {
+                "destination": name,
+                "kind": destination.kind.value,
+                "routes": list(routes),
+                "exists": target is not None,
+                "subscriptions": 0 if target is None else len(target.subscriptions),
+            }
+        )
+    return rows

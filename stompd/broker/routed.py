@@ -1,0 +1,91 @@
+"""What a SEND goes to that reaches more than one queue or topic, or not always the same ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stompd.broker.message import Message
+    from stompd.broker.queue import Queue
+    from stompd.broker.route import Reached, Step
+    from stompd.broker.session import Session
+    from stompd.broker.topic import Topic
+    from stompd.broker.virtualhost import VirtualHost
+
+
+class Routed:
+    """Stands in a SEND's plan where a queue or a topic would; made by `VirtualHost.target`.
+
+    It is true for as long as the virtual host has the router that it was made by.
+    """
+
+    __slots__ = ("_fixed", "_steps", "_targets", "bounded", "gone", "host", "name")
+
+    def __init__(self, host: VirtualHost, name: str, steps: Sequence[Step]) -> None:
+        self.host = host
+        self.name = name
+        self._steps = steps
+        # Where every message goes; None if it depends on the message.
+        self._fixed: list[Reached] | None = None
+        if not any(step.conditional for step in steps):
+            self._fixed = reached(steps, {})
+        # The queues and topics that it found or made, by name.
+        self._targets: dict[str, Queue | Topic] = {}
+        # `put` asks for room itself, because only then it is known where.
+        self.bounded = False
+        self.gone = False
+
+    def __repr__(self) -> str:
+        return f"<Routed {self.name} targets={len(self._targets)}>"
+
+    def check_room(self, count: int, size: int) -> None:
+        """Accept: `put` asks those that a message reaches, and `spread` is for who asks later."""
+
+    def put(self, message: Message, session: Session) -> None:
+        """Put a copy into everything that the message reaches, or raise and put none anywhere.
+
+        Raises `RemoteProtocolError` if one of them has no room for it.
+        """
+        copies = self.spread(message, session)
+        for target, copy in copies:
+            if target.bounded:
+                target.check_room(1, copy.size)
+        if not copies:
+            self.host.dropped += 1
+            return
+        store = self.host.broker.store
+        # Together or not at all, through a crash as well.
+        store.begin_group()
+        for target, copy in copies:
+            target.admit(copy, session)
+        store.end_group()
+
+    # What a message's terms say is the matter of each queue and topic.
+    admit = put
+
+    def spread(self, message: Message, session: Session) -> list[tuple[Queue | Topic, Message]]:
+        """Return what the message reaches, each with a copy of its own; what is missing is made."""
+        found = self._fixed
+        if found is None:
+            found = reached(self._steps, message.properties)
+        copies: list[tuple[Queue | Topic, Message]] = []
+        for destination, _ in found:
+            target = self._targets.get(destination.name)
+            if target is None or target.gone:
+                target = self.host.locate(destination, session)
+                if target is None:
+                    # Somebody's temporary destination that is gone.
+                    continue
+                self._targets[destination.name] = target
+            copies.append((target, message.copy() if copies else message))
+        return copies
+
+
+def reached(steps: Sequence[Step], headers: Mapping[str, str]) -> list[Reached]:
+    """Return what a message with these headers reaches, each destination once."""
+    found: dict[str, Reached] = {}
+    for step in steps:
+        step.reach(headers, found)
+    return list(found.values())
