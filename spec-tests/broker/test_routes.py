@@ -9,6 +9,7 @@ from broker.paging import Operation, PagedCore
 from stompd.broker.course import goes_to
 from stompd.broker.policy import Policy
 from stompd.broker.route import Route, Router
+from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.errors import RemoteProtocolError
 
 
@@ -761,6 +762,177 @@ def test_a_target_that_cannot_be_made(match: str, to: str, sent: str, why: str) 
     assert '"r", from "' in error.text
 
 
+# Virtual topics.
+
+
+def test_a_virtual_topic_fills_its_consumers_queues(core: Core) -> None:
+    """Each group gets every message once, in a queue that its consumers share."""
+    a1, a2, b, plain, producer = (core.client() for _ in range(5))
+    a1.subscribe("/queue/Consumer.A.VirtualTopic.X", "client-individual", prefetch_count="1")
+    a2.subscribe("/queue/Consumer.A.VirtualTopic.X", "client-individual", prefetch_count="1")
+    plain.subscribe("/topic/VirtualTopic.X")
+    for body in "12":
+        producer.send("/topic/VirtualTopic.X", body)
+    assert a1.bodies() + a2.bodies() == ["1", "2"]
+    assert plain.bodies() == ["1", "2"]
+    b.subscribe("Consumer.B.VirtualTopic.X")
+    producer.send("/exchange/amq.topic/VirtualTopic.X", "3")
+    assert b.messages(1)[0]["destination"] == "/exchange/amq.topic/VirtualTopic.X"
+    assert depths(core) == {"/queue/Consumer.A.VirtualTopic.X": 1}
+
+
+def test_a_group_misses_nothing_while_it_is_away() -> None:
+    """Its queue stays, however long it is idle, until somebody removes it; then the topic goes."""
+    core = Core(settings(auto_delete_after=5.0))
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe("/queue/Consumer.A.VirtualTopic.X")
+    producer.send("/topic/VirtualTopic.X", "1")
+    assert consumer.bodies() == ["1"]
+    consumer.close()
+    host = core.broker.host("/")
+    for _ in range(30):
+        core.tick(1.0)
+    assert list(host.queues) == ["/queue/Consumer.A.VirtualTopic.X"]
+    producer.send("/topic/VirtualTopic.X", "2")
+    assert depths(core) == {"/queue/Consumer.A.VirtualTopic.X": 1}
+    host.remove(host.topics["/topic/VirtualTopic.X"])
+    producer.send("/topic/VirtualTopic.X", "3")
+    assert depths(core) == {"/queue/Consumer.A.VirtualTopic.X": 2}
+    host.remove(host.queues["/queue/Consumer.A.VirtualTopic.X"])
+    producer.send("/topic/VirtualTopic.X", "4")
+    assert depths(core) == {}
+    for _ in range(12):
+        core.tick(1.0)
+    assert not host.topics
+
+
+def test_who_made_the_queue_of_a_group_may_have_it_go() -> None:
+    """By the headers that say so of any queue."""
+    core = Core(settings(auto_delete_after=5.0))
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe(
+        "/queue/Consumer.A.VirtualTopic.X",
+        x_expires="2000",
+        x_max_length="1",
+        x_overflow="reject-publish",
+    )
+    consumer("UNSUBSCRIBE", id="0")
+    producer.send("/topic/VirtualTopic.X", "1", receipt="r")
+    assert producer.receipts() == ["r"]
+    producer.send("/topic/VirtualTopic.X", "2")
+    assert producer.error()["message"] == "queue is full"
+    consumer.subscribe("/queue/Consumer.A.VirtualTopic.X")
+    consumer("UNSUBSCRIBE", id="0")
+    for _ in range(5):
+        core.tick(1.0)
+    assert not core.broker.host("/").queues
+
+
+@pytest.mark.parametrize(
+    ("queue", "topic"),
+    [
+        ("/queue/Consumer.A.VirtualTopic.X", "/topic/VirtualTopic.Y"),
+        ("/queue/Consumer.A.VirtualTopic.X", "/topic/VirtualTopic.X.Y"),
+        ("/queue/Consumer.A.Topic.X", "/topic/Topic.X"),
+        ("/queue/Consumer.A.B.VirtualTopic.X", "/topic/VirtualTopic.X"),
+        ("/queue/MyConsumer.A.VirtualTopic.X", "/topic/VirtualTopic.X"),
+    ],
+)
+def test_what_is_no_virtual_topics_queue(core: Core, queue: str, topic: str) -> None:
+    """Another name is another queue."""
+    client = core.client()
+    client.subscribe(queue)
+    client.send(topic, "x", receipt="r")
+    assert client.receipts() == ["r"]
+
+
+def test_a_queue_for_a_virtual_topic_is_a_queue(core: Core) -> None:
+    """It may be sent to, which the topic and other groups do not see; a SEND makes it as well."""
+    client = core.client()
+    client.subscribe("/topic/VirtualTopic.X")
+    client.send("/queue/Consumer.A.VirtualTopic.X", "1")
+    client.send("/queue/Consumer.B.VirtualTopic.X", "2")
+    client.send("/topic/VirtualTopic.X", "3")
+    assert client.bodies() == ["3"]
+    assert list(depths(core).values()) == [2, 2]
+
+
+@pytest.mark.parametrize("pattern", ["VirtualTopic.>", "VirtualTopic.#", "VirtualTopic.*", "#"])
+def test_a_group_may_name_several_topics(core: Core, pattern: str) -> None:
+    """A queue is made for each that fits, those that come later included; they stay."""
+    consumer, producer = core.client(), core.client()
+    producer.send("/topic/VirtualTopic.X", "nobody", retain="set")
+    producer.send("/topic/Other.X", "nobody")
+    consumer.subscribe(f"/queue/Consumer.A.{pattern}")
+    for topic in ("VirtualTopic.X", "VirtualTopic.Y", "Other.X", "Other.Y"):
+        producer.send(f"/topic/{topic}", topic)
+    assert consumer.bodies() == ["nobody", "VirtualTopic.X", "VirtualTopic.Y"]
+    consumer("UNSUBSCRIBE", id="0", receipt="r")
+    assert consumer.receipts() == ["r"]
+    for topic in ("VirtualTopic.X", "VirtualTopic.Z"):
+        producer.send(f"/topic/{topic}", topic)
+    assert depths(core) == {"/queue/Consumer.A.VirtualTopic.X": 1}
+
+
+@pytest.mark.parametrize("pattern", ["Consumer.*.VirtualTopic.X", "#.X", "Consumer.#"])
+def test_a_pattern_without_a_group_makes_no_queue(core: Core, pattern: str) -> None:
+    """It takes from those that are there."""
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe(f"/queue/{pattern}")
+    producer.send("/topic/VirtualTopic.X", "1")
+    core.client().subscribe("/queue/Consumer.B.VirtualTopic.X", browser="true")
+    producer.send("/topic/VirtualTopic.X", "2")
+    assert consumer.bodies() == ["2"]
+
+
+def test_virtual_topics_may_be_called_otherwise() -> None:
+    """Also so that every topic is one; and without any pattern none is."""
+    virtual = VirtualTopics(("/topic/#",), "/queue/{topic}/for/{group}")
+    core = Core(settings(virtual_topics=virtual))
+    client = core.client()
+    client.subscribe("/queue/a.b/for/me")
+    client.send("/topic/a.b", "x")
+    assert client.bodies() == ["x"]
+    core = Core(settings(virtual_topics=VirtualTopics(())))
+    client = core.client()
+    client.subscribe("/queue/Consumer.A.VirtualTopic.X")
+    client.send("/topic/VirtualTopic.X", "x")
+    assert client.take() == []
+    for queues in ("/queue/{group}", "/queue/{topic}", "/queue/{group}.{topic}.{group}"):
+        with pytest.raises(ValueError, match="each once"):
+            VirtualTopics((), queues)
+
+
+def test_new_settings_of_virtual_topics_are_for_new_queues() -> None:
+    """What is there stays as it was made, and can be removed all the same."""
+    core = Core()
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe("/queue/Consumer.A.VirtualTopic.>")
+    producer.send("/topic/VirtualTopic.X", "1")
+    core.broker.reconfigure(settings(virtual_topics=VirtualTopics(())))
+    producer.send("/topic/VirtualTopic.X", "2")
+    producer.send("/topic/VirtualTopic.Y", "3")
+    assert consumer.bodies() == ["1", "2"]
+    consumer("UNSUBSCRIBE", id="0", receipt="r")
+    assert consumer.receipts() == ["r"]
+    host = core.broker.host("/")
+    host.remove(host.queues["/queue/Consumer.A.VirtualTopic.X"])
+    producer.send("/topic/VirtualTopic.X", "4")
+    assert depths(core) == {}
+
+
+def test_a_route_to_a_virtual_topic() -> None:
+    """Its consumers get what the route delivers; dead letters tell where they come from."""
+    core = routed(route("/queue/in", "/topic/VirtualTopic.X", move=True), max_deliveries=1)
+    consumer = core.client()
+    consumer.subscribe("/queue/Consumer.A.VirtualTopic.X", "client-individual")
+    core.client().send("/queue/in", "x", persistent="true")
+    consumer.nack(consumer.messages(1)[0])
+    consumer.subscribe("/queue/DLQ.#", id="d")
+    letter = consumer.messages(1)[0]
+    assert letter["original-destination"] == "/queue/Consumer.A.VirtualTopic.X"
+
+
 # What would happen.
 
 
@@ -776,6 +948,7 @@ def test_where_a_message_would_go() -> None:
             "destination": "/queue/a",
             "kind": "queue",
             "routes": [],
+            "topic": None,
             "exists": False,
             "subscriptions": 0,
         },
@@ -783,6 +956,7 @@ def test_where_a_message_would_go() -> None:
             "destination": "/topic/b",
             "kind": "topic",
             "routes": ["r"],
+            "topic": None,
             "exists": True,
             "subscriptions": 1,
         },
@@ -790,6 +964,7 @@ def test_where_a_message_would_go() -> None:
             "destination": "/queue/c",
             "kind": "queue",
             "routes": ["r"],
+            "topic": None,
             "exists": False,
             "subscriptions": 0,
         },
@@ -797,6 +972,7 @@ def test_where_a_message_would_go() -> None:
             "destination": f"/remote-temp-queue/{client.session.id}/x",
             "kind": "queue",
             "routes": [],
+            "topic": None,
             "exists": True,
             "subscriptions": 1,
         },
@@ -804,3 +980,72 @@ def test_where_a_message_would_go() -> None:
     assert "/queue/a" not in host.queues
     with pytest.raises(RemoteProtocolError, match="SEND to a wildcard"):
         goes_to(host, "/queue/*", {})
+
+
+def test_where_a_message_to_a_topic_would_go(core: Core) -> None:
+    """Queues that it is copied to are told: of consumers, of groups to come, of durable ones."""
+    host = core.broker.host("/")
+    client = core.client(client_id="c")
+    client.subscribe("/queue/Consumer.A.VirtualTopic.X", id="a")
+    client.subscribe("/queue/Consumer.B.VirtualTopic.>", id="b")
+    client.subscribe("/topic/VirtualTopic.*", id="c", durable="true", selector="k = 1")
+
+    def told(name: str, **headers: str) -> list[tuple[str, str | None, bool]]:
+        rows = goes_to(host, name, headers)
+        return sorted((row["destination"], row["topic"], row["exists"]) for row in rows)
+
+    topic = "/topic/VirtualTopic.X"
+    (durable,) = host.durables.values()
+    expected = [
+        ("/queue/Consumer.A.VirtualTopic.X", topic, True),
+        ("/queue/Consumer.B.VirtualTopic.X", topic, False),
+        (topic, None, False),
+    ]
+    assert told(topic) == expected
+    assert told(topic, k="1") == sorted([*expected, (durable.queue.name, topic, True)])
+    client.send(topic, "x", k="1")
+    assert all(exists for _, _, exists in told(topic, k="1"))
+    assert len(told(topic, k="1")) == 4
+    assert told("/topic/other") == [("/topic/other", None, False)]
+
+
+# Subscriptions that durable ones and routes have in common.
+
+
+def test_a_durable_subscription_to_an_exchange() -> None:
+    """It is kept as that to a topic is; one to several destinations is refused."""
+    core = routed(route("/exchange/x/a", "/queue/a"))
+    client = core.client(client_id="c")
+    client.subscribe("/exchange/x", durable="true")
+    client.close()
+    core.client().send("/exchange/x/k", "1")
+    client = core.client(client_id="c")
+    client.subscribe("/exchange/x", durable="true")
+    assert client.bodies() == ["1"]
+    client.subscribe("/exchange/y", durable="true", id="1")
+    assert client.error()["message"] == "no such exchange"
+    client = core.client(client_id="c")
+    client.subscribe("/topic/a,/topic/b", durable="true")
+    assert client.error()["message"] == "durable subscription to several topics"
+
+
+def test_browsing_several_queues(core: Core) -> None:
+    """One end for all of them; a topic among them cannot be browsed."""
+    client = core.client()
+    for name in "ab":
+        client.send(f"/queue/{name}", name)
+    client.subscribe("/queue/a,/queue/b", browser="true")
+    *found, end = client.messages(3)
+    assert ([m.text for m in found], end["browser"]) == (["a", "b"], "end")
+    client.subscribe("/queue/a,/topic/b", browser="true", id="1")
+    assert client.error()["message"] == "nothing to browse"
+
+
+def test_the_brokers_own_topics_among_several(core: Core) -> None:
+    """What the broker tells is told while such a subscription is there, and not afterwards."""
+    host = core.broker.host("/")
+    client = core.client()
+    client.subscribe("/topic/a,/topic/$SYS/events/#")
+    assert host.watchers == 1
+    client("UNSUBSCRIBE", id="0")
+    assert host.watchers == 0

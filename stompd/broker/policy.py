@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.route import Route
+from stompd.broker.virtualtopic import VirtualTopics
 
 if TYPE_CHECKING:
     from stompd.broker.dialect import QueueSettings
@@ -152,3 +153,4 @@ class Settings:
     memory_mark: int | None = None
     # In their order, in every virtual host.
     routes: tuple[Route, ...] = ()
+    virtual_topics: VirtualTopics = field(default_factory=VirtualTopics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse, parse_several
@@ -36,6 +37,9 @@ class VirtualHost:
 
     __slots__ = (
         "_configured",
+        "_feeds",
+        "_groups",
+        "_joined",
         "_names",
         "_patterns",
         "broker",
@@ -72,6 +76,12 @@ class VirtualHost:
         self._names: PatternTree[Queue | Topic] = PatternTree()
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
         self._patterns: PatternTree[Subscription | Feed] = PatternTree()
+        # The queues of virtual topics' consumers: what fills them, and the words of the topic.
+        self._feeds: dict[Queue, tuple[Feed, tuple[str, ...]]] = {}
+        # The groups that subscribed to the queues of several virtual topics, by pattern of topics:
+        # one is made for each that fits. And by whom that was.
+        self._groups: PatternTree[str] = PatternTree()
+        self._joined: dict[Subscription, list[tuple[str, tuple[str, ...]]]] = {}
 
     # Finding and making.
 
@@ -143,11 +153,19 @@ class VirtualHost:
         return found
 
     def _new_queue(self, destination: Destination, owner: Session | None = None) -> Queue:
-        queue = Queue(self, destination, self.broker.settings.policies.of(destination.name))
+        settings = self.broker.settings
+        policy = settings.policies.of(destination.name)
+        topic = settings.virtual_topics.topic_of(destination.name)
+        if topic is not None:
+            # Its consumers may stay away for as long as they like.
+            policy = replace(policy, auto_delete_after=None)
+        queue = Queue(self, destination, policy)
         queue.owner = owner
         self.made_count += 1
         self.queues[destination.name] = queue
         self._names.add(destination.words, queue)
+        if topic is not None:
+            self._consume(queue, topic)
         for subscription in self._patterns.match(destination.words):
             if isinstance(subscription, Subscription):
                 queue.subscribe(subscription)
@@ -164,8 +182,25 @@ class VirtualHost:
                 topic.subscribe(listener)
             else:
                 topic.feed(listener)
+        virtual = self.broker.settings.virtual_topics
+        for group in self._groups.match(destination.words):
+            if virtual.covers(destination.words):
+                self.find(parse(virtual.queue_of(group, destination.name), limit=_NO_LIMIT))
         self._expect_idle(topic)
         return topic
+
+    def _consume(self, queue: Queue, topic: tuple[str, ...]) -> None:
+        """Have a queue get what is published on a virtual topic, given by its words."""
+        feed = Feed(queue)
+        self._feeds[queue] = feed, topic
+        self._patterns.add(topic, feed)
+        self._fill(feed, topic)
+
+    def _fill(self, feed: Feed, pattern: tuple[str, ...]) -> None:
+        """Attach a feed to the topics of a pattern that are there, beginning with their values."""
+        for topic in self._names.under(pattern):
+            if isinstance(topic, Topic):
+                _start(feed, topic)
 
     def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
         """Have a queue be as a client wants it that made it by naming it: ``new`` says so.
@@ -177,6 +212,9 @@ class VirtualHost:
                 _check_dead_letter(settings.dead_letter)
             queue.asked = settings
             queue.adopt(queue.policy.asked(settings))
+            if queue in self._feeds:
+                for topic in self._feeds[queue][0].topics:
+                    topic.bounded = topic.bounded or queue.bounded
         elif queue.asked != settings:
             session.report(("queue settings",))
 
@@ -200,6 +238,7 @@ class VirtualHost:
             if part.name.startswith(OWN):
                 self.watchers += 1
             if part.wild:
+                self._join(part, subscription)
                 found |= dict.fromkeys(self._names.under(part.words))
                 continue
             target = self.locate(part, subscription.session)
@@ -211,6 +250,19 @@ class VirtualHost:
             # Those without a wildcard, too: beside one they do not keep what is idle.
             for part in parts:
                 self._patterns.add(part.words, subscription)
+
+    def _join(self, pattern: Destination, subscription: Subscription) -> None:
+        """Make the queues of a group that subscribes to those of several virtual topics."""
+        virtual = self.broker.settings.virtual_topics
+        joined = virtual.topics_of(pattern.name)
+        if joined is None:
+            return
+        group, topics = joined
+        self._joined.setdefault(subscription, []).append(joined)
+        self._groups.add(topics, group)
+        for topic in self._names.under(topics):
+            if isinstance(topic, Topic) and virtual.covers(topic.destination.words):
+                self.find(parse(virtual.queue_of(group, topic.name), limit=_NO_LIMIT))
 
     def attach_durable(
         self, subscription: Subscription, key: tuple[str, str], queue_name: Destination
@@ -247,21 +299,13 @@ class VirtualHost:
 
     def _feed(self, feed: Feed, destination: Destination) -> None:
         """Have a feed get what is published on a topic, or on all that match a pattern."""
-        topics: list[Topic] = []
         if destination.wild:
             self._patterns.add(destination.words, feed)
-            topics += [
-                topic for topic in self._names.under(destination.words) if isinstance(topic, Topic)
-            ]
-        else:
-            topic = self.find(destination)
-            assert isinstance(topic, Topic)  # noqa: S101 - the callers looked
-            topics.append(topic)
-        for topic in topics:
-            topic.feed(feed)
-            retained = topic.last_value()
-            if retained is not None and feed.wants(retained, None):
-                feed.queue.admit(retained, None)
+            self._fill(feed, destination.words)
+            return
+        topic = self.find(destination)
+        assert isinstance(topic, Topic)  # noqa: S101 - the callers looked
+        _start(feed, topic)
 
     def forget_durable(self, durable: Durable) -> None:
         """End a durable subscription with what it holds; nobody may be connected to it."""
@@ -269,10 +313,13 @@ class VirtualHost:
         feed = durable.feed
         if durable.destination.wild:
             self._patterns.remove(durable.destination.words, feed)
+        self._end(feed)
+        durable.queue.remove()
+
+    def _end(self, feed: Feed) -> None:
         for topic in feed.topics:
             topic.unfeed(feed)
             self._expect_idle(topic)
-        durable.queue.remove()
 
     def detach(self, subscription: Subscription) -> None:
         """Disconnect a subscription from everything that serves it."""
@@ -286,6 +333,8 @@ class VirtualHost:
                 self.watchers -= 1
             if destination.wild:
                 self._patterns.remove(part.words, subscription)
+        for group, topics in self._joined.pop(subscription, ()):
+            self._groups.remove(topics, group)
         for queue in subscription.queues:
             queue.unsubscribe(subscription)
             self._expect_idle(queue)
@@ -320,6 +369,10 @@ class VirtualHost:
         self._names.remove(target.destination.words, target)
         if isinstance(target, Queue):
             del self.queues[target.name]
+            if target in self._feeds:
+                feed, topic = self._feeds.pop(target)
+                self._patterns.remove(topic, feed)
+                self._end(feed)
             for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
                 if target in subscription.parked:
@@ -333,6 +386,25 @@ class VirtualHost:
         target.remove()
 
     # Routes.
+
+    def fed_by(self, destination: Destination) -> list[tuple[str, Feed | None]]:
+        """Return the queues that a message to a topic is copied to: name, and what fills it.
+
+        The topic need not be there; a queue that would be made with it has nothing yet.
+        """
+        found: dict[str, Feed | None] = {
+            listener.queue.name: listener
+            for listener in self._patterns.match(destination.words)
+            if isinstance(listener, Feed)
+        }
+        topic = self.topics.get(destination.name)
+        if topic is not None:
+            found |= {feed.queue.name: feed for feed in topic.feeds}
+        virtual = self.broker.settings.virtual_topics
+        if virtual.covers(destination.words):
+            for group in self._groups.match(destination.words):
+                found.setdefault(virtual.queue_of(group, destination.name), None)
+        return list(found.items())
 
     def add_route(self, route: Route) -> None:
         """Route what is sent from now on by this route as well.
@@ -459,6 +531,14 @@ class VirtualHost:
             return None
         found.is_dead_letter = True
         return found
+
+
+def _start(feed: Feed, topic: Topic) -> None:
+    """Attach a feed to a topic; its last value comes first."""
+    topic.feed(feed)
+    retained = topic.last_value()
+    if retained is not None and feed.wants(retained, None):
+        feed.queue.admit(retained, None)
 
 
 def _check_dead_letter(name: str) -> None:
