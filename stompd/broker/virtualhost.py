@@ -37,11 +37,13 @@ class VirtualHost:
 
     __slots__ = (
         "_configured",
+        "_consumed",
         "_feeds",
         "_groups",
         "_joined",
-        "_names",
         "_patterns",
+        "_queue_names",
+        "_topic_names",
         "broker",
         "clients",
         "dropped",
@@ -72,12 +74,15 @@ class VirtualHost:
         self.dropped = 0
         # Subscriptions to what the broker tells about itself.
         self.watchers = 0
-        # Queues and topics, to be found by the pattern of a later subscription.
-        self._names: PatternTree[Queue | Topic] = PatternTree()
+        # To be found by the pattern of a later subscription.
+        self._queue_names: PatternTree[Queue] = PatternTree()
+        self._topic_names: PatternTree[Topic] = PatternTree()
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
-        self._patterns: PatternTree[Subscription | Feed] = PatternTree()
+        self._patterns: PatternTree[Subscription] = PatternTree()
+        # And feeds, by pattern or by the name of one topic.
+        self._feeds: PatternTree[Feed] = PatternTree()
         # The queues of virtual topics' consumers: what fills them, and the words of the topic.
-        self._feeds: dict[Queue, tuple[Feed, tuple[str, ...]]] = {}
+        self._consumed: dict[Queue, tuple[Feed, tuple[str, ...]]] = {}
         # The groups that subscribed to the queues of several virtual topics, by pattern of topics:
         # one is made for each that fits. And by whom that was.
         self._groups: PatternTree[str] = PatternTree()
@@ -163,12 +168,11 @@ class VirtualHost:
         queue.owner = owner
         self.made_count += 1
         self.queues[destination.name] = queue
-        self._names.add(destination.words, queue)
+        self._queue_names.add(destination.words, queue)
         if topic is not None:
             self._consume(queue, topic)
         for subscription in self._patterns.match(destination.words):
-            if isinstance(subscription, Subscription):
-                queue.subscribe(subscription)
+            queue.subscribe(subscription)
         self._expect_idle(queue)
         return queue
 
@@ -176,12 +180,11 @@ class VirtualHost:
         topic = Topic(self, destination, self.broker.settings.policies.of(destination.name))
         topic.owner = owner
         self.topics[destination.name] = topic
-        self._names.add(destination.words, topic)
-        for listener in self._patterns.match(destination.words):
-            if isinstance(listener, Subscription):
-                topic.subscribe(listener)
-            else:
-                topic.feed(listener)
+        self._topic_names.add(destination.words, topic)
+        for subscription in self._patterns.match(destination.words):
+            topic.subscribe(subscription)
+        for feed in self._feeds.match(destination.words):
+            topic.feed(feed)
         virtual = self.broker.settings.virtual_topics
         for group in self._groups.match(destination.words):
             if virtual.covers(destination.words):
@@ -192,15 +195,14 @@ class VirtualHost:
     def _consume(self, queue: Queue, topic: tuple[str, ...]) -> None:
         """Have a queue get what is published on a virtual topic, given by its words."""
         feed = Feed(queue)
-        self._feeds[queue] = feed, topic
-        self._patterns.add(topic, feed)
+        self._consumed[queue] = feed, topic
+        self._feeds.add(topic, feed)
         self._fill(feed, topic)
 
     def _fill(self, feed: Feed, pattern: tuple[str, ...]) -> None:
         """Attach a feed to the topics of a pattern that are there, beginning with their values."""
-        for topic in self._names.under(pattern):
-            if isinstance(topic, Topic):
-                _start(feed, topic)
+        for topic in self._topic_names.under(pattern):
+            _start(feed, topic)
 
     def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
         """Have a queue be as a client wants it that made it by naming it: ``new`` says so.
@@ -212,8 +214,8 @@ class VirtualHost:
                 _check_dead_letter(settings.dead_letter)
             queue.asked = settings
             queue.adopt(queue.policy.asked(settings))
-            if queue in self._feeds:
-                for topic in self._feeds[queue][0].topics:
+            if queue in self._consumed:
+                for topic in self._consumed[queue][0].topics:
                     topic.bounded = topic.bounded or queue.bounded
         elif queue.asked != settings:
             session.report(("queue settings",))
@@ -239,7 +241,8 @@ class VirtualHost:
                 self.watchers += 1
             if part.wild:
                 self._join(part, subscription)
-                found |= dict.fromkeys(self._names.under(part.words))
+                found |= dict.fromkeys(self._queue_names.under(part.words))
+                found |= dict.fromkeys(self._topic_names.under(part.words))
                 continue
             target = self.locate(part, subscription.session)
             assert target is not None  # noqa: S101 - only a remote one may be gone
@@ -260,8 +263,8 @@ class VirtualHost:
         group, topics = joined
         self._joined.setdefault(subscription, []).append(joined)
         self._groups.add(topics, group)
-        for topic in self._names.under(topics):
-            if isinstance(topic, Topic) and virtual.covers(topic.destination.words):
+        for topic in self._topic_names.under(topics):
+            if virtual.covers(topic.destination.words):
                 self.find(parse(virtual.queue_of(group, topic.name), limit=_NO_LIMIT))
 
     def attach_durable(
@@ -300,7 +303,7 @@ class VirtualHost:
     def _feed(self, feed: Feed, destination: Destination) -> None:
         """Have a feed get what is published on a topic, or on all that match a pattern."""
         if destination.wild:
-            self._patterns.add(destination.words, feed)
+            self._feeds.add(destination.words, feed)
             self._fill(feed, destination.words)
             return
         topic = self.find(destination)
@@ -312,7 +315,7 @@ class VirtualHost:
         del self.durables[durable.client_id, durable.name]
         feed = durable.feed
         if durable.destination.wild:
-            self._patterns.remove(durable.destination.words, feed)
+            self._feeds.remove(durable.destination.words, feed)
         self._end(feed)
         durable.queue.remove()
 
@@ -366,12 +369,12 @@ class VirtualHost:
 
     def remove(self, target: Queue | Topic) -> None:
         """End a destination; nobody may be subscribed by name."""
-        self._names.remove(target.destination.words, target)
         if isinstance(target, Queue):
             del self.queues[target.name]
-            if target in self._feeds:
-                feed, topic = self._feeds.pop(target)
-                self._patterns.remove(topic, feed)
+            self._queue_names.remove(target.destination.words, target)
+            if target in self._consumed:
+                feed, topic = self._consumed.pop(target)
+                self._feeds.remove(topic, feed)
                 self._end(feed)
             for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
@@ -379,6 +382,7 @@ class VirtualHost:
                     subscription.parked.remove(target)
         else:
             del self.topics[target.name]
+            self._topic_names.remove(target.destination.words, target)
             for subscription in target.subscriptions:
                 subscription.topics.remove(target)
             for feed in target.feeds:
@@ -393,9 +397,7 @@ class VirtualHost:
         The topic need not be there; a queue that would be made with it has nothing yet.
         """
         found: dict[str, Feed | None] = {
-            listener.queue.name: listener
-            for listener in self._patterns.match(destination.words)
-            if isinstance(listener, Feed)
+            feed.queue.name: feed for feed in self._feeds.match(destination.words)
         }
         topic = self.topics.get(destination.name)
         if topic is not None:
