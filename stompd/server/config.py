@@ -9,11 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from stompd.broker import destination
 from stompd.broker import policy as broker
+from stompd.broker.route import Route, Router, source_of
+from stompd.broker.selector import compile_selector
+from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.units import (
@@ -95,6 +105,40 @@ def _dead_letter(value: object) -> str:
     if queue.kind is not destination.Kind.QUEUE or queue.wild or queue.temporary:
         raise ValueError(f'{quoted(text)} is neither a queue (/queue/DLQ.{{name}}) nor "none"')
     return text if text.startswith("/") else f"/queue/{text}"
+
+
+def _source(value: object) -> str:
+    text = _text(value)
+    try:
+        source_of(text)
+    except RemoteProtocolError as error:
+        raise ValueError(error.detail) from error
+    return text
+
+
+def _selector(value: object) -> str:
+    text = _text(value)
+    try:
+        return compile_selector(text).text
+    except RemoteProtocolError as error:
+        raise ValueError(error.detail) from error
+
+
+def _topics(value: object) -> str:
+    pattern = _pattern(value)
+    if not pattern.startswith("/topic/"):
+        raise ValueError(f"{quoted(pattern)} is not a topic, or a pattern of topics")
+    return pattern
+
+
+def _consumers(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("/queue/"):
+        text = f"/queue/{text}"
+    try:
+        return VirtualTopics((), text).queues
+    except ValueError as error:
+        raise ValueError(f"{quoted(text)}: {error}") from error
 
 
 def _choice(*words: str) -> BeforeValidator:
@@ -272,6 +316,60 @@ class VirtualHostSettings(_Table):
         return self
 
 
+class VirtualTopicSettings(_Table):
+    """Topics whose messages are copied into queues, one for each group of consumers."""
+
+    topics: Annotated[tuple[Annotated[str, _reads(_topics)], ...], BeforeValidator(several)] = (
+        _BROKER.virtual_topics.topics
+    )
+    """Patterns of such topics; without any there are none."""
+    queues: Annotated[str, _reads(_consumers)] = _BROKER.virtual_topics.queues
+    """The queue of a group: ``{group}`` is one word, ``{topic}`` the name of the topic."""
+
+
+class RouteSettings(_Table):
+    """Where else a message goes that is sent to what ``match`` fits."""
+
+    name: Text
+    """What the route is called in lists."""
+    match: Annotated[str, _reads(_source)]
+    """A destination or a pattern; of an exchange also without a key, for all of it."""
+    to: Annotated[tuple[Text, ...], BeforeValidator(several)]
+    """Where to; may hold ``{name}``, and ``{1}`` for the first wildcard of ``match``."""
+    when: Annotated[str | None, _reads(_selector)] = None
+    """A selector: only the messages of which it is true."""
+    move: Switch = False
+    """Not to the destination that it was sent to as well."""
+
+    def route(self) -> Route:
+        """Return the broker's form of it."""
+        return Route(self.name, self.match, self.to, self.when, self.move)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            Router([self.route()])
+        except RemoteProtocolError as error:
+            raise PydanticCustomError(
+                "refused", "{reason}", {"key": "to", "reason": error.detail}
+            ) from error
+        return self
+
+
+def _together(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
+    """Refuse a route that closes a loop with those before it, or has the name of one."""
+    router = Router()
+    for index, route in enumerate(routes):
+        try:
+            router = router.added(route.route())
+        except RemoteProtocolError as error:
+            key = "name" if error.message == "route name in use" else "to"
+            raise PydanticCustomError(
+                "refused", "{reason}", {"key": (index, key), "reason": error.detail}
+            ) from error
+    return routes
+
+
 class PolicySettings(_Table):
     """How destinations behave whose name fits ``match``; the first policy that fits is the one."""
 
@@ -367,7 +465,9 @@ class Settings(_Table):
     heart_beat: HeartBeatSettings = HeartBeatSettings()
     flow: FlowSettings = FlowSettings()
     virtual_hosts: VirtualHostSettings = VirtualHostSettings()
+    virtual_topics: VirtualTopicSettings = VirtualTopicSettings()
     policy: tuple[PolicySettings, ...] = ()
+    route: Annotated[tuple[RouteSettings, ...], AfterValidator(_together)] = ()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -397,6 +497,8 @@ class Settings(_Table):
             implicit_begin=self.implicit_begin,
             virtual_hosts=self.virtual_hosts.names,
             strict_hosts=self.virtual_hosts.strict,
+            routes=tuple(route.route() for route in self.route),
+            virtual_topics=VirtualTopics(self.virtual_topics.topics, self.virtual_topics.queues),
         )
 
     def exposed(self) -> tuple[Address, ...]:

@@ -251,5 +251,6 @@ class Service:
         """Put new settings in force; what is open keeps the limits that it was opened with."""
         self.settings = settings
         self.read_size = settings.flow.read_size
-        self.broker.reconfigure(settings.for_broker(server))
+        for name in self.broker.reconfigure(settings.for_broker(server)):
+            log.warning("route given up: the settings have one of its name, or a loop", route=name)
         self.heads = HeadTable("server")

@@ -13,14 +13,15 @@ def as_toml(settings: Settings, origins: Mapping[str, str] | None = None) -> str
     the built-in ones.
     """
     data = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
-    policies = data.pop("policy")
+    arrays = {name: data.pop(name) for name in ("policy", "route")}
     lines = _rows(data, "", origins)
     for name, table in data.items():
         if isinstance(table, dict):
             lines += ["", f"[{name}]", *_rows(table, f"{name}.", origins)]
-    for index, table in enumerate(policies):
-        origin = "" if origins is None else f"  # {origins.get(f'policy[{index}]', 'built-in')}"
-        lines += ["", f"[[policy]]{origin}", *_rows(table, "", None)]
+    for name, tables in arrays.items():
+        for index, table in enumerate(tables):
+            origin = "" if origins is None else f"  # {origins.get(f'{name}[{index}]', 'built-in')}"
+            lines += ["", f"[[{name}]]{origin}", *_rows(table, "", None)]
     return "\n".join(lines) + "\n"
 
 

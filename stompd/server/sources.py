@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stompd.server.config import PolicySettings, Settings
+from stompd.server.config import PolicySettings, RouteSettings, Settings
 from stompd.server.positions import Path as KeyPath
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.units import quoted
@@ -24,6 +24,12 @@ from stompd.server.units import quoted
 PREFIX: Final = "STOMPD_"
 FILE_VARIABLE: Final = "STOMPD_CONFIG"
 """Names the file for those who give no ``-c``; it is not a setting."""
+
+# What there may be any number of: tables of these names, and what they are called together.
+_ARRAYS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
+    "policy": (PolicySettings, "policies"),
+    "route": (RouteSettings, "routes"),
+}
 
 # Kubernetes gives every container such variables for a service that is named stompd.
 _NOT_OURS: Final = re.compile(r"STOMPD_(SERVICE_|PORT(_|$))")
@@ -83,7 +89,7 @@ def _keys_of(table: type[BaseModel], prefix: str) -> Iterator[str]:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _keys_of(inner, f"{key}.")
-        elif key != "policy":
+        elif key not in _ARRAYS:
             yield key
 
 
@@ -117,8 +123,9 @@ def read(
         if key in keys():
             places.overrides[key] = flag
             _lay_over(data, key, value)
-        elif key.startswith("policy"):
-            problems.append(Problem(flag, key, "policies are set in the file only ([[policy]])"))
+        elif (table := re.split(r"[.\[]", key)[0]) in _ARRAYS:
+            several = _ARRAYS[table][1]
+            problems.append(Problem(flag, key, f"{several} are set in the file only ([[{table}]])"))
         else:
             problems.append(Problem(flag, "", _unknown(key, keys())))
     try:
@@ -128,7 +135,8 @@ def read(
         raise ConfigurationError(sorted(found, key=_by_line) + problems) from error
     if problems:
         raise ConfigurationError(problems)
-    return Sources(settings, places.origins(len(settings.policy)))
+    counts = {"policy": len(settings.policy), "route": len(settings.route)}
+    return Sources(settings, places.origins(counts))
 
 
 def _by_line(problem: Problem) -> float:
@@ -209,10 +217,11 @@ class _Places:
         file = None if line is None else str(self._file)
         return Problem(origin, show_path(path) if show else "", text, file, line)
 
-    def origins(self, policies: int) -> dict[str, str]:
-        """Return the origin of every key that is set, and of each policy as ``policy[0]``."""
+    def origins(self, counts: Mapping[str, int]) -> dict[str, str]:
+        """Return the origin of every key that is set, and of each table as ``policy[0]``."""
         lines = lines_of_keys(self._text)
-        known = {*keys(), *(f"policy[{index}]" for index in range(policies))}
+        known = {f"{table}[{index}]" for table in counts for index in range(counts[table])}
+        known |= set(keys())
         found = {show_path(path): f"{self._file}:{line}" for path, line in lines.items()}
         return {key: origin for key, origin in (found | self.overrides).items() if key in known}
 
@@ -235,13 +244,15 @@ def _problem(error: ErrorDetails, places: _Places) -> Problem:
             return places.problem(path, value, f"{quoted(value)} is not a table")
         case "tuple_type":
             return places.problem(path, value, f"{quoted(value)} is not an array of tables")
-    key = error.get("ctx", {}).get("key")
-    return places.problem((*path, key) if key else path, value, error["msg"])
+    # What is wrong with several together stands at one of them.
+    key = error.get("ctx", {}).get("key", ())
+    within = key if isinstance(key, tuple) else (key,)
+    return places.problem((*path, *within), value, error["msg"])
 
 
 def _beside(path: KeyPath) -> Iterator[str]:
     """Yield what could stand where ``path`` points to, and what could have been meant elsewhere."""
-    if path[0] == "policy" and len(path) > 1:
-        yield from _keys_of(PolicySettings, f"{show_path(path[:2])}.")
+    if path[0] in _ARRAYS and len(path) > 1:
+        yield from _keys_of(_ARRAYS[str(path[0])][0], f"{show_path(path[:2])}.")
     else:
-        yield from {key.partition(".")[0] for key in keys()} | {"policy", *keys()}
+        yield from {key.partition(".")[0] for key in keys()} | {*_ARRAYS, *keys()}
