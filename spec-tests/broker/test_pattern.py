@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stompd.broker.pattern import PatternTree, captures, matches, overlap, words_of
+from stompd.broker.pattern import NameIndex, PatternTree, captures, matches, overlap, words_of
 
 WORDS = ("a", "b", "$s", "")
 _names = st.lists(st.sampled_from(WORDS), max_size=5).map(tuple)
@@ -116,17 +116,35 @@ def test_what_each_wildcard_stands_for(
 
 
 @given(st.lists(_names, max_size=8), st.lists(_patterns, min_size=1, max_size=5))
-def test_the_tree_finds_names_by_pattern(
+def test_the_index_agrees_with_the_rule(
     names: list[tuple[str, ...]], patterns: list[tuple[str, ...]]
 ) -> None:
-    """Turned round, with names in the tree, it finds those that a pattern matches, each once."""
-    tree: PatternTree[list[int]] = PatternTree()
+    """An index of names finds those that a pattern matches, oldest first, none after removal."""
+    index: NameIndex[int] = NameIndex()
     for place, words in enumerate(names):
-        tree.add(words, [place])
-    for pattern in patterns:
-        assert sorted(value[0] for value in tree.under(pattern)) == [
-            place for place, words in enumerate(names) if naive(pattern, words)
-        ]
+        index.add(words, place)
+    for round_ in (0, 1):
+        for pattern in patterns:
+            assert index.match(pattern) == [
+                place
+                for place, words in enumerate(names)
+                if place % 2 >= round_ and naive(pattern, words)
+            ]
+        for place in range(0, len(names), 2):
+            if round_ == 0:
+                index.remove(place)
+
+
+def test_an_index_keeps_nothing_of_what_was_removed() -> None:
+    """Words that nobody has any more are forgotten."""
+    index: NameIndex[str] = NameIndex()
+    index.add(("a", "b", "a"), "x")
+    index.add(("a", "c"), "y")
+    index.remove("x")
+    assert index.match(("a", "#")) == ["y"]
+    assert index.match(("#", "b", "#")) == []
+    index.add(("a", "b"), "x")
+    assert index.match(("#",)) == ["y", "x"]
 
 
 def test_a_value_under_two_patterns_is_found_once() -> None:
@@ -166,9 +184,6 @@ def test_many_wildcards_cost_no_more_than_words_times_words(last: str) -> None:
     tree: PatternTree[list[int]] = PatternTree()
     tree.add(pattern, [1])
     assert tree.match(words) == ([[1]] if last == "x" else [])
-    names: PatternTree[list[int]] = PatternTree()
-    names.add(words, [1])
-    assert names.under(pattern) == ([[1]] if last == "x" else [])
     assert overlap(pattern, words) == (last == "x")
     assert (captures(pattern, words) is None) == (last == "y")
 

@@ -5,7 +5,7 @@ a word that begins with ``$``: those are the broker's own, and have to be named.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
 ONE: Final = "*"
@@ -151,65 +151,73 @@ class PatternTree(Generic[T]):
     def match(self, words: Sequence[str]) -> list[T]:
         """Return the values of all patterns that match the words of a name, each once."""
         found: dict[int, T] = {}
-        for node in _walk(self._root, words, 0, set()):
-            for value in node.values:
-                found[id(value)] = value
+        end = len(words)
+        waiting = [(self._root, 0)]
+        # A node has one way to it but for the words that a `#` takes: without this, patterns such
+        # as #.#.#.# would cost more than nodes times words.
+        been: set[tuple[int, int]] = set()
+        while waiting:
+            node, at = waiting.pop()
+            children = node.children
+            many = children.get(MANY)
+            if many is not None:
+                for skip in range(at, end + 1):
+                    if (id(many), skip) in been:
+                        break
+                    been.add((id(many), skip))
+                    waiting.append((many, skip))
+                    if skip < end and words[skip].startswith("$"):
+                        break
+            if at == end:
+                for value in node.values:
+                    found[id(value)] = value
+                continue
+            word = words[at]
+            if not word.startswith("$"):
+                one = children.get(ONE)
+                if one is not None:
+                    waiting.append((one, at + 1))
+            exact = children.get(word)
+            if exact is not None:
+                waiting.append((exact, at + 1))
         return list(found.values())
 
-    def under(self, pattern: Sequence[str]) -> list[T]:
-        """Return the values that are filed under names, not patterns, which a pattern matches.
 
-        It takes the time of what is found, and of names that begin alike.
-        """
-        found: list[T] = []
-        for node in _under(self._root, pattern, 0, set()):
-            found += node.values
-        return found
+class NameIndex(Generic[T]):
+    """Values filed under names, to be found by pattern.
 
+    Every word knows whose it is. A pattern is compared with those alone that have its rarest word:
+    it may begin with a wildcard, and nearly all names may begin alike.
+    """
 
-def _under(
-    node: _Node[T], pattern: Sequence[str], at: int, been: set[tuple[int, int]]
-) -> Iterator[_Node[T]]:
-    if (id(node), at) in been:
-        return
-    been.add((id(node), at))
-    if at == len(pattern):
-        yield node
-        return
-    word = pattern[at]
-    if word not in (ONE, MANY):
-        child = node.children.get(word)
-        if child is not None:
-            yield from _under(child, pattern, at + 1, been)
-        return
-    if word == MANY:
-        yield from _under(node, pattern, at + 1, been)
-    for name, child in node.children.items():
-        if _taken(name):
-            yield from _under(child, pattern, at if word == MANY else at + 1, been)
+    __slots__ = ("_all", "_by_word")
 
+    def __init__(self) -> None:
+        self._all: dict[T, Sequence[str]] = {}
+        self._by_word: dict[str, dict[T, Sequence[str]]] = {}
 
-def _walk(
-    node: _Node[T], words: Sequence[str], at: int, been: set[tuple[int, int]]
-) -> Iterator[_Node[T]]:
-    # `been` keeps patterns such as #.#.#.# from costing more than nodes times words.
-    if (id(node), at) in been:
-        return
-    been.add((id(node), at))
-    many = node.children.get(MANY)
-    if many is not None:
-        for skip in range(at, len(words) + 1):
-            yield from _walk(many, words, skip, been)
-            if skip < len(words) and words[skip].startswith("$"):
-                break
-    if at == len(words):
-        yield node
-        return
-    word = words[at]
-    exact = node.children.get(word)
-    if exact is not None:
-        yield from _walk(exact, words, at + 1, been)
-    if not word.startswith("$"):
-        one = node.children.get(ONE)
-        if one is not None:
-            yield from _walk(one, words, at + 1, been)
+    def add(self, words: Sequence[str], value: T) -> None:
+        """File a value under the words of a name; it may not be there yet."""
+        self._all[value] = words
+        for word in words:
+            self._by_word.setdefault(word, {})[value] = words
+
+    def remove(self, value: T) -> None:
+        """Take a value away."""
+        for word in set(self._all.pop(value)):
+            others = self._by_word[word]
+            del others[value]
+            if not others:
+                del self._by_word[word]
+
+    def match(self, pattern: Sequence[str]) -> list[T]:
+        """Return the values of all names that a pattern matches, oldest first."""
+        found = self._all
+        for word in pattern:
+            if word not in (ONE, MANY):
+                others = self._by_word.get(word)
+                if others is None:
+                    return []
+                if len(others) < len(found):
+                    found = others
+        return [value for value, words in found.items() if matches(pattern, words)]

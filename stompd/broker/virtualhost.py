@@ -9,7 +9,7 @@ from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
 from stompd.broker.durable import Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.message import Message
-from stompd.broker.pattern import PatternTree
+from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
 from stompd.broker.route import Router, Step
 from stompd.broker.routed import Routed
@@ -75,8 +75,8 @@ class VirtualHost:
         # Subscriptions to what the broker tells about itself.
         self.watchers = 0
         # To be found by the pattern of a later subscription.
-        self._queue_names: PatternTree[Queue] = PatternTree()
-        self._topic_names: PatternTree[Topic] = PatternTree()
+        self._queue_names: NameIndex[Queue] = NameIndex()
+        self._topic_names: NameIndex[Topic] = NameIndex()
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
         self._patterns: PatternTree[Subscription] = PatternTree()
         # And feeds, by pattern or by the name of one topic.
@@ -201,7 +201,7 @@ class VirtualHost:
 
     def _fill(self, feed: Feed, pattern: tuple[str, ...]) -> None:
         """Attach a feed to the topics of a pattern that are there, beginning with their values."""
-        for topic in self._topic_names.under(pattern):
+        for topic in self._topic_names.match(pattern):
             _start(feed, topic)
 
     def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
@@ -241,8 +241,8 @@ class VirtualHost:
                 self.watchers += 1
             if part.wild:
                 self._join(part, subscription)
-                found |= dict.fromkeys(self._queue_names.under(part.words))
-                found |= dict.fromkeys(self._topic_names.under(part.words))
+                found |= dict.fromkeys(self._queue_names.match(part.words))
+                found |= dict.fromkeys(self._topic_names.match(part.words))
                 continue
             target = self.locate(part, subscription.session)
             assert target is not None  # noqa: S101 - only a remote one may be gone
@@ -263,7 +263,7 @@ class VirtualHost:
         group, topics = joined
         self._joined.setdefault(subscription, []).append(joined)
         self._groups.add(topics, group)
-        for topic in self._topic_names.under(topics):
+        for topic in self._topic_names.match(topics):
             if virtual.covers(topic.destination.words):
                 self.find(parse(virtual.queue_of(group, topic.name), limit=_NO_LIMIT))
 
@@ -371,7 +371,7 @@ class VirtualHost:
         """End a destination; nobody may be subscribed by name."""
         if isinstance(target, Queue):
             del self.queues[target.name]
-            self._queue_names.remove(target.destination.words, target)
+            self._queue_names.remove(target)
             if target in self._consumed:
                 feed, topic = self._consumed.pop(target)
                 self._feeds.remove(topic, feed)
@@ -382,7 +382,7 @@ class VirtualHost:
                     subscription.parked.remove(target)
         else:
             del self.topics[target.name]
-            self._topic_names.remove(target.destination.words, target)
+            self._topic_names.remove(target)
             for subscription in target.subscriptions:
                 subscription.topics.remove(target)
             for feed in target.feeds:
