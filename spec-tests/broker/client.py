@@ -62,8 +62,12 @@ class Core:
         self.clients: list[Client] = []
 
     def client(self, version: str = "1.2", **headers: str) -> "Client":
-        """Return a client that is logged in; ``headers`` are further ones of its CONNECT."""
+        """Return a client that is logged in; ``headers`` are further ones of its CONNECT.
+
+        In their names ``_`` stands for a hyphen.
+        """
         client = Client(self)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if version != "1.0":
             headers = {"accept-version": version, "host": "/", **headers}
         client.log_in(headers)

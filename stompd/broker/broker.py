@@ -159,7 +159,7 @@ class Broker:
     def fetched(self, queue: Key, messages: list[Message]) -> None:
         """Take in what the store answers to a ``fetch``; a queue that is gone takes nothing."""
         host, name = queue
-        found = self.host(host).queues.get(name)
+        found = self.host(host).kept(name)
         if found is not None:
             found.fetched(messages)
 

@@ -14,8 +14,9 @@ class Remembered:
         # When each of them was seen.
         self._ids: OrderedDict[str, float] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._ids)
+    def live(self, now: float, window: float) -> bool:
+        """Return whether one of them was seen in the last ``window`` seconds."""
+        return bool(self._ids) and next(reversed(self._ids.values())) > now - window
 
     def repeats(self, dedup_id: str, now: float, window: float, most: int) -> bool:
         """Return whether an id was seen in the last ``window`` seconds; remember it if not.

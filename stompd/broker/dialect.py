@@ -236,6 +236,18 @@ _OVERFLOW: Final = {
 }
 
 
+# The fields of `QueueSettings`, and the headers that they come from.
+_HEADERS: Final = {
+    "max_messages": "x-max-length",
+    "max_bytes": "x-max-length-bytes",
+    "message_ttl": "x-message-ttl",
+    "expires": "x-expires",
+    "dead_letter": "x-dead-letter-routing-key",
+    "overflow": "x-overflow",
+    "auto_delete": "auto-delete",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
     """What a frame asks of the queue that it creates; None where it asks for nothing."""
@@ -250,6 +262,14 @@ class QueueSettings:
     # drop-head or reject.
     overflow: str | None = None
     auto_delete: bool | None = None
+
+    def beyond(self, other: "QueueSettings | None") -> list[str]:
+        """Return the headers that ask for something that ``other`` does not ask for."""
+        return [
+            header
+            for field, header in _HEADERS.items()
+            if (asked := getattr(self, field)) is not None and asked != getattr(other, field, None)
+        ]
 
 
 _NO_SETTINGS: Final = QueueSettings()

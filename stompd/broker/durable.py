@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stompd.broker.queue import Queue
 
@@ -10,30 +10,59 @@ if TYPE_CHECKING:
     from stompd.broker.destination import Destination
     from stompd.broker.message import Message
     from stompd.broker.selector import Selector
-    from stompd.broker.session import Session
     from stompd.broker.topic import Topic
     from stompd.broker.virtualhost import VirtualHost
+
+# How the names of their queues begin. No destination does, so nobody can SEND there.
+DURABLE: Final = "/durable/"
+
+
+def queue_of(client_id: str, name: str) -> str:
+    """Return the name of the queue of a durable subscription; no two have the same."""
+    return f"{DURABLE}{client_id.replace('%', '%25').replace('/', '%2F')}/{name}"
 
 
 class Feed:
     """A queue that gets a copy of what is published on the topics that it is attached to."""
 
-    __slots__ = ("no_local", "queue", "selector", "topics")
+    __slots__ = ("client_id", "destination", "no_local", "queue", "selector", "topics")
 
-    def __init__(self, queue: Queue, selector: Selector | None = None, no_local: str = "") -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        destination: Destination,
+        selector: Selector | None = None,
+        *,
+        no_local: bool = False,
+        client_id: str = "",
+    ) -> None:
         self.queue = queue
+        # The topic, or the pattern of topics.
+        self.destination = destination
         self.selector = selector
-        # The client-id whose own messages are left out.
         self.no_local = no_local
+        # Whose messages are its own, for `no-local`.
+        self.client_id = client_id
+        # Those of the topics that are there.
         self.topics: list[Topic] = []
 
-    def wants(self, message: Message, session: Session | None) -> bool:
-        """Return whether a message of a session is to be copied."""
-        if self.queue.gone:
-            return False
-        if self.no_local and session is not None and session.client_id == self.no_local:
+    def takes(self, topic: Destination) -> bool:
+        """Return whether a topic is one of those that feed it, if its words match."""
+        # `/topic/a.b` and `/topic/a/b` have the same words.
+        return self.destination.wild or self.destination.name == topic.name
+
+    def wants(self, message: Message, sender: tuple[str, str]) -> bool:
+        """Return whether a message is to be copied; ``sender`` is session and client-id."""
+        if self.no_local and self._is_local(sender):
             return False
         return self.selector is None or self.selector.matches(message.properties)
+
+    def _is_local(self, sender: tuple[str, str]) -> bool:
+        session, client_id = sender
+        if self.client_id:
+            return client_id == self.client_id
+        # Without a client-id it belongs to whoever is connected to it.
+        return any(other.session.id == session for other in self.queue.subscriptions)
 
 
 class Durable:
@@ -47,12 +76,13 @@ class Durable:
         "auto_delete",
         "client_id",
         "destination",
+        "expires_after",
         "feed",
+        "left_count",
         "name",
         "no_local",
         "queue",
         "selector",
-        "settled",
     )
 
     def __init__(
@@ -75,10 +105,12 @@ class Durable:
         self.no_local = no_local
         # True if it goes with its last subscriber.
         self.auto_delete = False
-        # True when what its first subscriber asked for is in force.
-        self.settled = False
+        # Seconds without a subscriber after which it goes; None: never.
+        self.expires_after: float | None = None
+        # How often its last subscriber has left.
+        self.left_count = 0
         self.queue = Queue(host, queue_name, host.broker.settings.policies.of(destination.name))
-        self.feed = Feed(self.queue, selector, client_id if no_local else "")
+        self.feed = Feed(self.queue, destination, selector, no_local=no_local, client_id=client_id)
 
     def __repr__(self) -> str:
         return f"<Durable {self.client_id}/{self.name} {self.destination.name} {self.queue!r}>"
@@ -89,8 +121,6 @@ class Durable:
         """Return whether a SUBSCRIBE asks for this same subscription."""
         mine = None if self.selector is None else self.selector.text
         theirs = None if selector is None else selector.text
-        return (self.destination.words, mine, self.no_local) == (
-            destination.words,
-            theirs,
-            no_local,
-        ) and self.destination.kind is destination.kind
+        return (
+            (self.destination.words, mine, self.no_local) == (destination.words, theirs, no_local)
+        ) and self.feed.takes(destination)

@@ -63,22 +63,26 @@ class Policy:
 
         As with RabbitMQ, where these headers come from, a full queue drops its oldest message
         unless the client says otherwise, and what expires is a dead letter if they have a place.
+        A limit of the policy is only ever lowered, and a queue that it keeps for ever is kept.
         """
         wanted: dict[str, Any] = {}
         if settings.max_messages is not None or settings.max_bytes is not None:
-            wanted["max_messages"] = settings.max_messages
-            wanted["max_bytes"] = settings.max_bytes
+            wanted["max_messages"] = _least(self.max_messages, settings.max_messages)
+            wanted["max_bytes"] = _least(self.max_bytes, settings.max_bytes)
             wanted["overflow"] = settings.overflow or "drop-head"
         if settings.message_ttl is not None:
-            wanted["max_age"] = settings.message_ttl / 1000
-        if settings.expires is not None:
+            wanted["max_age"] = _least(self.max_age, settings.message_ttl / 1000)
+        if settings.expires is not None and self.auto_delete_after is not None:
             wanted["auto_delete_after"] = settings.expires / 1000
-        if settings.auto_delete:
-            wanted["auto_delete_after"] = 0.0
         if settings.dead_letter is not None:
             wanted["dead_letter"] = settings.dead_letter
             wanted["expired"] = "dead-letter"
         return replace(self, **wanted)
+
+
+def _least(*limits: float | None) -> float | None:
+    """Return the lowest of the limits that there are; None if there is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from stompd.broker.destination import Destination
     from stompd.broker.dialect import QueueSettings
@@ -136,8 +136,8 @@ class Queue:
         self.paused = False
         # True if a new message has to take the longer road.
         self.special = False
-        # True while a timer waits to see whether it is idle.
-        self.watched = False
+        # When it is looked at to see whether it is idle; None: no timer waits for that.
+        self.watched: float | None = None
         self.gone = False
         self.adopt(policy)
 
@@ -192,6 +192,10 @@ class Queue:
         yield from self.ready
 
     # Taking messages in.
+
+    def filled_by(self, message: Message, session: Session | None) -> Sequence[Queue]:  # noqa: ARG002 - as of a topic
+        """Return the queues that a message of a session would wait in: `check_room` of each."""
+        return (self,)
 
     def check_room(self, count: int, size: int) -> None:
         """Raise `RemoteProtocolError` if a `reject` queue has no room for that many more."""
@@ -713,6 +717,15 @@ class Queue:
             or self.paused
             or self.followers
             or any(not subscription.destination.wild for subscription in self.subscriptions)
+            or self._remembers
+        )
+
+    @property
+    def _remembers(self) -> bool:
+        """True while there is a dedup-id that must not come again."""
+        remembered = self._remembered
+        return remembered is not None and remembered.live(
+            self.host.broker.now, self.policy.dedup_window
         )
 
     def remove(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class Routed:
     def __repr__(self) -> str:
         return f"<Routed {self.name} targets={len(self._targets)}>"
 
-    def check_room(self, count: int, size: int) -> None:
-        """Accept: `put` asks those that a message reaches, and `spread` is for who asks later."""
+    def filled_by(self, message: Message, session: Session | None) -> Sequence[Queue]:  # noqa: ARG002 - as of a topic
+        """Return none: `put` asks those that a message reaches, `spread` is for who asks later."""
+        return ()
 
     def put(self, message: Message, session: Session) -> None:
         """Put a copy into everything that the message reaches, or raise and put none anywhere.
@@ -49,9 +51,12 @@ class Routed:
         Raises `RemoteProtocolError` if one of them has no room for it.
         """
         copies = self.spread(message, session)
+        asked: Counter[Queue] = Counter()
         for target, copy in copies:
             if target.bounded:
-                target.check_room(1, copy.size)
+                asked.update(target.filled_by(copy, session))
+        for queue, count in asked.items():
+            queue.check_room(count, count * message.size)
         if not copies:
             self.host.dropped += 1
             return

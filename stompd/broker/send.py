@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import Destination, parse
-from stompd.broker.dialect import SEND_NAMES, SendOptions, SubscribeOptions, send_options
+from stompd.broker.dialect import (
+    SEND_NAMES,
+    QueueSettings,
+    SendOptions,
+    SubscribeOptions,
+    send_options,
+)
 from stompd.broker.message import SMALL, Message
 from stompd.broker.queue import Queue
 from stompd.broker.routed import Routed
@@ -151,7 +157,8 @@ def send(session: Session, head: Head, body: bytes) -> None:
         session.host.dropped += 1
         return
     if target.bounded:
-        target.check_room(1, message.size)
+        for queue in target.filled_by(message, session):
+            queue.check_room(1, message.size)
     target.put(message, session)
 
 
@@ -178,8 +185,13 @@ def _plan(session: Session, head: Head) -> SendPlan:
             shape.text = text
             shape.target = target
             shape.router = router
-    if options is not None and options.settings is not None and isinstance(target, Queue):
-        host.ask(target, options.settings, session, new=host.made_count != made)
+    if (
+        host.made_count != made
+        and options is not None
+        and options.settings is not None
+        and isinstance(target, Queue)
+    ):
+        host.ask(target, options.settings, session, new=True)
     forward = None
     if head.plain:
         if shape.drop:
@@ -208,6 +220,8 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
     if options is not None:
         if options.foreign:
             session.report(options.foreign)
+        if options.settings is not None:
+            _ask(session, plan.target, options.settings)
         if plan.terms is not None:
             message.terms = plan.terms
         elif not options.plain:
@@ -230,10 +244,19 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
         session.host.dropped += 1
     else:
         if target.bounded:
-            target.check_room(1, message.size)
+            for queue in target.filled_by(message, session):
+                queue.check_room(1, message.size)
         target.admit(message, session)
     if receipt is not None:
         session.promise(receipt, durable=plan.persistent)
+
+
+def _ask(session: Session, target: Queue | Topic | Routed | None, settings: QueueSettings) -> None:
+    """Tell a session which of the settings that it asks for its queue does not have."""
+    if isinstance(target, Queue):
+        session.host.ask(target, settings, session, new=False)
+    else:
+        session.report(settings.beyond(None))
 
 
 def _with_terms(session: Session, message: Message, options: SendOptions) -> Message:

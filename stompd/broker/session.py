@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.event import OWN
 from stompd.broker.outbox import Outbox
 from stompd.broker.redelivery import dispatch
 from stompd.broker.send import send
@@ -339,7 +340,8 @@ class Session:
         clients = self.host.clients
         other = clients.get(self.client_id)
         clients[self.client_id] = self
-        if other is not None:
+        # One that has said goodbye has given up everything, and still waits for its receipt.
+        if other is not None and other.state is State.OPEN:
             other.fail(
                 RemoteProtocolError(
                     "client-id in use",
@@ -554,12 +556,17 @@ class Session:
 
     def subscription_is_slow(self, subscription: Subscription) -> None:
         """Start the grace that the policy gives a subscriber that cannot keep up."""
-        policy = self.broker.settings.policies.of(subscription.destination.name)
-        if policy.slow_consumer == "block":
-            return
+        name = subscription.destination.name
+        policy = self.broker.settings.policies.of(name)
+        action = policy.slow_consumer
+        if action == "block":
+            if not name.startswith(OWN):
+                return
+            # There the broker publishes, and that waits for nobody.
+            action = "drop-oldest"
         since = subscription.slow_since = self.broker.now
         due = since + policy.slow_consumer_grace
-        self.broker.at(due, lambda: self._slow_due(subscription, since, policy.slow_consumer))
+        self.broker.at(due, lambda: self._slow_due(subscription, since, action))
 
     def _slow_due(self, subscription: Subscription, since: float, action: str) -> None:
         if subscription.gone or not subscription.slow or subscription.slow_since != since:

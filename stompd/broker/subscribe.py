@@ -6,7 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import Destination, Kind, parse, parse_subscribed
-from stompd.broker.dialect import SubscribeOptions, subscribe_options, unsubscribe_durable
+from stompd.broker.dialect import (
+    QueueSettings,
+    SubscribeOptions,
+    subscribe_options,
+    unsubscribe_durable,
+)
+from stompd.broker.durable import queue_of
+from stompd.broker.event import OWN
 from stompd.broker.selector import compile_selector
 from stompd.broker.subscription import Subscription
 from stompd.protocol import rules
@@ -16,10 +23,12 @@ from stompd.protocol.frame import V10
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from stompd.broker.durable import Durable
     from stompd.broker.session import Session
     from stompd.protocol.frame import Head
-# A client-id, a name, and the dot between them.
-_LABEL_LIMIT: Final = 1024
+
+_MALFORMED: Final = "malformed name of a durable subscription"
+_AUTO_DELETE: Final = QueueSettings(auto_delete=True)
 
 
 def subscribe(session: Session, head: Head, body: bytes) -> None:
@@ -119,11 +128,24 @@ def open_subscription(
     else:
         made = host.made_count
         host.attach(subscription)
-        if options.settings is not None and is_queue and not destination.wild:
-            for queue in subscription.queues:
-                host.ask(queue, options.settings, session, new=host.made_count != made)
+        if options.settings is not None:
+            _ask(subscription, options.settings, new=host.made_count != made)
     session.subscriptions[key] = subscription
     return subscription
+
+
+def _ask(subscription: Subscription, settings: QueueSettings, *, new: bool) -> None:
+    """Have the queue be as its subscriber wants it, or tell him that it is not."""
+    session = subscription.session
+    destination = subscription.destination
+    if destination.kind is Kind.TOPIC:
+        # It goes with its connection anyway, as who says auto-delete wants.
+        session.report(settings.beyond(_AUTO_DELETE))
+    elif destination.wild:
+        session.report(settings.beyond(None))
+    else:
+        for queue in subscription.queues:
+            session.host.ask(queue, settings, session, new=new)
 
 
 def _connect_durable(
@@ -139,26 +161,34 @@ def _connect_durable(
             "durable subscription to several topics",
             f'"{shown(destination.name)}"; take a pattern, or one for each of them',
         )
+    name = options.durable_name
     if destination.temporary or destination.remote:
         raise RemoteProtocolError(
             "durable subscription to a temporary topic",
             f'"{shown(destination.name)}" ends with its connection, and so would the subscription',
         )
-    key = _durable_key(session, options.durable_name, subscription.id, destination.name)
-    label = ".".join(filter(None, (key[0], options.durable_name or subscription.id)))
-    queue_name = parse(f"/queue/{label}", limit=_LABEL_LIMIT)
-    if queue_name.wild:
+    if destination.name.startswith(OWN):
         raise RemoteProtocolError(
-            "malformed name of a durable subscription", f'"{shown(label)}" has a wildcard'
+            "durable subscription to the broker's own topic",
+            f'"{shown(destination.name)}"; events and statistics are for who listens now',
         )
-    durable = session.host.attach_durable(
-        subscription, key, replace(queue_name, name=f"/durable/{label}")
+    if name is None and not subscription.named:
+        raise RemoteProtocolError(
+            "durable subscription without a name",
+            "SUBSCRIBE needs an id, or a durable-subscription-name",
+        )
+    key = _durable_key(session, name, subscription.id, destination.name)
+    # Its dead letters go to a queue of this name.
+    label = ".".join(filter(None, (key[0], name or subscription.id)))
+    try:
+        queue_name = parse(f"/queue/{label}")
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError(_MALFORMED, error.detail) from error
+    if queue_name.wild:
+        raise RemoteProtocolError(_MALFORMED, f'"{shown(label)}" has a wildcard')
+    session.host.attach_durable(
+        subscription, key, replace(queue_name, name=queue_of(*key)), options.settings
     )
-    if options.settings is not None:
-        # A named queue of RabbitMQ's that nobody made durable goes with its last subscriber.
-        durable.auto_delete = bool(options.settings.auto_delete)
-        session.host.ask(durable.queue, options.settings, session, new=not durable.settled)
-    durable.settled = True
 
 
 def _durable_key(session: Session, name: str | None, key: str, destination: str) -> tuple[str, str]:
@@ -174,46 +204,60 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     """
     session.check(head, body)
     deletes, name = unsubscribe_durable(head.get)
-    if deletes and _forget_durable(session, head, name):
-        session.receipt(head)
-        return
+    if deletes and head.get("id") not in session.subscriptions:
+        away = _durable_away(session, head, name)
+        if away is not None:
+            session.host.forget_durable(away)
+            session.receipt(head)
+            return
     subscription = _named_subscription(session, head)
     durable = subscription.durable
     if deletes and durable is not None and len(durable.queue.subscriptions) > 1:
-        raise RemoteProtocolError(
-            "durable subscription in use",
-            f'"{shown(durable.name)}" has other subscribers; it can be deleted when they have left',
-        )
+        raise _in_use(durable)
     end_subscriptions(session, [subscription], blame=False)
     if deletes and durable is not None and not durable.queue.gone:
         session.host.forget_durable(durable)
     session.receipt(head)
 
 
-def _forget_durable(session: Session, head: Head, name: str | None) -> bool:
-    """Delete a durable subscription that nobody is connected to; return whether there was one."""
+def _durable_away(session: Session, head: Head, name: str | None) -> Durable | None:
+    """Return the durable subscription that UNSUBSCRIBE means, None if there is none of this name.
+
+    Raises `RemoteProtocolError` if somebody is connected to it.
+    """
     key = head.get("id")
-    if key is not None and key in session.subscriptions:
-        return False
-    host = session.host
+    if key is None and name is None:
+        return None
     destination = head.get("destination")
-    wanted = {
-        _durable_key(session, name, key or "", ""),
-        _durable_key(session, name, key or "", destination or ""),
-    }
-    found = [durable for durable_key, durable in host.durables.items() if durable_key in wanted]
-    if not found and name is None and key is not None and not session.client_id:
-        prefix = f"{key}@"
+    durables = session.host.durables
+    if name is None and destination is None and not session.client_id:
+        # RabbitMQ's clients may leave the destination out.
         found = [
             durable
-            for (client_id, durable_name), durable in host.durables.items()
-            if not client_id and durable_name.startswith(prefix)
+            for durable in durables.values()
+            if not durable.client_id and durable.name == f"{key}@{durable.destination.name}"
         ]
-    free = [durable for durable in found if not durable.queue.subscriptions]
-    if not free:
-        return False
-    host.forget_durable(free[0])
-    return True
+        if len(found) > 1:
+            raise RemoteProtocolError(
+                "UNSUBSCRIBE of several durable subscriptions",
+                f'{len(found)} have the id "{shown(key or "")}"; the destination tells which',
+            )
+        durable = found[0] if found else None
+    else:
+        durable = durables.get(_durable_key(session, name, key or "", destination or ""))
+    if durable is None or not durable.queue.subscriptions:
+        return durable
+    if key is None:
+        # It may be this session's own: UNSUBSCRIBE of 1.0 names it by its destination.
+        return None
+    raise _in_use(durable)
+
+
+def _in_use(durable: Durable) -> RemoteProtocolError:
+    return RemoteProtocolError(
+        "durable subscription in use",
+        f'"{shown(durable.name)}" has other subscribers; it can be deleted when they have left',
+    )
 
 
 def _named_subscription(session: Session, head: Head) -> Subscription:
@@ -268,6 +312,4 @@ def end_subscriptions(
     for queue in queues:
         queue.dispatch()
     for subscription in ended:
-        durable = subscription.durable
-        if durable is not None and durable.auto_delete and not durable.queue.subscriptions:
-            session.host.forget_durable(durable)
+        session.host.left(subscription)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # The priority of a message whose sender named none.
 NORMAL: Final = 4
 NEVER: Final = float("inf")
+# The sender of what the broker itself publishes.
+NOBODY: Final = ("", "")
 
 
 class Schedule:
@@ -78,6 +80,7 @@ class Terms:
         "priority",
         "retain",
         "schedule",
+        "sender",
     )
 
     def __init__(self, priority: int = NORMAL, expires: float = NEVER) -> None:
@@ -93,6 +96,8 @@ class Terms:
         self.dedup_id: str | None = None
         # What it does to the topic's last value: "set" or "remove".
         self.retain: str | None = None
+        # While a topic delays it: the id of the session that sent it, and its client-id.
+        self.sender = NOBODY
 
     def copy(self) -> Terms:
         """Return the terms of a copy for another destination."""

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from stompd.broker.dedup import Remembered
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import LARGE, Message
-from stompd.broker.terms import NEVER
+from stompd.broker.terms import NEVER, NOBODY
 
 if TYPE_CHECKING:
     from stompd.broker.destination import Destination
     from stompd.broker.durable import Feed
     from stompd.broker.policy import Policy
+    from stompd.broker.queue import Queue
     from stompd.broker.session import Session
     from stompd.broker.subscription import Subscription
+    from stompd.broker.terms import Terms
     from stompd.broker.virtualhost import VirtualHost
 
 
@@ -30,6 +32,7 @@ class Topic:
         "_choosy",
         "_place",
         "_remembered",
+        "_sender",
         "bounded",
         "delayed",
         "destination",
@@ -63,6 +66,8 @@ class Topic:
         self.delayed = Agenda()
         self._place = 0
         self._alarm = NEVER
+        # Who sent the message at hand, if its session is not there to tell.
+        self._sender = NOBODY
         self._remembered: Remembered | None = None
         self.put_count = 0
         self.repeated_count = 0
@@ -70,17 +75,17 @@ class Topic:
         self.bounded = False
         # True if publishing is more than a copy to each subscriber.
         self.special = False
-        # True while a timer waits to see whether it is idle.
-        self.watched = False
+        # When it is looked at to see whether it is idle; None: no timer waits for that.
+        self.watched: float | None = None
         self.gone = False
 
     def __repr__(self) -> str:
         return f"<Topic {self.name} subscriptions={len(self.subscriptions)}>"
 
-    def check_room(self, count: int, size: int) -> None:
-        """Raise `RemoteProtocolError` if a queue that it feeds has no room for that many more."""
-        for feed in self.feeds:
-            feed.queue.check_room(count, size)
+    def filled_by(self, message: Message, session: Session | None) -> list[Queue]:
+        """Return the queues that a message of a session would wait in, to ask them for room."""
+        sender = _sender_of(session)
+        return [feed.queue for feed in self.feeds if feed.wants(message, sender)]
 
     # Publishing.
 
@@ -95,19 +100,17 @@ class Topic:
             self.repeated_count += 1
             return
         if terms.due > now:
-            self._delay(message, terms.due)
+            self._delay(message, terms, session)
             return
-        self._publish(message, session)
+        self._publish(message, terms, session)
 
-    def _publish(self, message: Message, session: Session | None) -> None:
-        terms = message.terms
-        if terms is not None:
-            if terms.retain == "set":
-                self.retained = message.copy()
-            elif terms.retain == "remove":
-                self.retained = None
-            message.terms = terms.settled()
-        if not message.has_expired(self.host.broker.now):
+    def _publish(self, message: Message, terms: Terms, session: Session | None) -> None:
+        if terms.retain == "set":
+            self.retained = message.copy()
+        elif terms.retain == "remove":
+            self.retained = None
+        message.terms = terms.settled()
+        if terms.expires > self.host.broker.now:
             self.put(message, session)
 
     def _repeats(self, dedup_id: str, now: float) -> bool:
@@ -168,8 +171,9 @@ class Topic:
 
     def _wanting(self, message: Message, session: Session | None) -> list[Subscription]:
         """Give copies to the feeds that want one; return the subscribers that want one."""
+        sender = self._sender if session is None else _sender_of(session)
         for feed in self.feeds:
-            if feed.wants(message, session):
+            if feed.wants(message, sender):
                 feed.queue.admit(message.copy(), session)
         if not self._choosy:
             return self.subscriptions
@@ -178,16 +182,17 @@ class Topic:
             subscription
             for subscription in self.subscriptions
             if (subscription.selector is None or subscription.selector.matches(properties))
-            and not (subscription.no_local and subscription.session is session)
+            and not (subscription.no_local and subscription.session.id == sender[0])
         ]
 
     # What time does.
 
-    def _delay(self, message: Message, due: float) -> None:
+    def _delay(self, message: Message, terms: Terms, session: Session | None) -> None:
         self._place += 1
         message.place = self._place
-        self.delayed.add(due, message)
-        self._wake_at(due)
+        terms.sender = _sender_of(session)
+        self.delayed.add(terms.due, message)
+        self._wake_at(terms.due)
 
     def _wake_at(self, due: float) -> None:
         if due < self._alarm:
@@ -212,9 +217,9 @@ class Topic:
                 if again != NEVER:
                     terms.due = again
                     self.delayed.add(again, message)
-            assert copy.terms is not None  # noqa: S101 - as above
-            copy.terms.retain = terms.retain
-            self._publish(copy, None)
+            self._sender = terms.sender
+            self._publish(copy, terms, None)
+            self._sender = NOBODY
         due = self.delayed.next()
         if due is not None:
             self._wake_at(max(due, now + BREATH))
@@ -244,8 +249,11 @@ class Topic:
             return None
         copy = Message(retained.head, retained.body, None, retained.persistent)
         copy.extra = {**(retained.extra or {}), "retained": "true"}
-        if retained.terms is not None:
-            copy.terms = retained.terms.settled()
+        terms = retained.terms
+        if terms is not None:
+            copy.terms = terms.settled()
+            if terms.expires != NEVER:
+                copy.extra["expires"] = str(round((terms.expires + self.host.broker.epoch) * 1000))
         return copy
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -270,15 +278,25 @@ class Topic:
 
     @property
     def idle(self) -> bool:
-        """True if nothing would be missed without it."""
-        return (
-            self.retained is None
-            and not self.delayed
-            and all(subscription.destination.wild for subscription in self.subscriptions)
-            and all(feed.queue.gone for feed in self.feeds)
+        """True if nothing would be missed without it: feeds find it when it is made again."""
+        now = self.host.broker.now
+        return not (
+            (self.retained is not None and not self.retained.has_expired(now))
+            or self.delayed
+            or any(not subscription.destination.wild for subscription in self.subscriptions)
+            or (
+                self._remembered is not None
+                and self._remembered.live(now, self.policy.dedup_window)
+            )
         )
 
     def remove(self) -> None:
         """End the topic."""
         self.gone = True
+        self.retained = None
         self.delayed.clear()
+
+
+def _sender_of(session: Session | None) -> tuple[str, str]:
+    """Return who sent a message, for `no-local`: the session's id and its client-id."""
+    return NOBODY if session is None else (session.id, session.client_id)

@@ -75,8 +75,8 @@ def commit(session: Session, head: Head, body: bytes) -> None:
     transaction = find_transaction(session, head.headers["transaction"], "COMMIT")
     # All or nothing: what may refuse is asked before anything is done (TX-01).
     if transaction.bounded:
-        for target, (count, size) in transaction.rooms().items():
-            target.check_room(count, size)
+        for queue, (count, size) in transaction.rooms(session).items():
+            queue.check_room(count, size)
     del session.transactions[transaction.id]
     store = session.broker.store
     store.begin_group()

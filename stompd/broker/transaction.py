@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stompd.broker.dialect import NackOptions
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
+    from stompd.broker.session import Session
     from stompd.broker.subscription import Subscription
     from stompd.broker.topic import Topic
 
@@ -56,10 +57,11 @@ class Transaction:
         enlisted = settlement.subscription.enlisted
         self.durable = self.durable or any(enlisted[number].stored for number in settlement.numbers)
 
-    def rooms(self) -> dict[Queue | Topic, tuple[int, int]]:
-        """Return how many messages and octets the SENDs bring to each destination."""
-        rooms: dict[Queue | Topic, tuple[int, int]] = {}
+    def rooms(self, session: Session) -> dict[Queue, tuple[int, int]]:
+        """Return how many messages and octets the SENDs of its session bring to each queue."""
+        rooms: dict[Queue, tuple[int, int]] = {}
         for target, message in self.sends:
-            count, size = rooms.get(target, (0, 0))
-            rooms[target] = count + 1, size + message.size
+            for queue in target.filled_by(message, session):
+                count, size = rooms.get(queue, (0, 0))
+                rooms[queue] = count + 1, size + message.size
         return rooms

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse, parse_several
-from stompd.broker.durable import Durable, Feed
+from stompd.broker.durable import DURABLE, Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.message import Message
 from stompd.broker.pattern import NameIndex, PatternTree
@@ -14,7 +14,7 @@ from stompd.broker.queue import Queue
 from stompd.broker.route import Router, Step
 from stompd.broker.routed import Routed
 from stompd.broker.subscription import Subscription
-from stompd.broker.terms import Terms
+from stompd.broker.terms import NOBODY, Terms
 from stompd.broker.topic import Topic
 from stompd.protocol.errors import RemoteProtocolError, shown
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _NO_LIMIT: Final = 1 << 16
 # What exists by these names may yet be refused: it is asked for each time.
 _CHECKED: Final = (OWN, "/exchange/")
+# Seconds after which a destination that was in use is looked at again, or later.
+_LOOK: Final = 1.0
 
 
 class VirtualHost:
@@ -81,8 +83,8 @@ class VirtualHost:
         self._patterns: PatternTree[Subscription] = PatternTree()
         # And feeds, by pattern or by the name of one topic.
         self._feeds: PatternTree[Feed] = PatternTree()
-        # The queues of virtual topics' consumers: what fills them, and the words of the topic.
-        self._consumed: dict[Queue, tuple[Feed, tuple[str, ...]]] = {}
+        # The queues of virtual topics' consumers, and what fills them.
+        self._consumed: dict[Queue, Feed] = {}
         # The groups that subscribed to the queues of several virtual topics, by pattern of topics:
         # one is made for each that fits. And by whom that was.
         self._groups: PatternTree[str] = PatternTree()
@@ -137,6 +139,13 @@ class VirtualHost:
             return self.temporary(destination, session)
         return self.find(destination)
 
+    def kept(self, name: str) -> Queue | None:
+        """Return the queue that the store knows by this name, None if it is gone."""
+        if not name.startswith(DURABLE):
+            return self.queues.get(name)
+        durables = self.durables.values()
+        return next((durable.queue for durable in durables if durable.queue.name == name), None)
+
     def find(self, destination: Destination) -> Queue | Topic | None:
         """Return the queue or topic of this name; made if missing, but for a remote temporary."""
         if destination.kind is Kind.QUEUE:
@@ -184,7 +193,8 @@ class VirtualHost:
         for subscription in self._patterns.match(destination.words):
             topic.subscribe(subscription)
         for feed in self._feeds.match(destination.words):
-            topic.feed(feed)
+            if feed.takes(destination):
+                topic.feed(feed)
         virtual = self.broker.settings.virtual_topics
         for group in self._groups.match(destination.words):
             if virtual.covers(destination.words):
@@ -194,15 +204,25 @@ class VirtualHost:
 
     def _consume(self, queue: Queue, topic: tuple[str, ...]) -> None:
         """Have a queue get what is published on a virtual topic, given by its words."""
-        feed = Feed(queue)
-        self._consumed[queue] = feed, topic
-        self._feeds.add(topic, feed)
-        self._fill(feed, topic)
+        # All topics of these words, whichever separators their names have.
+        destination = Destination("/".join(("", *topic)), Kind.TOPIC, topic, wild=True)
+        feed = self._consumed[queue] = Feed(queue, destination)
+        self._feed(feed)
 
-    def _fill(self, feed: Feed, pattern: tuple[str, ...]) -> None:
-        """Attach a feed to the topics of a pattern that are there, beginning with their values."""
-        for topic in self._topic_names.match(pattern):
-            _start(feed, topic)
+    def _feed(self, feed: Feed) -> None:
+        """Have a feed get what is published on its topics, those that are made later included.
+
+        The last value of each topic comes first.
+        """
+        words = feed.destination.words
+        self._feeds.add(words, feed)
+        for topic in self._topic_names.match(words):
+            if not feed.takes(topic.destination):
+                continue
+            topic.feed(feed)
+            retained = topic.last_value()
+            if retained is not None and feed.wants(retained, NOBODY):
+                feed.queue.admit(retained, None)
 
     def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
         """Have a queue be as a client wants it that made it by naming it: ``new`` says so.
@@ -210,15 +230,18 @@ class VirtualHost:
         Who wants something else of a queue that is there is told by `Session.report`.
         """
         if new:
-            if settings.dead_letter is not None:
-                _check_dead_letter(settings.dead_letter)
-            queue.asked = settings
-            queue.adopt(queue.policy.asked(settings))
+            if queue in self._consumed and settings.expires is not None:
+                # It was we who kept it, not the policy; whoever made it knows better.
+                queue.adopt(self.broker.settings.policies.of(queue.name))
+            _adopt(queue, settings, session)
             if queue in self._consumed:
-                for topic in self._consumed[queue][0].topics:
+                for topic in self._consumed[queue].topics:
                     topic.bounded = topic.bounded or queue.bounded
+            # It may have to be looked at earlier than the policy says.
+            queue.watched = None
+            self._expect_idle(queue)
         elif queue.asked != settings:
-            session.report(("queue settings",))
+            session.report(settings.beyond(queue.asked))
 
     # Subscribing.
 
@@ -268,12 +291,17 @@ class VirtualHost:
                 self.find(parse(virtual.queue_of(group, topic.name), limit=_NO_LIMIT))
 
     def attach_durable(
-        self, subscription: Subscription, key: tuple[str, str], queue_name: Destination
-    ) -> Durable:
+        self,
+        subscription: Subscription,
+        key: tuple[str, str],
+        queue_name: Destination,
+        settings: QueueSettings | None,
+    ) -> None:
         """Connect a subscription to the durable one of this name; made if it is not there yet.
 
-        One that is there for another topic or selector ends, with what it holds, and is made anew.
-        Raises `RemoteProtocolError` if somebody is connected to that one.
+        ``settings`` are what it is made with. One that is there for another topic or selector
+        ends, with what it holds, and is made anew. Raises `RemoteProtocolError` if somebody is
+        connected to that one.
         """
         destination = subscription.destination
         self.router.check(destination)
@@ -293,41 +321,51 @@ class VirtualHost:
             durable = self.durables[key] = Durable(
                 self, *key, destination, selector, no_local=no_local, queue_name=queue_name
             )
-            self._feed(durable.feed, destination)
+            if settings is not None:
+                durable.auto_delete = bool(settings.auto_delete)
+                if settings.expires is not None:
+                    durable.expires_after = settings.expires / 1000
+                _adopt(durable.queue, settings, subscription.session)
+            self._feed(durable.feed)
+        elif settings is not None:
+            self.ask(durable.queue, settings, subscription.session, new=False)
         # What the selector keeps out never comes into the queue.
         subscription.forgo_selector()
         subscription.durable = durable
         durable.queue.subscribe(subscription)
-        return durable
-
-    def _feed(self, feed: Feed, destination: Destination) -> None:
-        """Have a feed get what is published on a topic, or on all that match a pattern."""
-        if destination.wild:
-            self._feeds.add(destination.words, feed)
-            self._fill(feed, destination.words)
-            return
-        topic = self.find(destination)
-        assert isinstance(topic, Topic)  # noqa: S101 - the callers looked
-        _start(feed, topic)
 
     def forget_durable(self, durable: Durable) -> None:
         """End a durable subscription with what it holds; nobody may be connected to it."""
         del self.durables[durable.client_id, durable.name]
-        feed = durable.feed
-        if durable.destination.wild:
-            self._feeds.remove(durable.destination.words, feed)
-        self._end(feed)
+        self._end(durable.feed)
         durable.queue.remove()
 
     def _end(self, feed: Feed) -> None:
+        """Have a feed get nothing more."""
+        self._feeds.remove(feed.destination.words, feed)
         for topic in feed.topics:
             topic.unfeed(feed)
             self._expect_idle(topic)
+
+    def _expect_return(self, durable: Durable) -> None:
+        """Forget a durable subscription when nobody connects to it for as long as it was told."""
+        if durable.expires_after is None or durable.queue.subscriptions:
+            return
+        durable.left_count += 1
+        left = durable.left_count
+        due = self.broker.now + durable.expires_after
+        self.broker.at(due, lambda: self._forget_left(durable, left))
+
+    def _forget_left(self, durable: Durable, left: int) -> None:
+        queue = durable.queue
+        if durable.left_count == left and not queue.subscriptions and not queue.gone:
+            self.forget_durable(durable)
 
     def detach(self, subscription: Subscription) -> None:
         """Disconnect a subscription from everything that serves it."""
         if subscription.durable is not None:
             subscription.durable.queue.unsubscribe(subscription)
+            self._expect_return(subscription.durable)
             subscription.parked.clear()
             return
         destination = subscription.destination
@@ -347,25 +385,43 @@ class VirtualHost:
         # It stands in no line again, whatever gives it credit later.
         subscription.parked.clear()
 
+    def left(self, subscription: Subscription) -> None:
+        """Remove what goes with its last subscriber; what that one had is returned already."""
+        durable = subscription.durable
+        if durable is not None:
+            if durable.auto_delete and not durable.queue.subscriptions and not durable.queue.gone:
+                self.forget_durable(durable)
+            return
+        if subscription.destination.wild or subscription.browser:
+            return
+        for queue in list(subscription.queues):
+            if queue.asked is None or not queue.asked.auto_delete or queue.owner is not None:
+                continue
+            if not (queue.gone or any(not other.destination.wild for other in queue.subscriptions)):
+                self.remove(queue)
+
     # Ending.
 
-    def _expect_idle(self, target: Queue | Topic) -> None:
-        """Look at a destination again when it may have been idle for as long as its policy says."""
-        after = target.policy.auto_delete_after
-        if after is None or target.watched or target.gone or target.owner is not None:
-            return
-        target.watched = True
-        puts, idle = target.put_count, target.idle
-        self.broker.at(self.broker.now + after, lambda: self._remove_idle(target, puts, idle))
+    def _expect_idle(self, target: Queue | Topic, least: float = 0.0) -> None:
+        """Look at a destination again when it may have been idle for as long as its policy says.
 
-    def _remove_idle(self, target: Queue | Topic, puts: int, idle: bool) -> None:  # noqa: FBT001
-        target.watched = False
-        if target.gone:
+        Not before ``least`` seconds, however short that is.
+        """
+        after = target.policy.auto_delete_after
+        if after is None or target.watched is not None or target.gone or target.owner is not None:
             return
+        due = target.watched = self.broker.now + max(after, least)
+        puts, idle = target.put_count, target.idle
+        self.broker.at(due, lambda: self._remove_idle(target, due, puts, idle=idle))
+
+    def _remove_idle(self, target: Queue | Topic, due: float, puts: int, *, idle: bool) -> None:
+        if target.gone or target.watched != due:
+            return
+        target.watched = None
         if idle and target.idle and target.put_count == puts:
             self.remove(target)
         else:
-            self._expect_idle(target)
+            self._expect_idle(target, _LOOK)
 
     def remove(self, target: Queue | Topic) -> None:
         """End a destination; nobody may be subscribed by name."""
@@ -373,9 +429,7 @@ class VirtualHost:
             del self.queues[target.name]
             self._queue_names.remove(target)
             if target in self._consumed:
-                feed, topic = self._consumed.pop(target)
-                self._feeds.remove(topic, feed)
-                self._end(feed)
+                self._end(self._consumed.pop(target))
             for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
                 if target in subscription.parked:
@@ -397,7 +451,9 @@ class VirtualHost:
         The topic need not be there; a queue that would be made with it has nothing yet.
         """
         found: dict[str, Feed | None] = {
-            feed.queue.name: feed for feed in self._feeds.match(destination.words)
+            feed.queue.name: feed
+            for feed in self._feeds.match(destination.words)
+            if feed.takes(destination)
         }
         topic = self.topics.get(destination.name)
         if topic is not None:
@@ -470,8 +526,9 @@ class VirtualHost:
             queue.bytes -= message.size
         queue.dead_letter_count += 1
         target = self._dead_letter_queue(queue)
-        if target is None:
-            if message.stored:
+        # What was there no room for twice would go round for ever where two queues are full.
+        if target is None or (reason == "overflow" and _was(message, reason)):
+            if message.stored and not queue.gone:
                 queue.store.settle(queue.key, message)
             return
         letter = Message(message.head, message.body, None, message.persistent)
@@ -491,7 +548,7 @@ class VirtualHost:
             letter.terms = Terms(message.terms.priority).settled()
         # Together or not at all: a crash in between must not lose it, nor double it.
         queue.store.begin_group()
-        if message.stored:
+        if message.stored and not queue.gone:
             queue.store.settle(queue.key, message)
         target.admit(letter, None)
         queue.store.end_group()
@@ -520,7 +577,10 @@ class VirtualHost:
         form = queue.policy.dead_letter
         if form is None or queue.is_dead_letter:
             return None
-        name = queue.name.partition("/")[2].partition("/")[2]
+        if queue.name.startswith(DURABLE):
+            name = ".".join(queue.destination.words[1:])
+        else:
+            name = queue.name.partition("/")[2].partition("/")[2]
         target = parse(form.replace("{name}", name), limit=_NO_LIMIT)
         return None if target.name == queue.name else target.name
 
@@ -531,26 +591,38 @@ class VirtualHost:
         found = self.find(parse(name, limit=_NO_LIMIT))
         if not isinstance(found, Queue):
             return None
-        found.is_dead_letter = True
+        # One that was made with a queue for its own dead letters is a station on their way.
+        if found.asked is None or found.asked.dead_letter is None:
+            found.is_dead_letter = True
         return found
 
 
-def _start(feed: Feed, topic: Topic) -> None:
-    """Attach a feed to a topic; its last value comes first."""
-    topic.feed(feed)
-    retained = topic.last_value()
-    if retained is not None and feed.wants(retained, None):
-        feed.queue.admit(retained, None)
+def _adopt(queue: Queue, settings: QueueSettings, session: Session) -> None:
+    """Have a new queue be as a client wants it; what cannot be is reported."""
+    queue.asked = settings
+    if settings.dead_letter is not None and not _takes_dead_letters(settings.dead_letter):
+        session.report(("x-dead-letter-routing-key",))
+        settings = replace(settings, dead_letter=None)
+    queue.adopt(queue.policy.asked(settings))
 
 
-def _check_dead_letter(name: str) -> None:
-    """Raise `RemoteProtocolError` unless dead letters can go to a queue of this name."""
-    destination = parse(name)
-    if destination.kind is not Kind.QUEUE or destination.wild or destination.temporary:
-        raise RemoteProtocolError(
-            "no queue for dead letters",
-            f'x-dead-letter-routing-key "{shown(name)}" has to name a queue, without wildcards',
-        )
+def _takes_dead_letters(name: str) -> bool:
+    """Return whether dead letters can go to a queue of this name."""
+    try:
+        destination = parse(name)
+    except RemoteProtocolError:
+        return False
+    return (
+        destination.kind is Kind.QUEUE
+        and not destination.wild
+        and not destination.temporary
+        and not destination.remote
+    )
+
+
+def _was(message: Message, reason: str) -> bool:
+    """Return whether a message is a dead letter already, for this reason."""
+    return message.extra is not None and message.extra.get("dead-letter-reason") == reason
 
 
 def public_name(destination: Destination, session: Session) -> str:
