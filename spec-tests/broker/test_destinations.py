@@ -322,6 +322,30 @@ def test_a_pinned_destination_stays() -> None:
     assert _names(core) == ["/queue/a"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"auto-delete": "true"}, 1), ({"x-expires": "4000"}, 4), ({"x-expires": "1"}, 1)],
+)
+def test_who_makes_a_queue_says_how_long_it_is_kept(
+    core: Core, headers: dict[str, str], seconds: int
+) -> None:
+    """The time of its headers takes the place of the policy's, from the moment it is made."""
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe("/queue/a", None, **headers)
+    _later(core, 400)
+    assert _names(core) == ["/queue/a"]
+    consumer("UNSUBSCRIBE", id="0")
+    producer.send("/queue/b", "x", **headers)
+    _later(core, 2 * seconds)
+    # What holds a message is kept, whatever was asked for.
+    assert _names(core) == ["/queue/b"]
+    consumer.subscribe("/queue/b")
+    assert consumer.bodies() == ["x"]
+    consumer("UNSUBSCRIBE", id="0")
+    _later(core, 2 * seconds)
+    assert _names(core) == []
+
+
 @pytest.mark.parametrize("kind", ["queue", "topic"])
 def test_a_wildcard_does_not_keep_what_is_idle(kind: str) -> None:
     """It takes part again when the destination is made anew."""
