@@ -109,6 +109,22 @@ def test_a_browser_may_follow(core: Core) -> None:
     assert not core.broker.host("/").queues["/queue/a"].special
 
 
+def test_a_follower_sees_each_message_once(core: Core) -> None:
+    """When it comes, or when it is due if it was delayed; not again when it comes back."""
+    producer, consumer, follower = core.client(), core.client(), core.client()
+    follower.subscribe("/queue/a", browser="true", browser_end="false")
+    consumer.subscribe("/queue/a", "client-individual")
+    producer.send("/queue/a", "x", delay="1000")
+    producer.send("/queue/a", "gone", delay="1000", ttl="500")
+    assert follower.bodies() == []
+    core.tick(1.0)
+    consumer.nack(consumer.messages(1)[0], delay="1000")
+    core.tick(1.0)
+    consumer.nack(consumer.messages(1)[0])
+    assert consumer.bodies() == ["x"]
+    assert follower.bodies() == ["x"]
+
+
 def test_a_browser_of_many_queues_ends_once(core: Core) -> None:
     """A wildcard: copies of each queue that there is, one end; one that follows sees new queues."""
     producer, browser, follower = core.client(), core.client(), core.client()

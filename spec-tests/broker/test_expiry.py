@@ -125,6 +125,20 @@ def test_max_age_expires_whatever_the_sender_says() -> None:
     assert depths == [3, 2, 2, 0]
 
 
+def test_max_age_runs_from_when_a_delayed_message_is_due() -> None:
+    """What is not due does not wait yet; a time of the sender's runs from its SEND on."""
+    core = Core(settings({"/queue/a": Policy(max_age=10.0)}), epoch=_EPOCH)
+    producer = core.client()
+    producer.send("/queue/a", "plain", delay="20000")
+    producer.send("/queue/a", "short", delay="20000", ttl="25000")
+    queue = core.broker.host("/").queues["/queue/a"]
+    depths = []
+    for _ in range(8):
+        core.tick(4.0)
+        depths.append(queue.depth)
+    assert depths == [0, 0, 0, 0, 2, 2, 1, 0]
+
+
 def test_expired_messages_are_passed_over_when_the_broker_is_late(core: Core) -> None:
     """Time that nobody has told the broker about by `tick`: delivery looks itself."""
     producer, consumer = core.client(), core.client()

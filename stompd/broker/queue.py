@@ -646,6 +646,7 @@ class Queue:
     def _come_due(self, message: Message, now: float) -> None:
         terms = message.terms
         if terms is not None and terms.due:
+            # It is new here; what a NACK delayed is not.
             if terms.schedule is not None:
                 again = terms.schedule.following(terms.due, now, self.host.broker.epoch)
                 if again != NEVER:
@@ -661,9 +662,9 @@ class Queue:
             if self.policy.max_age is not None:
                 # Its age is that of its waiting.
                 self._limit_age(message, self.policy.max_age)
-        if not self.has_expired(message):
-            for follower in self.followers:
-                follower.follow(message)
+            if not self.has_expired(message):
+                for follower in self.followers:
+                    follower.follow(message)
         self._wait_again(message)
 
     # Subscribers.
