@@ -5,11 +5,18 @@ The map of this package, from the values to the whole:
 * ``policy``: settings of destinations and limits of sessions.
 * ``pattern``: wildcards.
 * ``destination``: names and kinds.
+* ``dialect``, ``cron``: what headers ask for, whichever broker they were written for.
+* ``selector``, ``predicate``: conditions on a message's headers, compiled to functions.
 * ``message``: one message and its octets for each version.
+* ``terms``: what is special about a message: priority, expiry, schedule, group.
 * ``storage``: what the broker needs of a store.
 * ``outbox``: octets waiting to be written to one connection.
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
+* ``lane``: messages by place, and by time.
+* ``assignment``: who of a queue's subscribers gets what, where that is more than the next in line.
+* ``dedup``: the ids that a destination has seen.
 * ``queue``, ``topic``: the two kinds of destination.
+* ``durable``: what keeps a topic's messages for who is away.
 * ``virtualhost``: a name space of destinations.
 * ``route``: where else a message goes, and ``routed``: what a SEND goes to then.
 * ``course``: where one would go, for who asks.
@@ -19,6 +26,7 @@ The map of this package, from the values to the whole:
 * ``redelivery``: what becomes of a message that was not acknowledged.
 * ``session``: one connection's conversation; takes frames, has them carried out, answers them.
 * ``broker``: the whole: sessions, virtual hosts, store, what is due.
+* ``event``: what the broker tells about itself.
 * ``admin``: what is going on, as plain values.
 
 No function here waits, does I/O, reads a clock or logs: time is an argument, octets are lists. So

@@ -1,0 +1,1 @@
+"""What docs/semantics.md promises, seen by clients of a running daemon."""

@@ -1,0 +1,116 @@
+"""The daemon of these tests, connections to it, and names that no other test uses."""
+
+from collections.abc import Callable
+from itertools import count
+
+from wire import Broker, Frame, Wire
+
+from docs.terminal import Terminal
+
+# A policy of each kind. The first that matches counts, so a test picks one by its queue's name.
+POLICIES = """
+[[policy]]
+match = "/queue/block.#"
+max-messages = 2
+
+[[policy]]
+match = "/queue/reject.#"
+max-messages = 2
+overflow = "reject"
+
+[[policy]]
+match = "/queue/drop-head.#"
+max-messages = 2
+overflow = "drop-head"
+
+[[policy]]
+match = "/queue/no-dead-letters.#"
+dead-letter = "none"
+max-deliveries = 1
+
+[[policy]]
+match = "/queue/own-dead-letters.#"
+dead-letter = "/queue/failed.{name}"
+max-deliveries = 1
+
+[[policy]]
+match = "/queue/for-ever.#"
+max-deliveries = 0
+
+[[policy]]
+match = "/queue/brief.#"
+auto-delete-after = "500ms"
+
+[[policy]]
+match = "/queue/keep-expired.#"
+expired = "dead-letter"
+
+[[policy]]
+match = "/queue/aged.#"
+max-age = "100ms"
+
+[[policy]]
+match = "/queue/resting.#"
+redelivery-delay = "100ms"
+redelivery-multiplier = 3
+redelivery-ceiling = "250ms"
+
+[[policy]]
+match = "/queue/resting-long.#"
+redelivery-delay = "10m"
+redelivery-ceiling = "20m"
+
+[[policy]]
+match = "/queue/forgetful.#"
+dedup-ids = 2
+
+[[policy]]
+match = "/queue/short-memory.#"
+dedup-window = "100ms"
+
+[[policy]]
+match = "/topic/full.#"
+max-messages = 2
+overflow = "reject"
+
+[[policy]]
+match = "/topic/#.drop-oldest"
+slow-consumer = "drop-oldest"
+slow-consumer-grace = "200ms"
+
+[[policy]]
+match = "/topic/#.close"
+slow-consumer-grace = "200ms"
+"""
+
+_NUMBER = count(1)
+
+Open = Callable[..., Wire]
+
+
+def opener(running: Terminal, wires: list[Wire]) -> Open:
+    """Return what opens a connection to a daemon, logged in unless ``version`` is None."""
+
+    def connect(version: str | None = "1.2", *lines: str) -> Wire:
+        wire = Wire(Broker(("127.0.0.1", running.port)))
+        wires.append(wire)
+        if version is not None:
+            wire.connect(version, *lines)
+        return wire
+
+    return connect
+
+
+def fresh(kind: str = "queue", stem: str = "a") -> str:
+    """Return a destination that no other test uses."""
+    return f"/{kind}/{stem}.{next(_NUMBER)}"
+
+
+def ack_id(message: Frame) -> str:
+    """Return the header line by which a 1.2 client settles a message."""
+    return f"id:{message.text('ack')}"
+
+
+def bodies(wire: Wire, count_: int) -> list[str]:
+    """Return the bodies of the next MESSAGEs."""
+    return [message.body.decode() for message in wire.messages(count_)]
