@@ -1,15 +1,14 @@
 """Programs that were written with stomp.py for ActiveMQ, unchanged, against a running stompd."""
 # ruff: noqa: ANN401 - stomp.py carries no types
 
-import queue
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import stomp
+from interop.listener import Listener
 from server.process import PATIENCE, Daemon, daemon
 
 VERSIONS = {
@@ -19,50 +18,6 @@ VERSIONS = {
 }
 in_each_version = pytest.mark.parametrize("version", list(VERSIONS))
 since_1_1 = pytest.mark.parametrize("version", ["1.1", "1.2"])
-
-
-class Listener(stomp.ConnectionListener):  # type: ignore[misc]
-    """What such programs have: a class whose methods stomp.py calls in its own thread."""
-
-    def __init__(self) -> None:
-        self.messages: queue.Queue[Any] = queue.Queue()
-        self.receipts: queue.Queue[str] = queue.Queue()
-        self.errors: queue.Queue[Any] = queue.Queue()
-        self.connected: queue.Queue[Any] = queue.Queue()
-        self.disconnected = threading.Event()
-        self.beats = threading.Semaphore(0)
-
-    def on_connected(self, frame: Any) -> None:
-        """Note the headers of CONNECTED."""
-        self.connected.put(frame)
-
-    def on_message(self, frame: Any) -> None:
-        """Note a MESSAGE."""
-        self.messages.put(frame)
-
-    def on_receipt(self, frame: Any) -> None:
-        """Note a RECEIPT."""
-        self.receipts.put(frame.headers["receipt-id"])
-
-    def on_error(self, frame: Any) -> None:
-        """Note an ERROR."""
-        self.errors.put(frame)
-
-    def on_heartbeat(self) -> None:
-        """Count a heart-beat."""
-        self.beats.release()
-
-    def on_disconnected(self) -> None:
-        """Note that the connection is gone."""
-        self.disconnected.set()
-
-    def message(self) -> Any:
-        """Return the next MESSAGE."""
-        return self.messages.get(timeout=PATIENCE)
-
-    def receipt(self) -> str:
-        """Return the next RECEIPT's id."""
-        return self.receipts.get(timeout=PATIENCE)
 
 
 @contextmanager
