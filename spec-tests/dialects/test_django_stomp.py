@@ -374,6 +374,38 @@ def test_a_durable_subscription_keeps_what_came_meanwhile(
         assert listener.messages.empty()
 
 
+def test_consumers_of_a_topic_share_one_queue(stompd: Daemon, fresh: Callable[[], str]) -> None:
+    """Without a durable setting its ``client-id`` is another one each time, its queue is not.
+
+    For RabbitMQ it says ``durable:true``, ``auto-delete:false`` and ``x-queue-name``: every process
+    takes from the queue of that name. If the ``client-id`` counted here, each start would leave a
+    subscription behind that nobody takes from any more.
+    """
+    topic = f"/topic/{fresh()}"
+    with (
+        start_processing(stompd, topic) as (one, to_one),
+        start_processing(stompd, topic) as (two, to_two),
+    ):
+        carry_out(one.connection, to_one)
+        carry_out(two.connection, to_two)
+        publish(stompd, topic, 1, 2)
+        got = []
+        for consumer, listener in ((one, to_one), (two, to_two)):
+            frame = listener.message()
+            got.append(json.loads(frame.body))
+            consumer.ack(frame)
+            carry_out(consumer.connection, listener)
+            assert listener.messages.empty()
+        assert sorted(got) == [1, 2]
+    publish(stompd, topic, 3)
+    with start_processing(stompd, topic) as (consumer, listener):
+        frame = listener.message()
+        assert json.loads(frame.body) == 3
+        consumer.ack(frame)
+        carry_out(consumer.connection, listener)
+        assert listener.messages.empty()
+
+
 def test_a_virtual_topic_gives_each_group_its_copy(
     stompd: Daemon, fresh: Callable[[], str]
 ) -> None:
@@ -415,7 +447,8 @@ def test_making_a_virtual_topics_queue_leaves_no_second_copy(
     """The SUBSCRIBE that makes the group's queue for RabbitMQ names that queue, and no other.
 
     With ``x-queue-name`` it subscribes to the topic once and leaves. Had it left a subscription of
-    its own behind, that would fill with copies that nobody takes.
+    its own behind, that would fill with copies that nobody takes, and the same SUBSCRIBE would find
+    them. The group's own queue has one copy, which is acknowledged.
     """
     name = fresh()
     queue = f"/queue/Consumer.web.VirtualTopic.{name}"
