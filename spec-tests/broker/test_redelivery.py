@@ -145,9 +145,21 @@ def test_after_five_attempts_a_message_is_a_dead_letter() -> None:
         "dead-letter-reason": "max-deliveries",
         "dead-letter-detail": "no: good",
         "dead-letter-time": "1000500",
+        "timestamp": "1000500",
         "delivery-count": "5",
     }
     assert core.queue("/queue/a").startswith("<Queue /queue/a ready=0 unsettled=0 ")
+
+
+def test_a_timestamp_of_the_sender_stays_with_a_dead_letter(core: Core) -> None:
+    """Only a message without one gets the time at which it failed."""
+    core.client().send("/queue/a", "x", timestamp="1")
+    consumer = _consumer(core)
+    consumer.nack(consumer.messages(1)[0], requeue="false")
+    consumer.subscribe("/queue/DLQ.a", id="dlq")
+    letter = consumer.messages(1)[0]
+    assert letter["timestamp"] == "1"
+    assert letter["dead-letter-time"] != "1"
 
 
 def test_broken_connections_count_up_to_the_dead_letters(core: Core) -> None:

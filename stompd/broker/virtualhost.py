@@ -532,16 +532,21 @@ class VirtualHost:
                 queue.store.settle(queue.key, message)
             return
         letter = Message(message.head, message.body, None, message.persistent)
+        headers = message.headers
+        moment = str(self.broker.epoch_ms())
         letter.extra = {
             **(message.extra or {}),
             "destination": target.name,
             "original-destination": self._sent_to(message),
             "dead-letter-reason": reason,
-            "dead-letter-time": str(self.broker.epoch_ms()),
+            "dead-letter-time": moment,
             "delivery-count": str(message.count),
         }
         if detail:
             letter.extra["dead-letter-detail"] = detail
+        if "timestamp" not in headers:
+            # ActiveMQ's messages have one, and programs that file its dead letters rely on that.
+            letter.extra["timestamp"] = moment
         letter.first_id = message.first_id
         if message.terms is not None:
             # Dead letters keep their order by priority, but do not expire once more.
