@@ -5,9 +5,10 @@ One section for each broker: what its own users write because the broker's docum
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from server.process import Daemon
+from server.process import Daemon, daemon
 from wire import Frame, Wire
 
 
@@ -243,6 +244,42 @@ def test_activemq_has_dead_letters_of_each_queue(stompd: Daemon, fresh: Callable
         wire.subscribe("1", f"/queue/DLQ.{name}")
         letter = wire.expect_among("MESSAGE", f"original-destination:/queue/{name}")
         assert letter.text("timestamp").isdecimal()
+
+
+def test_activemqs_dead_letters_by_policy(tmp_path: Path, fresh: Callable[[], str]) -> None:
+    """What the page on migrating advises: one queue for all dead letters, and NACK is final."""
+    settings = tmp_path / "stompd.toml"
+    settings.write_text(
+        '[[policy]]\nmatch = "/queue/#"\ndead-letter = "/queue/ActiveMQ.DLQ"\nmax-deliveries = 1\n'
+    )
+    names = (fresh(), fresh())
+    with daemon("-c", str(settings)) as configured, configured.connect() as wire:
+        for name in names:
+            wire.subscribe(name, f"/queue/{name}", "ack:client-individual")
+            wire.put(f"/queue/{name}", name.encode())
+            rejected(wire, 1)
+        wire.subscribe("dead", "/queue/ActiveMQ.DLQ", "ack:client-individual")
+        letters = wire.messages(2)
+        assert [letter.text("original-destination") for letter in letters] == [
+            f"/queue/{name}" for name in names
+        ]
+        # There it is not given up, so that nothing is lost.
+        wire.frame_out("NACK", f"id:{letters[0].text('ack')}")
+        wire.expect("MESSAGE", "subscription:dead", "redelivered:true")
+
+
+def test_activemqs_durable_name_does_nothing_on_a_queue(
+    stompd: Daemon, fresh: Callable[[], str]
+) -> None:
+    """There it is an error; here some programs name it for topics and queues alike."""
+    queue = f"/queue/{fresh()}"
+    with stompd.connect("1.1", "client-id:c1") as wire:
+        wire.subscribe("0", queue, "activemq.subscriptionName:n", "durable:true")
+        wire.put(queue, b"x")
+        assert wire.expect_among("MESSAGE").body == b"x"
+        wire.frame_out("UNSUBSCRIBE", "id:0", "activemq.subscriptionName:n")
+        wire.put(queue, b"waits for somebody else")
+        assert wire.held() is None
 
 
 def test_activemq_repeats_a_scheduled_message(stompd: Daemon, fresh: Callable[[], str]) -> None:
