@@ -574,19 +574,21 @@ def test_nms_writes_every_option_it_has() -> None:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"id": "1"}, (False, None)),
-        ({"id": "1", "durable": "true"}, (True, None)),
-        ({"id": "1", "durable": "false", "activemq.subscriptionName": "a"}, (False, "a")),
-        ({"id": "1", "persistent": "true"}, (True, None)),
-        ({"durable-subscription-name": "a", "durable-subscriber-name": "b"}, (True, "a")),
-        ({"durable-subscriber-name": "a"}, (True, "a")),
-        ({"activemq.subscriptionName": "a"}, (True, "a")),
-        ({"activemq.subcriptionName": "a"}, (True, "a")),
-        ({"id": "1", "x-queue-name": "a"}, (False, "a")),
-        ({"id": "1", "x-queue-name": "a", "durable": "true"}, (True, "a")),
+        ({"id": "1"}, (False, None, False)),
+        ({"id": "1", "durable": "true"}, (True, None, False)),
+        ({"id": "1", "durable": "false", "activemq.subscriptionName": "a"}, (False, "a", False)),
+        ({"id": "1", "persistent": "true"}, (True, None, False)),
+        ({"durable-subscription-name": "a", "durable-subscriber-name": "b"}, (True, "a", False)),
+        ({"durable-subscriber-name": "a"}, (True, "a", False)),
+        ({"activemq.subscriptionName": "a"}, (True, "a", False)),
+        ({"activemq.subcriptionName": "a"}, (True, "a", False)),
+        ({"id": "1", "x-queue-name": "a"}, (False, "a", True)),
+        ({"id": "1", "x-queue-name": "a", "durable": "true"}, (True, "a", True)),
     ],
 )
-def test_unsubscribe_durable(headers: dict[str, str], expected: tuple[bool, str | None]) -> None:
+def test_unsubscribe_durable(
+    headers: dict[str, str], expected: tuple[bool, str | None, bool]
+) -> None:
     """UNSUBSCRIBE deletes a durable subscription where the other brokers would."""
     assert unsubscribe_durable(headers.get) == expected
 

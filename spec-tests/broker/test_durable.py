@@ -102,7 +102,6 @@ def test_nothing_from_before_it_was_made(core: Core) -> None:
         ({"durable-subscriber-name": "n"}, "n"),
         ({"activemq.subscriptionName": "n"}, "n"),
         ({"activemq.subcriptionName": "n"}, "n"),
-        ({"x-queue-name": "n", "durable": "true"}, "n"),
     ],
 )
 def test_the_name_of_a_durable_subscription(core: Core, headers: dict[str, str], name: str) -> None:
@@ -113,6 +112,22 @@ def test_the_name_of_a_durable_subscription(core: Core, headers: dict[str, str],
     assert repr(core.broker.host("/").durables["me", name]).startswith(
         f"<Durable me/{name} /topic/a <Queue /durable/me/{name} "
     )
+
+
+def test_a_queue_name_of_rabbitmq_is_everybodys(core: Core) -> None:
+    """Where a client-id means nothing, it does not make another subscription of it."""
+    first, second = core.client(client_id="me"), core.client(client_id="you")
+    first.subscribe(TOPIC, "client", x_queue_name="n", durable="true")
+    second.subscribe(TOPIC, "client", x_queue_name="n", durable="true")
+    assert list(core.broker.host("/").durables) == [("", "n")]
+    publish(core.client(), TOPIC, numbers(1, 2))
+    assert (first.bodies(), second.bodies()) == (["1"], ["2"])
+    second.close()
+    first("UNSUBSCRIBE", id="0")
+    assert first.bodies() == ["2"]
+    first("UNSUBSCRIBE", id="0", x_queue_name="n", durable="true", receipt="r")
+    assert first.receipts() == ["r"]
+    assert core.broker.host("/").durables == {}
 
 
 def test_a_name_alone_does(core: Core) -> None:

@@ -566,6 +566,7 @@ class SubscribeOptions:
         "prefetch_count",
         "selector",
         "settings",
+        "shared",
     )
 
     def __init__(self) -> None:
@@ -582,6 +583,8 @@ class SubscribeOptions:
         self.durable = False
         # The name of the durable subscription, if the frame gives it one.
         self.durable_name: str | None = None
+        # Whether that name is everybody's, whatever a session calls itself.
+        self.shared = False
         self.settings: QueueSettings | None = None
         # The headers that we know and do not honour, and those whose value is of no use.
         self.foreign: tuple[str, ...] = ()
@@ -643,6 +646,8 @@ def _durable(headers: _Headers, options: SubscribeOptions, destination: str) -> 
     options.durable = name is not None if durable is None else durable
     if name is None and destination.startswith(_NAMED_QUEUES):
         name = headers.name("x-queue-name")
+        # RabbitMQ knows no client-id: what a program says of itself makes no queue of its own.
+        options.shared = name is not None
         if name is not None and not options.durable:
             # RabbitMQ: whoever gives the name shares the queue, which goes with its last
             # subscriber unless auto-delete says otherwise.
@@ -653,9 +658,10 @@ def _durable(headers: _Headers, options: SubscribeOptions, destination: str) -> 
     options.durable_name = name if options.durable else None
 
 
-def unsubscribe_durable(get: Get) -> tuple[bool, str | None]:
-    """Return whether an UNSUBSCRIBE deletes a durable subscription, and the name it gives.
+def unsubscribe_durable(get: Get) -> tuple[bool, str | None, bool]:
+    """Return whether an UNSUBSCRIBE deletes a durable subscription, the name it gives, if any.
 
+    And whether that name is everybody's, as in `SubscribeOptions.shared`.
     ``get`` returns a header's value or None. Raises `RemoteProtocolError` if ``durable`` is not a
     boolean.
     """
@@ -665,7 +671,10 @@ def unsubscribe_durable(get: Get) -> tuple[bool, str | None]:
     name = headers.name("durable-subscription-name")
     deletes = name is not None if durable is None else durable
     # RabbitMQ's name alone deletes nothing; it only tells which one.
-    return deletes, headers.name("x-queue-name") if name is None else name
+    if name is not None:
+        return deletes, name, False
+    name = headers.name("x-queue-name")
+    return deletes, name, name is not None
 
 
 class NackOptions:

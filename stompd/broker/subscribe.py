@@ -177,7 +177,8 @@ def _connect_durable(
             "durable subscription without a name",
             "SUBSCRIBE needs an id, or a durable-subscription-name",
         )
-    key = _durable_key(session, name, subscription.id, destination.name)
+    client_id = "" if options.shared else session.client_id
+    key = _durable_key(client_id, name, subscription.id, destination.name)
     # Its dead letters go to a queue of this name.
     label = ".".join(filter(None, (key[0], name or subscription.id)))
     try:
@@ -191,9 +192,9 @@ def _connect_durable(
     )
 
 
-def _durable_key(session: Session, name: str | None, key: str, destination: str) -> tuple[str, str]:
-    if session.client_id:
-        return session.client_id, name or key
+def _durable_key(client_id: str, name: str | None, key: str, destination: str) -> tuple[str, str]:
+    if client_id:
+        return client_id, name or key
     return "", name or f"{key}@{destination}"
 
 
@@ -203,9 +204,9 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     With ``durable:true`` a durable subscription ends for good, whether it is connected or not.
     """
     session.check(head, body)
-    deletes, name = unsubscribe_durable(head.get)
+    deletes, name, shared = unsubscribe_durable(head.get)
     if deletes and head.get("id") not in session.subscriptions:
-        away = _durable_away(session, head, name)
+        away = _durable_away(session, head, name, "" if shared else session.client_id)
         if away is not None:
             session.host.forget_durable(away)
             session.receipt(head)
@@ -220,7 +221,7 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     session.receipt(head)
 
 
-def _durable_away(session: Session, head: Head, name: str | None) -> Durable | None:
+def _durable_away(session: Session, head: Head, name: str | None, client_id: str) -> Durable | None:
     """Return the durable subscription that UNSUBSCRIBE means, None if there is none of this name.
 
     Raises `RemoteProtocolError` if somebody is connected to it.
@@ -230,7 +231,7 @@ def _durable_away(session: Session, head: Head, name: str | None) -> Durable | N
         return None
     destination = head.get("destination")
     durables = session.host.durables
-    if name is None and destination is None and not session.client_id:
+    if name is None and destination is None and not client_id:
         # RabbitMQ's clients may leave the destination out.
         found = [
             durable
@@ -244,7 +245,7 @@ def _durable_away(session: Session, head: Head, name: str | None) -> Durable | N
             )
         durable = found[0] if found else None
     else:
-        durable = durables.get(_durable_key(session, name, key or "", destination or ""))
+        durable = durables.get(_durable_key(client_id, name, key or "", destination or ""))
     if durable is None or not durable.queue.subscriptions:
         return durable
     if key is None:
