@@ -6,7 +6,7 @@ import pytest
 from broker.client import Core, settings
 from broker.paging import Operation, PagedCore
 
-from stompd.broker.course import goes_to
+from stompd.broker.course import goes_to, routes
 from stompd.broker.policy import Policy
 from stompd.broker.route import Route, Router
 from stompd.broker.virtualtopic import VirtualTopics
@@ -585,6 +585,30 @@ def test_routes_change_while_a_producer_goes_on(core: Core) -> None:
     assert depths(core) == {"/queue/a": 5, "/queue/b": 3, "/queue/c": 2}
 
 
+def test_routes_are_listed() -> None:
+    """As they were given; a route without a name gets one that is free."""
+    core = routed(route("/queue/a", "b", name="route-1", when="x = 1"))
+    host = core.broker.host("/")
+    host.add_route(route("/queue/*", "c", "/topic/d", name=host.router.free_name(), move=True))
+    listed = [tuple(row.values()) for row in routes(host)]
+    assert listed == [
+        ("/", "route-1", "/queue/a", ["b"], "x = 1", False, True),
+        ("/", "route-2", "/queue/*", ["c", "/topic/d"], None, True, False),
+    ]
+    host.remove_route("route-1")
+    assert host.router.free_name() == "route-1"
+
+
+def test_a_message_for_many_destinations_is_much_work() -> None:
+    """After it others have their turn."""
+    core = Core(settings(work_budget=10))
+    client = core.client()
+    client.send(",".join(f"/queue/{number}" for number in range(9)))
+    assert not client.session.halt
+    client.send(",".join(f"/queue/{number}" for number in range(11)))
+    assert client.session.halt
+
+
 def test_virtual_hosts_have_their_own_routes() -> None:
     """Those of the settings in each of them, and those that were added."""
     core = Core(settings(virtual_hosts=("/", "two"), routes=(route("/queue/a", "/queue/b"),)))
@@ -696,7 +720,7 @@ def test_names_of_routes_are_told_apart(core: Core) -> None:
 
 
 @pytest.mark.parametrize(
-    ("routes", "loop"),
+    ("several", "loop"),
     [
         ([route("/exchange/x/*", "/exchange/x/a")], '"r" -> "r"'),
         ([route("/exchange/x", "/queue/b", "/exchange/x/a.{name}")], '"r" -> "r"'),
@@ -711,11 +735,11 @@ def test_names_of_routes_are_told_apart(core: Core) -> None:
         ),
     ],
 )
-def test_loops_are_refused(routes: list[Route], loop: str) -> None:
+def test_loops_are_refused(several: list[Route], loop: str) -> None:
     """The route that would close one is refused, and the ERROR names the whole way round."""
-    Router(routes[:-1])
+    Router(several[:-1])
     with pytest.raises(RemoteProtocolError) as caught:
-        Router(routes)
+        Router(several)
     assert caught.value.message == "routes in a loop"
     assert loop in caught.value.detail
 

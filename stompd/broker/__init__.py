@@ -19,7 +19,7 @@ The map of this package, from the values to the whole:
 * ``durable``: what keeps a topic's messages for who is away.
 * ``virtualhost``: a name space of destinations.
 * ``route``: where else a message goes, and ``routed``: what a SEND goes to then.
-* ``course``: where one would go, for who asks.
+* ``course``: what routes there are and where a message would go, for who asks.
 * ``virtualtopic``: topics that are copied into the queues of their consumers.
 * ``transaction``: what BEGIN opened.
 * ``send``, ``subscribe``, ``settle``, ``transact``: what the client's commands do.

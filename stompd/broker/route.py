@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, parse, parse_subscribed
@@ -289,6 +290,10 @@ class Router:
         if name not in self._rules:
             raise RemoteProtocolError("no such route", f'"{shown(name)}"')
         return Router(route for route in self.routes if route.name != name)
+
+    def free_name(self) -> str:
+        """Return a name that no route has, for one that was added without a name."""
+        return next(name for number in count(1) if (name := f"route-{number}") not in self._rules)
 
     def check(self, destination: Destination) -> None:
         """Raise `RemoteProtocolError` for an exchange that no route leads from or to."""

@@ -60,6 +60,7 @@ class Routed:
         if not copies:
             self.host.dropped += 1
             return
+        session.worked(len(copies))
         store = self.host.broker.store
         # Together or not at all, through a crash as well.
         store.begin_group()
