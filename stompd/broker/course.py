@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stompd.broker.destination import Kind
-from stompd.broker.routed import reached
+from stompd.broker.route import reached
 from stompd.broker.virtualhost import public_name
 
 if TYPE_CHECKING:

@@ -58,6 +58,11 @@ class Destination:
     parts: tuple[Destination, ...] = ()
 
     @property
+    def first(self) -> Destination:
+        """Of several in one the first, whose policy is that of the subscription; else itself."""
+        return self.parts[0] if self.parts else self
+
+    @property
     def depth(self) -> int:
         """How many of its words tell its kind, and its exchange."""
         return 2 if self.words[0] == "exchange" else 1

@@ -10,7 +10,10 @@ from typing import Final, Generic, TypeVar
 
 ONE: Final = "*"
 MANY: Final = "#"
+# Any number of words, those with a `$` included; for `overlap` alone, nobody can write it.
+ANY: Final = "\0"
 
+_SEVERAL: Final = (MANY, ANY)
 _SEPARATOR: Final = re.compile(r"[./]")
 
 T = TypeVar("T")
@@ -57,10 +60,10 @@ def overlap(one: Sequence[str], other: Sequence[str]) -> bool:
             second = other[j] if j < ends[1] else ""
             reached[i, j] = (
                 # One `#` takes nothing more, or a word of the other side.
-                (first == MANY and reached[i + 1, j])
-                or (second == MANY and reached[i, j + 1])
-                or (first == MANY and j < ends[1] and _taken(second) and reached[i, j + 1])
-                or (second == MANY and i < ends[0] and _taken(first) and reached[i + 1, j])
+                (first in _SEVERAL and reached[i + 1, j])
+                or (second in _SEVERAL and reached[i, j + 1])
+                or (j < ends[1] and _takes(first, second) and reached[i, j + 1])
+                or (i < ends[0] and _takes(second, first) and reached[i + 1, j])
                 or (
                     i < ends[0]
                     and j < ends[1]
@@ -75,8 +78,12 @@ def overlap(one: Sequence[str], other: Sequence[str]) -> bool:
     return reached[0, 0]
 
 
+def _takes(wildcard: str, word: str) -> bool:
+    """Return whether a wildcard for any number of words takes a word of the other side."""
+    return wildcard == ANY or (wildcard == MANY and _taken(word))
+
+
 def _taken(word: str) -> bool:
-    """Return whether a wildcard takes a word of the other side."""
     return not word.startswith("$")
 
 

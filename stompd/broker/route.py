@@ -10,14 +10,14 @@ refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, parse, parse_subscribed
 from stompd.broker.event import OWN
-from stompd.broker.pattern import MANY, ONE, PatternTree, captures, overlap
+from stompd.broker.pattern import ANY, MANY, ONE, PatternTree, captures, overlap
 from stompd.broker.selector import compile_selector
 from stompd.protocol.errors import RemoteProtocolError, shown
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 # Of names that begin in two ways, the one that is kept.
 _SPELLINGS: Final = (("/amq/queue/", "/queue/"), ("/exchange/amq.topic/", "/topic/"))
-# With the separator before it: what stands for nothing leaves no empty word.
-_FILLED: Final = re.compile(r"(?:(?<=[^./])([./]))?\{([^{}]*)\}")
+# Where it is a word, with the separator before it: what stands for nothing leaves no empty word.
+_FILLED: Final = re.compile(r"(?:(?<=[^./])([./])(?=\{[^{}]*\}(?:[./]|$)))?\{([^{}]*)\}")
 _SEPARATOR: Final = re.compile(r"([./])")
 _WORD: Final = re.compile(r"[^./]+")
 
@@ -58,41 +58,58 @@ class Reached(NamedTuple):
 
 
 class Step:
-    """Where a message is for the moment, and what leads on from there."""
+    """A destination on the way of a message, and what leads on from there."""
 
-    __slots__ = ("branches", "conditional", "destination")
+    __slots__ = ("branches", "destination")
 
-    def __init__(self, destination: Destination, branches: Sequence[Branch] = ()) -> None:
+    def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        self.branches = branches
-        # True if it depends on the message where it goes.
-        self.conditional: bool = any(
-            branch.selector is not None or any(step.conditional for step in branch.steps)
-            for branch in branches
-        )
-
-    def reach(
-        self,
-        headers: Mapping[str, str],
-        found: dict[str, Reached],
-        routes: tuple[str, ...] = (),
-    ) -> None:
-        """Add to ``found``, by name, what a message with these headers reaches from here."""
-        open_ = [b for b in self.branches if b.selector is None or b.selector.matches(headers)]
-        if not any(branch.move for branch in open_):
-            found.setdefault(self.destination.name, Reached(self.destination, routes))
-        for branch in open_:
-            for step in branch.steps:
-                step.reach(headers, found, (*routes, branch.name))
+        self.branches: list[Branch] = []
 
 
 class Branch(NamedTuple):
     """One route at one place: the steps that it leads to."""
 
-    name: str
+    route: Route
     selector: Selector | None
-    move: bool
-    steps: tuple[Step, ...]
+    steps: list[Step]
+
+
+def conditional(steps: Iterable[Step]) -> bool:
+    """Return whether it depends on the message where it goes from these steps."""
+    been: set[Step] = set()
+    waiting = list(steps)
+    while waiting:
+        step = waiting.pop()
+        if step not in been:
+            been.add(step)
+            for branch in step.branches:
+                if branch.selector is not None:
+                    return True
+                waiting += branch.steps
+    return False
+
+
+def reached(steps: Iterable[Step], headers: Mapping[str, str]) -> list[Reached]:
+    """Return what a message with these headers reaches from some steps, each destination once."""
+    found: dict[str, Reached] = {}
+    been: set[Step] = set()
+
+    def reach(step: Step, routes: tuple[str, ...]) -> None:
+        # Two ways may lead to one exchange: what is behind it is reached already.
+        if step in been:
+            return
+        been.add(step)
+        branches = [b for b in step.branches if b.selector is None or b.selector.matches(headers)]
+        if not any(branch.route.move for branch in branches):
+            found.setdefault(step.destination.name, Reached(step.destination, routes))
+        for branch in branches:
+            for other in branch.steps:
+                reach(other, (*routes, branch.route.name))
+
+    for step in steps:
+        reach(step, ())
+    return list(found.values())
 
 
 class _Template:
@@ -125,7 +142,7 @@ class _Template:
         for word in _WORD.findall("".join(segments[depth + 1 :])):
             match = _PLACEHOLDER.fullmatch(word)
             if match is None:
-                words.append(MANY if _PLACEHOLDER.search(word) else word)
+                words.append(ANY if _PLACEHOLDER.search(word) else word)
             elif match[1] == "name":
                 words += source.words[source.depth :]
             else:
@@ -190,8 +207,11 @@ class _Rule:
             if template.words == self.source.words:
                 raise _malformed(text, f"it leads back to its source, {shown(route.match)}")
 
-    def steps(self, destination: Destination, router: Router, path: tuple[_Rule, ...]) -> Branch:
-        """Return where a message that was sent to ``destination`` goes by this route."""
+    def made(self, destination: Destination) -> list[Destination]:
+        """Return where a message that was sent to ``destination`` goes by this route.
+
+        Raises `RemoteProtocolError` if that is a name that is not allowed.
+        """
         slices = captures(self.source.words, destination.words)
         assert slices is not None  # noqa: S101 - the tree says so
         values = {"name": destination.rest}
@@ -200,17 +220,13 @@ class _Rule:
         for number, (start, end) in enumerate(slices, 1):
             between = slice(2 * (start - depth), max(0, 2 * (end - depth) - 1))
             values[str(number)] = "".join(pieces[between]) if end > start else ""
-        steps = []
-        for template in self.templates:
-            try:
-                made = template.fill(values)
-            except RemoteProtocolError as error:
-                raise RemoteProtocolError(
-                    "route leads nowhere",
-                    f'"{shown(self.route.name)}", from "{shown(destination.name)}": {error.detail}',
-                ) from error
-            steps.append(router.step(made, path) if made.exchange else Step(made))
-        return Branch(self.route.name, self.selector, self.route.move, tuple(steps))
+        try:
+            return [template.fill(values) for template in self.templates]
+        except RemoteProtocolError as error:
+            raise RemoteProtocolError(
+                "route leads nowhere",
+                f'"{shown(self.route.name)}", from "{shown(destination.name)}": {error.detail}',
+            ) from error
 
     def leads_to(self, other: _Rule) -> bool:
         """Return whether what this route sends to an exchange may go on by the other."""
@@ -304,20 +320,32 @@ class Router:
                 "and those that a route leads from or to",
             )
 
-    def step(self, destination: Destination, path: tuple[_Rule, ...] = ()) -> Step:
-        """Return where a message that is sent to ``destination`` goes.
+    def step(self, destination: Destination, known: dict[str, Step]) -> Step:
+        """Return where a message that is sent to ``destination`` goes on.
 
-        Raises `RemoteProtocolError` for an exchange that is not there, and for a route that makes
-        a name that is not allowed.
+        ``known`` has the steps of exchanges that were met already. Raises `RemoteProtocolError` for
+        an exchange that is not there, and for a route that makes a name that is not allowed.
         """
         self.check(destination)
+        step = known.get(destination.name)
+        if step is not None:
+            return step
+        step = known[destination.name] = Step(destination)
         rules = self._tree.match(destination.words)
         rules.sort(key=lambda rule: rule.order)
-        # No route a second time on one way, whatever the comparison of patterns overlooked.
-        return Step(
-            destination,
-            [rule.steps(destination, self, (*path, rule)) for rule in rules if rule not in path],
-        )
+        # This comes to an end, because no route reaches itself.
+        step.branches = [
+            Branch(
+                rule.route,
+                rule.selector,
+                [
+                    self.step(made, known) if made.exchange else Step(made)
+                    for made in rule.made(destination)
+                ],
+            )
+            for rule in rules
+        ]
+        return step
 
 
 def _malformed(text: str, why: str) -> RemoteProtocolError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from stompd.broker.route import conditional, reached
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
@@ -30,7 +32,7 @@ class Routed:
         self._steps = steps
         # Where every message goes; None if it depends on the message.
         self._fixed: list[Reached] | None = None
-        if not any(step.conditional for step in steps):
+        if not conditional(steps):
             self._fixed = reached(steps, {})
         # The queues and topics that it found or made, by name.
         self._targets: dict[str, Queue | Topic] = {}
@@ -87,11 +89,3 @@ class Routed:
                 self._targets[destination.name] = target
             copies.append((target, message.copy() if copies else message))
         return copies
-
-
-def reached(steps: Sequence[Step], headers: Mapping[str, str]) -> list[Reached]:
-    """Return what a message with these headers reaches, each destination once."""
-    found: dict[str, Reached] = {}
-    for step in steps:
-        step.reach(headers, found)
-    return list(found.values())

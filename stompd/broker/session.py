@@ -556,7 +556,7 @@ class Session:
 
     def subscription_is_slow(self, subscription: Subscription) -> None:
         """Start the grace that the policy gives a subscriber that cannot keep up."""
-        name = subscription.destination.name
+        name = subscription.destination.first.name
         policy = self.broker.settings.policies.of(name)
         action = policy.slow_consumer
         if action == "block":

@@ -103,7 +103,7 @@ def open_subscription(
             "nothing to browse",
             f'"{shown(destination.name)}" is a topic, which holds no messages; browse a queue',
         )
-    policy = session.broker.settings.policies.of(destination.name)
+    policy = session.broker.settings.policies.of(destination.first.name)
     count, octets = options.prefetch_count, options.prefetch_bytes
     subscription = Subscription(
         session,

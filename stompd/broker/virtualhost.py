@@ -114,9 +114,10 @@ class VirtualHost:
         Raises `RemoteProtocolError` for a name that cannot be sent to.
         """
         several = parse_several(text)
-        return [self._step(destination) for destination in several.parts or (several,)]
+        known: dict[str, Step] = {}
+        return [self._step(destination, known) for destination in several.parts or (several,)]
 
-    def _step(self, destination: Destination) -> Step:
+    def _step(self, destination: Destination, known: dict[str, Step]) -> Step:
         name = destination.name
         if destination.wild:
             raise RemoteProtocolError(
@@ -131,7 +132,7 @@ class VirtualHost:
         if destination.temporary or destination.remote:
             # It is somebody's own: no route is meant for it.
             return Step(destination)
-        return self.router.step(destination)
+        return self.router.step(destination, known)
 
     def locate(self, destination: Destination, session: Session) -> Queue | Topic | None:
         """Return the queue or topic that a session means; None if a remote temporary is gone."""
