@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from wire import Wire
 
-from docs.semantics.daemon import POLICIES, Open, opener
+from docs.semantics.daemon import POLICIES, ROUTES, Open, opener
 from docs.terminal import Terminal
 
 
@@ -13,7 +13,7 @@ from docs.terminal import Terminal
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     """A daemon with a policy of each kind, and small buffers."""
     path = tmp_path_factory.mktemp("semantics") / "stompd.toml"
-    path.write_text(POLICIES)
+    path.write_text(POLICIES + ROUTES)
     flags = ["-c", str(path), "--set", "timeouts.error-delay=0s", "--set", "flow.outbox-high=64KiB"]
     with Terminal(*flags, "--set", "flow.outbox-low=16KiB") as running:
         yield running

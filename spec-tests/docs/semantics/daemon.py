@@ -83,6 +83,32 @@ match = "/topic/#.close"
 slow-consumer-grace = "200ms"
 """
 
+# Routes by the words in the names that `fresh` makes.
+ROUTES = """
+[[route]]
+name = "copies"
+match = "/queue/copied.*"
+to = ["/queue/copy.{1}", "/topic/copy.{1}"]
+
+[[route]]
+name = "full"
+match = "/queue/copied.*"
+to = "/queue/reject.copy.{1}"
+when = "full"
+
+[[route]]
+name = "moves"
+match = "/topic/moved.#"
+to = "/exchange/stage/{1}"
+move = true
+
+[[route]]
+name = "on"
+match = "/exchange/stage/*"
+to = "/queue/staged.{1}"
+when = "urgency > 2"
+"""
+
 _NUMBER = count(1)
 
 Open = Callable[..., Wire]
