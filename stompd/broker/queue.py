@@ -193,7 +193,7 @@ class Queue:
 
     # Taking messages in.
 
-    def filled_by(self, message: Message, session: Session | None) -> Sequence[Queue]:  # noqa: ARG002 - as of a topic
+    def filled_by(self, _message: Message, _session: Session | None) -> Sequence[Queue]:
         """Return the queues that a message of a session would wait in: `check_room` of each."""
         return (self,)
 
