@@ -9,27 +9,24 @@
 
 The map of this package:
 
-* ``connection``: `connect`, and `Client`, the session.
+* ``dial``: `connect`, which makes sessions.
+* ``client``: `Client`, the session.
+* ``options``: what a session may be told.
+* ``receipt``: `Receipt`.
 * ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.
 * ``transaction``: `Transaction`.
+* ``frames``: the frames that the library writes.
 * ``body``: text and its content-type.
 * ``url``: where a broker is.
 * ``beside``: background tasks that leave the program's exceptions as they are.
-* ``errors``: the small tree of errors.
+* ``errors``: the small tree of errors; ``reasons``: their words.
 * ``testing``: a scripted broker for tests; import it by its own name.
 """
 
 import logging
 
-from stompcli.client.connection import (
-    Client,
-    Counters,
-    Options,
-    Receipt,
-    connect,
-    connect_stream,
-    send_frame,
-)
+from stompcli.client.client import Client
+from stompcli.client.dial import connect, connect_stream
 from stompcli.client.errors import (
     BodyError,
     BrokerError,
@@ -44,6 +41,9 @@ from stompcli.client.errors import (
     TimedOutError,
     UsageError,
 )
+from stompcli.client.frames import send_frame
+from stompcli.client.options import Counters, Options
+from stompcli.client.receipt import Receipt
 from stompcli.client.subscription import Message, Subscription
 from stompcli.client.transaction import Transaction
 from stompcli.client.url import Address

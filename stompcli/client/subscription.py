@@ -15,7 +15,7 @@ from stompcli.client.errors import ClosedError, SessionEndedError, UsageError
 from stompd.protocol.frame import V10, V11, Head
 
 if TYPE_CHECKING:
-    from stompcli.client.connection import Client
+    from stompcli.client.client import Client
     from stompcli.client.transaction import Transaction
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stompcli.client.errors import UsageError
 
 if TYPE_CHECKING:
-    from stompcli.client.connection import Client
+    from stompcli.client.client import Client
     from stompcli.client.subscription import Message
 
 

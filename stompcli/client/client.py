@@ -6,23 +6,16 @@ who writes, and when it has nothing to write for half the agreed period it write
 Because frames are handed to the writer whole, a cancelled operation never leaves half a frame.
 """
 
-import errno
 import logging
 import math
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Final, Literal, TypedDict, Unpack
+from typing import Final
 
 import trio
 
-from stompcli.client import body as bodies
-from stompcli.client import url as urls
-from stompcli.client.beside import tasks_beside
 from stompcli.client.errors import (
-    BodyError,
     BrokerError,
     ClosedError,
     ConnectError,
@@ -31,22 +24,21 @@ from stompcli.client.errors import (
     PeerProtocolError,
     RefusedError,
     SessionEndedError,
-    StompError,
-    TimedOutError,
     UsageError,
 )
-from stompcli.client.subscription import Message, Subscription
+from stompcli.client.frames import encoded, extra_headers, send_frame, transaction_header
+from stompcli.client.options import Counters, Settings
+from stompcli.client.reasons import again, lost, text_of, words
+from stompcli.client.receipt import Receipt
+from stompcli.client.subscription import Subscription
 from stompcli.client.transaction import Transaction
 from stompd.protocol import heartbeat
-from stompd.protocol.decoder import Decoder, Limits
-from stompd.protocol.encoder import encode, with_length
-from stompd.protocol.errors import LocalProtocolError, RemoteProtocolError, shown
-from stompd.protocol.frame import V10, VERSIONS, Frame, Head
+from stompd.protocol.decoder import Decoder
+from stompd.protocol.errors import RemoteProtocolError, shown
+from stompd.protocol.frame import V10, Frame, Head
 from stompd.protocol.rules import ACK_MODES, REQUIRED_OF_SERVER
 
 _log = logging.getLogger("stompcli.client")
-
-Trace = Callable[[Literal["<", ">"], bytes], None]
 
 _READ_SIZE: Final = 256 * 1024
 # Octets waiting to be written from which on senders wait.
@@ -59,141 +51,6 @@ _LAST_WORDS: Final = 2.0
 _MARGIN: Final = 1.0
 # How far waiting messages may exceed their mark while a receipt is waited for behind them.
 _OVERDRAFT: Final = 16
-# What the library writes itself, and so nobody else.
-_OURS: Final = frozenset(
-    ("destination", "content-length", "receipt", "transaction", "id", "ack", "message-id")
-)
-
-
-class Options(TypedDict, total=False):
-    """What a session may be told; every one of them may be left out."""
-
-    # None: the broker is not told who we are (C-12).
-    login: str | None
-    passcode: str | None
-    # CONNECT's host header; None: the name used for the socket (C-10).
-    virtual_host: str | None
-    # The versions to offer; the broker takes the best one (C-19).
-    versions: Collection[str]
-    # Milliseconds: the shortest interval that we keep, and the one that we want; 0 for none.
-    heartbeat: tuple[int, int]
-    # Further headers of CONNECT, such as client-id.
-    headers: Mapping[str, str] | None
-    # STOMP instead of CONNECT cannot reach 1.0 brokers, but is not mistaken for HTTP (C-06, C-07).
-    command: Literal["CONNECT", "STOMP"]
-    # Seconds for reaching the broker and being let in.
-    timeout: float
-    # Seconds to wait for any receipt; None: for ever.
-    receipt_timeout: float | None
-    # Messages, and octets of bodies, that may wait to be taken before reading stops.
-    buffer_messages: int
-    buffer_octets: int
-    # What one frame of the broker may measure.
-    limits: Limits
-    # Told every chunk of octets that came (<) or goes (>).
-    trace: Trace | None
-
-
-@dataclass
-class Counters:
-    """What a session has seen."""
-
-    messages_sent: int = 0
-    messages_received: int = 0
-    # MESSAGE frames of subscriptions that were ended before.
-    messages_dropped: int = 0
-    heartbeats_received: int = 0
-
-
-@dataclass(frozen=True)
-class _Settings:
-    login: str | None = None
-    passcode: str | None = None
-    virtual_host: str | None = None
-    versions: Collection[str] = VERSIONS
-    heartbeat: tuple[int, int] = (10_000, 10_000)
-    headers: Mapping[str, str] | None = None
-    command: Literal["CONNECT", "STOMP"] = "CONNECT"
-    timeout: float = 30.0
-    receipt_timeout: float | None = 30.0
-    buffer_messages: int = 1000
-    buffer_octets: int = 4 * 2**20
-    limits: Limits = field(default_factory=Limits)
-    trace: Trace | None = None
-
-    def offered(self) -> list[str]:
-        """Return the versions to offer in increasing order (C-19)."""
-        wanted = set(self.versions)
-        unknown = wanted.difference(VERSIONS)
-        if unknown or not wanted:
-            raise UsageError(
-                f"versions must be some of {', '.join(VERSIONS)}"
-                + (f", not {', '.join(sorted(unknown))}" if unknown else "")
-            )
-        return sorted(wanted)
-
-    def connect_frame(self, host: str) -> bytes:
-        """Return the CONNECT frame (FH-01)."""
-        cx, cy = self.heartbeat
-        if cx < 0 or cy < 0:
-            raise UsageError("heart-beats are milliseconds, 0 or more")
-        pairs = [
-            ("accept-version", ",".join(self.offered())),
-            ("host", self.virtual_host or host),
-        ]
-        if self.login is not None:
-            pairs.append(("login", self.login))
-        if self.passcode is not None:
-            pairs.append(("passcode", self.passcode))
-        pairs.append(("heart-beat", f"{cx},{cy}"))
-        extra = dict(self.headers or {})
-        taken = {name for name, _ in pairs}.intersection(extra)
-        if taken:
-            raise UsageError(f"CONNECT's {min(taken)} has an option of its own")
-        return _encoded(self.command, [*pairs, *extra.items()], version=VERSIONS[-1])
-
-
-class Receipt:
-    """The broker's confirmation of one frame, waited for or to be waited for."""
-
-    __slots__ = ("_client", "_error", "_event", "command", "id")
-
-    def __init__(self, client: "Client", command: str, id_: str) -> None:
-        self._client = client
-        self._event = trio.Event()
-        self._error: StompError | None = None
-        self.command = command
-        self.id = id_
-
-    @property
-    def confirmed(self) -> bool:
-        """True once the RECEIPT has come."""
-        return self._event.is_set() and self._error is None
-
-    async def wait(self) -> None:
-        """Wait for the RECEIPT.
-
-        Raises `BrokerError` if the broker answered ERROR, `ConnectionLostError` or `ClosedError`
-        if the session ended before, `TimedOutError` after the session's ``receipt_timeout``.
-        """
-        timeout = self._client.receipt_timeout
-        with trio.move_on_after(math.inf if timeout is None else timeout), self._client.awaiting():
-            await self._event.wait()
-        if not self._event.is_set():
-            raise TimedOutError(f"no RECEIPT for {self.command} within {timeout:g} s")
-        if self._error is not None:
-            raise _again(self._error)
-
-    # For the client only.
-
-    def confirm(self) -> None:
-        """The RECEIPT has come."""
-        self._event.set()
-
-    def fail(self, error: StompError) -> None:
-        """The RECEIPT will never come."""
-        self._error = error
-        self._event.set()
 
 
 class Client:
@@ -203,7 +60,7 @@ class Client:
     the reason why it ended. After the end every operation raises that reason.
     """
 
-    def __init__(self, stream: trio.abc.Stream, address: str, settings: _Settings) -> None:
+    def __init__(self, stream: trio.abc.Stream, address: str, settings: Settings) -> None:
         self._stream = stream
         self._settings = settings
         self._decoder = Decoder("client", settings.limits)
@@ -277,7 +134,7 @@ class Client:
     def check_alive(self) -> None:
         """Raise the reason if the session has ended, or is ending."""
         if self._error is not None:
-            raise _again(self._error)
+            raise again(self._error)
         if self._closing or self._ended.is_set():
             raise ClosedError("the session was ended by this program")
 
@@ -314,7 +171,7 @@ class Client:
         if receipt:
             await (await self._ask("SEND", *frame)).wait()
         else:
-            await self._put(_encoded("SEND", *frame, version=self.version))
+            await self._put(encoded("SEND", *frame, version=self.version))
         self.counters.messages_sent += 1
 
     async def submit(
@@ -401,7 +258,7 @@ class Client:
             id = str(self._subscription_count)  # noqa: A001
         if not id or id in self._subscriptions:
             raise UsageError(f'subscription id "{id}" is in use' if id else "an id cannot be empty")
-        pairs = [("id", id), ("destination", destination), ("ack", ack), *_extra(headers)]
+        pairs = [("id", id), ("destination", destination), ("ack", ack), *extra_headers(headers)]
         await self._wait_for_room()
         receipt = self._ask_nowait("SUBSCRIBE", pairs)
         # Before anything is read: its messages may come with the receipt.
@@ -425,7 +282,7 @@ class Client:
         self._forget(subscription)
         if not self._closing and not self._ended.is_set():
             pairs = [("id", subscription.id)]
-            self._put_nowait(_encoded("UNSUBSCRIBE", pairs, version=self.version))
+            self._put_nowait(encoded("UNSUBSCRIBE", pairs, version=self.version))
 
     def _forget(self, subscription: Subscription) -> None:
         self._subscriptions.pop(subscription.id, None)
@@ -447,16 +304,16 @@ class Client:
         """
         if command == "NACK" and self.version == V10:
             raise UsageError("STOMP 1.0 has no NACK")
-        pairs = [*reference, *_transaction(transaction), *_extra(headers)]
+        pairs = [*reference, *transaction_header(transaction), *extra_headers(headers)]
         if receipt:
             return await self._ask(command, pairs)
-        await self._put(_encoded(command, pairs, version=self.version))
+        await self._put(encoded(command, pairs, version=self.version))
         return None
 
     def settle_nowait(self, command: str, reference: list[tuple[str, str]]) -> None:
         """Send ACK or NACK without waiting for anything."""
         self.check_alive()
-        self._put_nowait(_encoded(command, reference, version=self.version))
+        self._put_nowait(encoded(command, reference, version=self.version))
 
     # Transactions.
 
@@ -489,7 +346,7 @@ class Client:
             id = f"tx-{self._transaction_count}"  # noqa: A001
         if not id or id in self._transactions:
             raise UsageError(f'transaction id "{id}" is in use' if id else "an id cannot be empty")
-        await self._put(_encoded("BEGIN", [("transaction", id)], version=self.version))
+        await self._put(encoded("BEGIN", [("transaction", id)], version=self.version))
         self._transactions.add(id)
         return Transaction(self, id)
 
@@ -507,7 +364,7 @@ class Client:
         self.check_alive()
         self._transactions.discard(transaction.id)
         pairs = [("transaction", transaction.id)]
-        self._put_nowait(_encoded("ABORT", pairs, version=self.version))
+        self._put_nowait(encoded("ABORT", pairs, version=self.version))
 
     async def ping(self) -> float:
         """Return the seconds that a frame and its receipt take there and back.
@@ -519,7 +376,7 @@ class Client:
         pairs = [("transaction", f"ping-{self._transaction_count}")]
         await (await self._ask("BEGIN", pairs)).wait()
         took = trio.current_time() - started
-        await self._put(_encoded("ABORT", pairs, version=self.version))
+        await self._put(encoded("ABORT", pairs, version=self.version))
         return took
 
     # The end.
@@ -545,7 +402,7 @@ class Client:
         finally:
             self._end(None)
         if isinstance(self._error, BrokerError | PeerProtocolError):
-            raise _again(self._error)
+            raise again(self._error)
         if not self.confirmed:
             _log.warning(
                 "%s did not confirm the DISCONNECT; what was sent without a receipt may be lost",
@@ -581,7 +438,7 @@ class Client:
     ) -> Receipt:
         self._receipt_count += 1
         receipt = Receipt(self, command, f"r{self._receipt_count}")
-        frame = _encoded(command, [*pairs, ("receipt", receipt.id)], body, version=self.version)
+        frame = encoded(command, [*pairs, ("receipt", receipt.id)], body, version=self.version)
         self._receipts[receipt.id] = receipt
         self._put_nowait(frame)
         return receipt
@@ -630,7 +487,7 @@ class Client:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             # The reader may still find the ERROR that says why.
             await trio.sleep(_LAST_WORDS)
-            self._end(_lost(self.address, error))
+            self._end(lost(self.address, error))
 
     # Reading.
 
@@ -653,10 +510,10 @@ class Client:
                 if self._decoder.error is not None and not frames:
                     raise ConnectError(self.address, f"no STOMP broker: {self._decoder.error}")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectError(self.address, _reason(error)) from error
+            raise ConnectError(self.address, words(error)) from error
         head, body = frames[0]
         if head.command == "ERROR":
-            raise RefusedError(self.address, head.get("message") or "", _text(body), head.headers)
+            raise RefusedError(self.address, head.get("message") or "", text_of(body), head.headers)
         if head.command != "CONNECTED":
             raise ConnectError(self.address, f"the broker answered CONNECT with {head.command}")
         self._accept(head)
@@ -717,7 +574,7 @@ class Client:
                 if not self._decoder.pending and not data.strip(b"\r\n"):
                     self.counters.heartbeats_received += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._end(_lost(self.address, error))
+            self._end(lost(self.address, error))
         except SessionEndedError as error:
             self._end(error)
 
@@ -760,7 +617,7 @@ class Client:
             elif command == "RECEIPT":
                 self._confirm(head.headers["receipt-id"])
             elif command == "ERROR":
-                raise BrokerError(head.get("message") or "", _text(body), head.headers, body)
+                raise BrokerError(head.get("message") or "", text_of(body), head.headers, body)
             else:
                 raise PeerProtocolError(f"{self.address} sent a second {command}")
         if self._decoder.error is not None:
@@ -829,199 +686,3 @@ class _Awaiting:
 
     def __exit__(self, *_: object) -> None:
         self._client.count_awaited(-1)
-
-
-# Making sessions.
-
-
-@asynccontextmanager
-async def connect(
-    url: str | urls.Address = "stomp://localhost:61613", **options: Unpack[Options]
-) -> AsyncIterator[Client]:
-    """Open a session with the broker at ``url`` for the length of a block.
-
-    ``url`` is ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``, see `url.parse`, or
-    an `Address`; ``options`` are `Options`, and go before what the URL says. Leaving the block ends
-    the session as `Client.disconnect` does; leaving it by cancellation closes the connection at
-    once.
-    Raises `UsageError`, and `ConnectError` (`RefusedError`) if there is no session to be had.
-    """
-    address = url if isinstance(url, urls.Address) else urls.parse(url)
-    options = options.copy()
-    if options.get("login") is None and address.login is not None:
-        options["login"] = address.login
-    if options.get("passcode") is None and address.passcode is not None:
-        options["passcode"] = address.passcode
-    if options.get("virtual_host") is None and address.virtual_host is not None:
-        options["virtual_host"] = address.virtual_host
-    settings = _Settings(**options)
-    deadline = trio.current_time() + settings.timeout
-    started = trio.current_time()
-    stream = await _dial(address, deadline, settings.timeout)
-    dialled = trio.current_time() - started
-    async with _session(stream, str(address), address.host, settings, deadline) as client:
-        client.dial_seconds = dialled
-        yield client
-
-
-@asynccontextmanager
-async def connect_stream(
-    stream: trio.abc.Stream, *, host: str = "localhost", **options: Unpack[Options]
-) -> AsyncIterator[Client]:
-    """Open a session over an existing stream, which the session closes when it ends.
-
-    ``host`` stands for the name used for the socket. Otherwise like `connect`.
-    """
-    settings = _Settings(**options)
-    deadline = trio.current_time() + settings.timeout
-    async with _session(stream, host, host, settings, deadline) as client:
-        yield client
-
-
-@asynccontextmanager
-async def _session(
-    stream: trio.abc.Stream, name: str, host: str, settings: _Settings, deadline: float
-) -> AsyncIterator[Client]:
-    client = Client(stream, name, settings)
-    started = trio.current_time()
-    try:
-        with trio.CancelScope(deadline=deadline) as patience:
-            await client.handshake(host)
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    if patience.cancelled_caught:
-        await trio.aclose_forcefully(stream)
-        raise ConnectError(name, f"no CONNECTED within {settings.timeout:g} s")
-    client.login_seconds = trio.current_time() - started
-    async with tasks_beside() as nursery:
-        nursery.start_soon(client.run)
-        try:
-            yield client
-            await client.disconnect()
-        except Exception:
-            try:
-                await client.disconnect()
-            except ConnectionLostError as error:
-                _log.debug("the session had failed as well: %s", error)
-            raise
-
-
-async def _dial(
-    address: urls.Address,
-    deadline: float,
-    timeout: float,  # noqa: ASYNC109 - only named in the error
-) -> trio.SocketStream:
-    with trio.CancelScope(deadline=deadline):
-        try:
-            if address.path is not None:
-                return await trio.open_unix_socket(address.path)
-            return await trio.open_tcp_stream(address.host, address.port)
-        except (OSError, ValueError) as error:
-            raise ConnectError(str(address), _reason(error)) from error
-    raise ConnectError(str(address), f"no connection within {timeout:g} s")
-
-
-# Small things.
-
-
-def send_frame(
-    destination: str,
-    body: bytes | str,
-    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
-    content_type: str | None = None,
-    encoding: str | None = None,
-    transaction: Transaction | str | None = None,
-    content_length: bool = True,  # noqa: FBT001, FBT002 - passed through by position
-) -> tuple[list[tuple[str, str]], bytes]:
-    """Return headers and body of the SEND that `Client.send` would write for these arguments."""
-    if not destination:
-        raise UsageError("a message needs a destination")
-    given = _extra(headers)
-    kinds = [value for name, value in given if name == "content-type"]
-    if kinds and content_type is not None:
-        raise UsageError("the content type is given twice")
-    octets, kind = bodies.encode(body, kinds[0] if kinds else content_type, encoding)
-    pairs = [("destination", destination)]
-    pairs += [pair for pair in given if pair[0] != "content-type"]
-    pairs += _transaction(transaction)
-    if kind:
-        pairs.append(("content-type", kind))
-    if content_length:
-        pairs = with_length(pairs, octets)
-    return pairs, octets
-
-
-def _encoded(
-    command: str, pairs: Iterable[tuple[str, str]], body: bytes = b"", *, version: str
-) -> bytes:
-    try:
-        return encode(command, pairs, body, version=version)
-    except LocalProtocolError as error:
-        raise UsageError(str(error)) from error
-
-
-def _extra(
-    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
-) -> list[tuple[str, str]]:
-    if headers is None:
-        return []
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-    for name, _ in pairs:
-        if name in _OURS:
-            raise UsageError(f'the header "{name}" is written by the client; it has an argument')
-    return pairs
-
-
-def _transaction(transaction: Transaction | str | None) -> list[tuple[str, str]]:
-    if transaction is None:
-        return []
-    return [("transaction", transaction if isinstance(transaction, str) else transaction.id)]
-
-
-def _text(body: bytes) -> str:
-    try:
-        return bodies.decode(body, None).strip()
-    except BodyError:
-        return shown(body)
-
-
-def _again(error: StompError) -> StompError:
-    """Return an error to raise here for one that happened elsewhere, perhaps to several tasks."""
-    if isinstance(error, BrokerError):
-        fresh: StompError = BrokerError(error.message, error.detail, error.headers, error.body)
-    else:
-        fresh = type(error)(*error.args)
-    fresh.__cause__ = error.__cause__
-    return fresh
-
-
-def _lost(address: str, error: BaseException) -> ConnectionLostError:
-    lost = ConnectionLostError(f"the connection to {address} broke: {_reason(error)}")
-    lost.__cause__ = error
-    return lost
-
-
-def _reason(error: BaseException) -> str:
-    """Return the operating system's words for why a connection failed."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, BaseExceptionGroup):
-            seen = seen.exceptions[0]
-        if isinstance(seen, OSError) and seen.errno is not None and seen.strerror:
-            known = seen.errno in errno.errorcode
-            return (os.strerror(seen.errno) if known else seen.strerror).lower()
-        seen = seen.__cause__ or seen.__context__
-    return str(error) or type(error).__name__
-
-
-__all__ = [
-    "Client",
-    "Counters",
-    "Message",
-    "Options",
-    "Receipt",
-    "connect",
-    "connect_stream",
-    "send_frame",
-]
