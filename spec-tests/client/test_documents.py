@@ -29,7 +29,7 @@ def test_every_method_is_documented() -> None:
     """So do the methods and attributes that programs use."""
     inner = {"run", "handshake", "settle", "settle_nowait", "end_transaction", "abort_nowait"}
     inner |= {"taken", "awaiting", "count_awaited", "deliver", "close", "wake", "fail_current"}
-    inner |= {"unsubscribe", "enlist", "head_only"}
+    inner |= {"unsubscribe", "enlist", "head_only", "count_heartbeat", "is_full", "ended"}
     names = {
         name
         for kind in (Client, Message, Subscription, Transaction)

@@ -10,7 +10,8 @@
 The map of this package:
 
 * ``dial``: `connect`, which makes sessions.
-* ``client``: `Client`, the session.
+* ``client``: `Client`, what a program works with.
+* ``connection``: one connection, its octets and its end.
 * ``options``: what a session may be told.
 * ``receipt``: `Receipt`.
 * ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.

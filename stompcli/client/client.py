@@ -1,54 +1,32 @@
-"""The session: one connection to a broker, its reader, its writer and whoever waits for them.
-
-The seam between the synchronous protocol and the network. Two tasks run beside the program: the
-reader turns octets into messages, receipts and the end of the session; the writer is the only one
-who writes, and when it has nothing to write for half the agreed period it writes a heart-beat.
-Because frames are handed to the writer whole, a cancelled operation never leaves half a frame.
-"""
+"""The client: what a program does with a broker, and who waits for what of it."""
 
 import logging
-import math
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
+from stompcli.client.connection import Connection
 from stompcli.client.errors import (
     BrokerError,
     ClosedError,
-    ConnectError,
     ConnectionLostError,
-    HeartbeatError,
     PeerProtocolError,
-    RefusedError,
     SessionEndedError,
     UsageError,
 )
 from stompcli.client.frames import encoded, extra_headers, send_frame, transaction_header
 from stompcli.client.options import Counters, Settings
-from stompcli.client.reasons import again, lost, text_of, words
+from stompcli.client.reasons import again
 from stompcli.client.receipt import Receipt
 from stompcli.client.subscription import Subscription
 from stompcli.client.transaction import Transaction
-from stompd.protocol import heartbeat
-from stompd.protocol.decoder import Decoder
-from stompd.protocol.errors import RemoteProtocolError, shown
-from stompd.protocol.frame import V10, Frame, Head
-from stompd.protocol.rules import ACK_MODES, REQUIRED_OF_SERVER
+from stompd.protocol.frame import V10, Head
+from stompd.protocol.rules import ACK_MODES
 
 _log = logging.getLogger("stompcli.client")
 
-_READ_SIZE: Final = 256 * 1024
-# Octets waiting to be written from which on senders wait.
-_OUTBOX_MARK: Final = 256 * 1024
-# Seconds for which senders may go on without letting the writer have its turn.
-_TURN: Final = 0.001
-# How long a peer that takes nothing more may still tell why.
-_LAST_WORDS: Final = 2.0
-# Slack beside twice the agreed period before a silent broker counts as dead (H-13).
-_MARGIN: Final = 1.0
 # How far waiting messages may exceed their mark while a receipt is waited for behind them.
 _OVERDRAFT: Final = 16
 
@@ -60,30 +38,19 @@ class Client:
     the reason why it ended. After the end every operation raises that reason.
     """
 
-    def __init__(self, stream: trio.abc.Stream, address: str, settings: Settings) -> None:
-        self._stream = stream
+    def __init__(self, connection: Connection, settings: Settings) -> None:
         self._settings = settings
-        self._decoder = Decoder("client", settings.limits)
-        self.address = address
-        # What CONNECTED said; the version is 1.0 if it said none.
-        self.version = V10
-        self.connected: dict[str, str] = {}
+        self._connection = connection
+        self.address = connection.address
+        self.version = connection.version
+        self.connected = connection.connected
         self.counters = Counters()
         # Seconds that reaching the broker and being let in took.
-        self.dial_seconds = 0.0
-        self.login_seconds = 0.0
+        self.dial_seconds = connection.dial_seconds
+        self.login_seconds = connection.login_seconds
         # True once the broker has confirmed the DISCONNECT (D-03).
         self.confirmed = False
-        # Seconds of idleness after which a heart-beat is due, and of silence that end the session.
-        self._beat_after = math.inf
-        self._dead_after = math.inf
-        self._outbox: list[bytes] = []
-        self._outbox_octets = 0
-        # When a sender last let the writer have its turn.
-        self._yielded_at = -math.inf
-        self._to_write = trio.lowlevel.ParkingLot()
-        self._room_to_write = trio.lowlevel.ParkingLot()
-        self._room_to_read = trio.lowlevel.ParkingLot()
+        self.room_to_read = trio.lowlevel.ParkingLot()
         self._receipts: dict[str, Receipt] = {}
         self._receipt_count = 0
         self._awaited = 0
@@ -98,7 +65,7 @@ class Client:
         self._closing = False
         self._ended = trio.Event()
         self._error: SessionEndedError | None = None
-        self._scope = trio.CancelScope()
+        connection.attach(self)
 
     def __repr__(self) -> str:
         if self._ended.is_set():
@@ -108,7 +75,7 @@ class Client:
         return (
             f"<Client of {self.address}, STOMP {self.version}, {state}, "
             f"{len(self._subscriptions)} subscriptions, {len(self._receipts)} receipts awaited, "
-            f"{self._outbox_octets} octets to write>"
+            f"{self._connection.outbox_octets} octets to write>"
         )
 
     @property
@@ -282,7 +249,7 @@ class Client:
         self._forget(subscription)
         if not self._closing and not self._ended.is_set():
             pairs = [("id", subscription.id)]
-            self._put_nowait(encoded("UNSUBSCRIBE", pairs, version=self.version))
+            self._connection.put_nowait(encoded("UNSUBSCRIBE", pairs, version=self.version))
 
     def _forget(self, subscription: Subscription) -> None:
         self._subscriptions.pop(subscription.id, None)
@@ -313,7 +280,7 @@ class Client:
     def settle_nowait(self, command: str, reference: list[tuple[str, str]]) -> None:
         """Send ACK or NACK without waiting for anything."""
         self.check_alive()
-        self._put_nowait(encoded(command, reference, version=self.version))
+        self._connection.put_nowait(encoded(command, reference, version=self.version))
 
     # Transactions.
 
@@ -364,7 +331,7 @@ class Client:
         self.check_alive()
         self._transactions.discard(transaction.id)
         pairs = [("transaction", transaction.id)]
-        self._put_nowait(encoded("ABORT", pairs, version=self.version))
+        self._connection.put_nowait(encoded("ABORT", pairs, version=self.version))
 
     async def ping(self) -> float:
         """Return the seconds that a frame and its receipt take there and back.
@@ -393,9 +360,9 @@ class Client:
             await self._ended.wait()
             return self.confirmed
         self._ask_nowait("DISCONNECT", [])
-        self._closing = True
+        self._closing = self._connection.closing = True
         # What is not taken yet must not keep the receipt from being read.
-        self._room_to_read.unpark_all()
+        self.room_to_read.unpark_all()
         try:
             with trio.move_on_after(timeout):
                 await self._ended.wait()
@@ -421,11 +388,10 @@ class Client:
         self._receipts.clear()
         for subscription in self._subscriptions.values():
             subscription.wake()
-        for lot in (self._to_write, self._room_to_write, self._room_to_read):
-            lot.unpark_all()
-        self._scope.cancel()
+        self.room_to_read.unpark_all()
+        self._connection.end(error)
 
-    # Writing: frames are put into the outbox whole, one task writes them.
+    # Writing.
 
     async def _ask(
         self, command: str, pairs: Iterable[tuple[str, str]], body: bytes = b""
@@ -440,151 +406,43 @@ class Client:
         receipt = Receipt(self, command, f"r{self._receipt_count}")
         frame = encoded(command, [*pairs, ("receipt", receipt.id)], body, version=self.version)
         self._receipts[receipt.id] = receipt
-        self._put_nowait(frame)
+        self._connection.put_nowait(frame)
         return receipt
 
     async def _put(self, frame: bytes) -> None:
         await self._wait_for_room()
-        self._put_nowait(frame)
-        # The writer gets its turn at once, but in a loop of sends only once a millisecond: many
-        # frames then leave in one system call.
-        now = time.perf_counter()
-        if now - self._yielded_at >= _TURN:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            self._yielded_at = time.perf_counter()
+        await self._connection.put(frame)
 
     async def _wait_for_room(self) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.check_alive()
-        while self._outbox_octets > _OUTBOX_MARK:
-            await self._room_to_write.park()
+        while not self._connection.has_room():
+            await self._connection.room()
             self.check_alive()
 
-    def _put_nowait(self, frame: bytes) -> None:
-        self._outbox.append(frame)
-        self._outbox_octets += len(frame)
-        self._to_write.unpark()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                if not self._outbox:
-                    with trio.move_on_after(self._beat_after):
-                        await self._to_write.park()
-                    if not self._outbox:
-                        if self._closing:
-                            # D-04: not even a heart-beat follows DISCONNECT.
-                            return
-                        self._outbox.append(b"\n")
-                data = b"".join(self._outbox)
-                self._outbox.clear()
-                if self._settings.trace is not None:
-                    self._settings.trace(">", data)
-                await self._stream.send_all(data)
-                # What is being written counts as waiting until it is gone.
-                self._outbox_octets = sum(map(len, self._outbox))
-                self._room_to_write.unpark_all()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            # The reader may still find the ERROR that says why.
-            await trio.sleep(_LAST_WORDS)
-            self._end(lost(self.address, error))
-
-    # Reading.
-
-    async def handshake(self, host: str) -> None:
-        """Send CONNECT and wait to be let in; `connect` bounds the time.
-
-        Raises `RefusedError`, or `ConnectError` for what is no STOMP broker.
-        """
-        frame = self._settings.connect_frame(host)
-        if self._settings.trace is not None:
-            self._settings.trace(">", frame)
-        try:
-            await self._stream.send_all(frame)
-            frames: list[Frame] = []
-            while not frames:
-                data = await self._receive_some()
-                if not data:
-                    raise ConnectError(self.address, "the broker closed the connection")
-                frames = self._decoder.feed(data)
-                if self._decoder.error is not None and not frames:
-                    raise ConnectError(self.address, f"no STOMP broker: {self._decoder.error}")
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectError(self.address, words(error)) from error
-        head, body = frames[0]
-        if head.command == "ERROR":
-            raise RefusedError(self.address, head.get("message") or "", text_of(body), head.headers)
-        if head.command != "CONNECTED":
-            raise ConnectError(self.address, f"the broker answered CONNECT with {head.command}")
-        self._accept(head)
-
-    def _accept(self, head: Head) -> None:
-        self.connected = head.headers
-        version = self.connected.get("version", V10)
-        if version not in self._settings.offered():
-            raise ConnectError(
-                self.address, f'the broker chose STOMP "{shown(version)}", which was not offered'
-            )
-        self.version = version
-        self._decoder.begin(version)
-        if version == V10:
-            # V10-21: it has no heart-beats, whatever the headers say.
-            return
-        try:
-            sx, sy = heartbeat.parse(self.connected.get("heart-beat"))
-        except RemoteProtocolError as error:
-            raise ConnectError(self.address, str(error)) from error
-        cx, cy = self._settings.heartbeat
-        ours = heartbeat.period(cx, sy)
-        theirs = heartbeat.period(sx, cy)
-        if ours:
-            self._beat_after = ours / 1000 / 2
-        if theirs:
-            self._dead_after = 2 * theirs / 1000 + _MARGIN
+    # For the connection only.
 
     async def run(self) -> None:
         """Read and write until the session ends, then close the connection."""
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    nursery.start_soon(self._read)
-        finally:
-            self._end(ClosedError("the session was cancelled"))
-            await trio.aclose_forcefully(self._stream)
+        await self._connection.run()
 
-    async def _read(self) -> None:
-        try:
-            data = b""
-            while True:
-                self._feed(data)
-                while self._is_full():
-                    await self._room_to_read.park()
-                # H-09: the clock runs only while we listen, so that a program that takes its time
-                # does not make the broker look dead.
-                with trio.move_on_after(self._dead_after) as silence:
-                    data = await self._receive_some()
-                if silence.cancelled_caught:
-                    raise HeartbeatError(
-                        f"{self.address} was silent for {self._dead_after:g} s, "
-                        f"against heart-beat:{self.connected.get('heart-beat')}"
-                    )
-                if not data:
-                    raise ConnectionLostError(f"{self.address} closed the connection")
-                if not self._decoder.pending and not data.strip(b"\r\n"):
-                    self.counters.heartbeats_received += 1
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._end(lost(self.address, error))
-        except SessionEndedError as error:
+    def ended(self, connection: Connection, error: SessionEndedError | None) -> None:
+        """The connection has ended."""
+        if connection is self._connection:
             self._end(error)
 
-    async def _receive_some(self) -> bytes:
-        data = bytes(await self._stream.receive_some(_READ_SIZE))
-        if data and self._settings.trace is not None:
-            self._settings.trace("<", data)
-        return data
+    def count_heartbeat(self) -> None:
+        """A heart-beat has come."""
+        self.counters.heartbeats_received += 1
 
-    def _is_full(self) -> bool:
+    def receive(self, head: Head, body: bytes) -> None:
+        """A MESSAGE or RECEIPT has come."""
+        if head.command == "MESSAGE":
+            self._deliver(head, body)
+        else:
+            self._confirm(head.headers["receipt-id"])
+
+    def is_full(self) -> bool:
         """Return whether to stop reading until the program has taken some messages.
 
         While it waits for a receipt that may stand behind them, reading goes on up to a harder
@@ -605,25 +463,6 @@ class Client:
                 "waited for; take them, or subscribe with an explicit ack mode"
             )
         return False
-
-    def _feed(self, data: bytes) -> None:
-        for head, body in self._decoder.feed(data):
-            command = head.command
-            for name in REQUIRED_OF_SERVER[command][self.version]:
-                if name not in head.headers:
-                    raise PeerProtocolError(f"{self.address} sent {command} without {name}")
-            if command == "MESSAGE":
-                self._deliver(head, body)
-            elif command == "RECEIPT":
-                self._confirm(head.headers["receipt-id"])
-            elif command == "ERROR":
-                raise BrokerError(head.get("message") or "", text_of(body), head.headers, body)
-            else:
-                raise PeerProtocolError(f"{self.address} sent a second {command}")
-        if self._decoder.error is not None:
-            raise PeerProtocolError(
-                f"{self.address} broke the protocol: {self._decoder.error}"
-            ) from self._decoder.error
 
     def _confirm(self, id_: str) -> None:
         # R-06: in any order. An unknown one belongs to somebody who gave up waiting.
@@ -662,7 +501,7 @@ class Client:
         """Messages that waited were taken, or given up."""
         self._waiting_messages -= messages
         self._waiting_octets -= octets
-        self._room_to_read.unpark_all()
+        self.room_to_read.unpark_all()
 
     def awaiting(self) -> "_Awaiting":
         """While this is entered, somebody waits for a receipt, so reading must go on."""
@@ -672,7 +511,7 @@ class Client:
         """Somebody began or ceased to wait for a receipt."""
         self._awaited += change
         if self._awaited:
-            self._room_to_read.unpark_all()
+            self.room_to_read.unpark_all()
 
 
 class _Awaiting:

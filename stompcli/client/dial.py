@@ -10,6 +10,7 @@ import trio
 from stompcli.client import url as urls
 from stompcli.client.beside import tasks_beside
 from stompcli.client.client import Client
+from stompcli.client.connection import Connection
 from stompcli.client.errors import ConnectError, ConnectionLostError
 from stompcli.client.options import Options, Settings
 from stompcli.client.reasons import words
@@ -65,18 +66,19 @@ async def connect_stream(
 async def _session(
     stream: trio.abc.Stream, name: str, host: str, settings: Settings, deadline: float
 ) -> AsyncIterator[Client]:
-    client = Client(stream, name, settings)
+    connection = Connection(stream, name, settings)
     started = trio.current_time()
     try:
         with trio.CancelScope(deadline=deadline) as patience:
-            await client.handshake(host)
+            await connection.handshake(host)
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     if patience.cancelled_caught:
         await trio.aclose_forcefully(stream)
         raise ConnectError(name, f"no CONNECTED within {settings.timeout:g} s")
-    client.login_seconds = trio.current_time() - started
+    connection.login_seconds = trio.current_time() - started
+    client = Client(connection, settings)
     async with tasks_beside() as nursery:
         nursery.start_soon(client.run)
         try:
