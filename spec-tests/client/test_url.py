@@ -3,7 +3,7 @@
 import pytest
 
 from stompcli.client import Address, UsageError
-from stompcli.client.url import parse
+from stompcli.client.url import addresses, parse
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,52 @@ def test_passcode_is_not_repeated() -> None:
         parse("http://u:secret@h")
     assert "secret" not in str(info.value)
     assert "u:***@h" in str(info.value)
+
+
+A, B = Address(host="a"), Address(host="b", port=2)
+
+
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        ("stomp://a", [A]),
+        (A, [A]),
+        ("stomp://a,stomp://b:2", [A, B]),
+        (" stomp://a , stomp://b:2 ", [A, B]),
+        (["stomp://a", B], [A, B]),
+        (("stomp://b:2,stomp://a", A), [B, A, A]),
+        ("failover:(stomp://a,stomp://b:2)", [A, B]),
+        ("failover://(stomp://a,stomp://b:2)", [A, B]),
+        ("failover:stomp://a,stomp://b:2", [A, B]),
+        ("stomp://u:p,q@a", [Address(host="a", login="u", passcode="p,q")]),
+        ("unix:///run/a,b", [Address(path="/run/a,b")]),
+    ],
+)
+def test_several_addresses(urls: str, expected: list[Address]) -> None:
+    """Several URLs are a list or one text; a comma inside a URL is part of it."""
+    assert addresses(urls) == expected
+
+
+@pytest.mark.parametrize(
+    ("urls", "words"),
+    [
+        ([], "no URL"),
+        ("", "not a broker's URL"),
+        ("stomp://a,,stomp://b", "not a broker's URL|is not a URL"),
+        ("failover:(stomp://a)?randomize=false", "arguments of connect"),
+        ("failover:()", "write failover:"),
+        ("failover:(tcp://a)", "not a broker's URL"),
+    ],
+)
+def test_what_are_no_addresses(urls: str | list[str], words: str) -> None:
+    """Anything else is refused in words."""
+    with pytest.raises(UsageError, match=words):
+        addresses(urls)
+
+
+def test_no_passcode_of_several_is_repeated() -> None:
+    """No passcode of a bad list of URLs stands in the error."""
+    with pytest.raises(UsageError) as info:
+        addresses("failover:(stomp://u:secret@a,stomp://v:hidden@b)?x=1")
+    assert "secret" not in str(info.value)
+    assert "hidden" not in str(info.value)

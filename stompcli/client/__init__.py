@@ -13,7 +13,8 @@ The map of this package:
 * ``client``: `Client`, what a program works with.
 * ``connection``: one connection, its octets and its end.
 * ``options``: what a session may be told.
-* ``receipt``: `Receipt`.
+* ``receipt``: `Receipt`; ``window``: the SENDs that have none yet.
+* ``route``: whom to connect to, and when: fail-over and reconnecting.
 * ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.
 * ``transaction``: `Transaction`.
 * ``frames``: the frames that the library writes.
@@ -31,23 +32,28 @@ from stompcli.client.dial import connect, connect_stream
 from stompcli.client.errors import (
     BodyError,
     BrokerError,
+    BufferFullError,
     ClosedError,
     ConnectError,
     ConnectionLostError,
     HeartbeatError,
+    OutcomeUnknownError,
     PeerProtocolError,
     RefusedError,
     SessionEndedError,
+    StaleMessageError,
     StompError,
     TimedOutError,
+    TransactionLostError,
     UsageError,
 )
 from stompcli.client.frames import send_frame
-from stompcli.client.options import Counters, Options
+from stompcli.client.options import Counters, Options, Reconnect
 from stompcli.client.receipt import Receipt
 from stompcli.client.subscription import Message, Subscription
 from stompcli.client.transaction import Transaction
 from stompcli.client.url import Address
+from stompcli.client.window import Unconfirmed
 
 # The program that uses the library decides what becomes of its log.
 logging.getLogger("stompcli").addHandler(logging.NullHandler())
@@ -56,6 +62,7 @@ __all__ = [
     "Address",
     "BodyError",
     "BrokerError",
+    "BufferFullError",
     "Client",
     "ClosedError",
     "ConnectError",
@@ -64,14 +71,19 @@ __all__ = [
     "HeartbeatError",
     "Message",
     "Options",
+    "OutcomeUnknownError",
     "PeerProtocolError",
     "Receipt",
+    "Reconnect",
     "RefusedError",
     "SessionEndedError",
+    "StaleMessageError",
     "StompError",
     "Subscription",
     "TimedOutError",
     "Transaction",
+    "TransactionLostError",
+    "Unconfirmed",
     "UsageError",
     "connect",
     "connect_stream",

@@ -16,6 +16,10 @@
       * `BrokerError`: the broker sent ERROR, which ends every session.
       * `PeerProtocolError`: the broker sent what STOMP does not allow.
       * `HeartbeatError`: the broker was silent for too long.
+      * `BufferFullError`: too many messages came that this program did not take.
+      * `TransactionLostError`: a transaction was open when its connection broke; it is undone.
+      * `OutcomeUnknownError`: the connection broke before a COMMIT was confirmed.
+      * `StaleMessageError`: a message came by a connection that is gone; it comes again.
 """
 
 from collections.abc import Mapping
@@ -92,6 +96,22 @@ class BrokerError(ConnectionLostError):
 
 class PeerProtocolError(ConnectionLostError):
     """The broker sent what STOMP does not allow; the connection was closed (ESC-02)."""
+
+
+class BufferFullError(ConnectionLostError):
+    """Too many messages came and were not taken while something else was waited for."""
+
+
+class TransactionLostError(ConnectionLostError):
+    """A transaction was open when its connection broke: nothing of it has happened (TX-10)."""
+
+
+class OutcomeUnknownError(ConnectionLostError):
+    """The connection broke before the broker confirmed a COMMIT: all of it happened, or nothing."""
+
+
+class StaleMessageError(ConnectionLostError):
+    """A message came by a connection that is gone; it cannot be settled, and comes again."""
 
 
 class HeartbeatError(ConnectionLostError):

@@ -1,15 +1,49 @@
 """What a session may be told, and the CONNECT that follows from it."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict
+
+import trio
 
 from stompcli.client.errors import UsageError
 from stompcli.client.frames import encoded
+from stompcli.client.url import Address
 from stompd.protocol.decoder import Limits
 from stompd.protocol.frame import VERSIONS
 
 Trace = Callable[[Literal["<", ">"], bytes], None]
+Confirm = Literal["await", "window", "none"]
+Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """How a lost connection is made again.
+
+    In rounds: each tries every URL once, and before each there is a pause that grows. An address
+    that refuses the login is left out until another one lets us in.
+    """
+
+    # Seconds before the first round, the factor from pause to pause, and the longest pause.
+    first: float = 0.1
+    factor: float = 2.0
+    longest: float = 10.0
+    # The part of a pause that is left to chance, so that many clients do not come all at once.
+    jitter: float = 0.5
+    # Rounds after which to give up, and seconds; None: never.
+    rounds: int | None = None
+    patience: float | None = None
+    # Whether the very first connection is tried in this way, too; else it is one round.
+    at_start: bool = False
+    # Seconds that a connection has to last for the next loss to count as a new one.
+    steady: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or self.longest < self.first or self.factor < 1:
+            raise UsageError("pauses between attempts must not be negative, nor become shorter")
+        if not 0 <= self.jitter <= 1:
+            raise UsageError("jitter is a part of the pause, between 0 and 1")
 
 
 class Options(TypedDict, total=False):
@@ -39,6 +73,16 @@ class Options(TypedDict, total=False):
     limits: Limits
     # Told every chunk of octets that came (<) or goes (>).
     trace: Trace | None
+    # Whether, and how, a lost connection is made again; None: if there are several URLs.
+    reconnect: bool | Reconnect | None
+    # What a send() waits for: its receipt; room among the unconfirmed; nothing of the kind.
+    # None: "window" if the client reconnects, else "none".
+    confirm: Confirm | None
+    # Messages, and octets of bodies, that may be sent and not confirmed.
+    window: int
+    window_octets: int
+    # Opens the stream to an address, in place of TCP and Unix sockets.
+    dial: Dial | None
 
 
 @dataclass
@@ -47,9 +91,16 @@ class Counters:
 
     messages_sent: int = 0
     messages_received: int = 0
+    # SENDs that were sent again by a new connection, since the old one had not confirmed them.
+    messages_repeated: int = 0
     # MESSAGE frames of subscriptions that were ended before.
     messages_dropped: int = 0
+    # Messages that waited when their connection broke, or were processed too late to say so; the
+    # broker delivers them again.
+    messages_stale: int = 0
     heartbeats_received: int = 0
+    # Connections that were made after the first.
+    reconnects: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +120,27 @@ class Settings:
     buffer_octets: int = 4 * 2**20
     limits: Limits = field(default_factory=Limits)
     trace: Trace | None = None
+    reconnect: bool | Reconnect | None = None
+    confirm: Confirm | None = None
+    window: int = 1000
+    window_octets: int = 4 * 2**20
+    dial: Dial | None = None
+
+    def reconnection(self, addresses: int) -> Reconnect | None:
+        """Return how a lost connection is made again, None if it is not."""
+        wanted = addresses > 1 if self.reconnect is None else self.reconnect
+        if isinstance(wanted, bool):
+            return Reconnect() if wanted else None
+        return wanted
+
+    def to(self, address: Address) -> "Settings":
+        """Return these settings, with what the address says and they do not."""
+        return replace(
+            self,
+            login=address.login if self.login is None else self.login,
+            passcode=address.passcode if self.passcode is None else self.passcode,
+            virtual_host=self.virtual_host or address.virtual_host,
+        )
 
     def offered(self) -> list[str]:
         """Return the versions to offer in increasing order (C-19)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -14,16 +14,22 @@ if TYPE_CHECKING:
     from stompcli.client.client import Client
 
 
+# What becomes of a frame that was not confirmed when its connection broke, if there will be a new
+# connection: it is sent again; the loss has done what it asked for; nobody can say.
+Fate = Literal["again", "done", "unknown"]
+
+
 class Receipt:
     """The broker's confirmation of one frame, waited for or to be waited for."""
 
-    __slots__ = ("_client", "_error", "_event", "command", "id")
+    __slots__ = ("_client", "_error", "_event", "command", "fate", "id")
 
-    def __init__(self, client: Client, command: str, id_: str) -> None:
+    def __init__(self, client: Client, command: str, id_: str, fate: Fate = "unknown") -> None:
         self._client = client
         self._event = trio.Event()
         self._error: StompError | None = None
         self.command = command
+        self.fate = fate
         self.id = id_
 
     @property
@@ -35,17 +41,28 @@ class Receipt:
         """Wait for the RECEIPT.
 
         Raises `BrokerError` if the broker answered ERROR, `ConnectionLostError` or `ClosedError`
-        if the session ended before, `TimedOutError` after the session's ``receipt_timeout``.
+        if the session ended before, `TimedOutError` after the session's ``receipt_timeout``, which
+        a new connection starts anew.
         """
         timeout = self._client.receipt_timeout
-        with trio.move_on_after(math.inf if timeout is None else timeout), self._client.awaiting():
-            await self._event.wait()
+        patience = math.inf if timeout is None else timeout
+        with self._client.awaiting():
+            deadline = trio.current_time() + patience
+            while not self._event.is_set() and trio.current_time() < deadline:
+                with trio.CancelScope(deadline=deadline):
+                    await self._event.wait()
+                deadline = max(deadline, self._client.here_since() + patience)
         if not self._event.is_set():
             raise TimedOutError(f"no RECEIPT for {self.command} within {timeout:g} s")
         if self._error is not None:
             raise again(self._error)
 
     # For the client only.
+
+    async def settled(self) -> None:
+        """Wait until it is known whether the RECEIPT comes, for as long as it takes."""
+        with self._client.awaiting():
+            await self._event.wait()
 
     def confirm(self) -> None:
         """The RECEIPT has come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -11,12 +12,23 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from stompcli.client import body as bodies
-from stompcli.client.errors import ClosedError, SessionEndedError, UsageError
+from stompcli.client.errors import (
+    ClosedError,
+    SessionEndedError,
+    StaleMessageError,
+    UsageError,
+)
+from stompcli.client.reasons import again
 from stompd.protocol.frame import V10, V11, Head
 
 if TYPE_CHECKING:
     from stompcli.client.client import Client
+    from stompcli.client.connection import Connection
+    from stompcli.client.receipt import Receipt
     from stompcli.client.transaction import Transaction
+
+
+_log = logging.getLogger("stompcli.client")
 
 
 class Message(AbstractAsyncContextManager["Message"]):
@@ -24,14 +36,23 @@ class Message(AbstractAsyncContextManager["Message"]):
 
     ``async with message:`` settles it by the outcome: ACK after the block (ACK-03), NACK if the
     block raises (ACK-07), neither if the block is cancelled, since the message is not to blame.
-    In ``auto`` mode there is nothing to settle and the block does nothing.
+    In ``auto`` mode there is nothing to settle and the block does nothing. Nor does it settle what
+    came by a connection that is gone (`stale`): the broker delivers that again.
     """
 
-    __slots__ = ("_head", "_subscription", "body", "settled")
+    __slots__ = ("_head", "_origin", "_subscription", "body", "settled")
 
-    def __init__(self, subscription: Subscription, head: Head, body: bytes) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        head: Head,
+        body: bytes,
+        origin: Connection | None = None,
+    ) -> None:
         self._subscription = subscription
         self._head = head
+        # The connection that it came by.
+        self._origin = origin
         self.body = body
         # True once ACK or NACK was sent for exactly this message.
         self.settled = False
@@ -75,9 +96,17 @@ class Message(AbstractAsyncContextManager["Message"]):
         """True if the broker says that it was delivered before."""
         return self.headers.get("redelivered", "").lower() in ("true", "1")
 
+    @property
+    def stale(self) -> bool:
+        """True if it came by a connection that is gone: it can no longer be settled.
+
+        In the explicit ack modes the broker delivers it again.
+        """
+        return self._subscription.client.connection is not self._origin
+
     def head_only(self) -> Message:
         """Return this message without its body, for showing it."""
-        return Message(self._subscription, self._head, b"")
+        return Message(self._subscription, self._head, b"", self._origin)
 
     async def ack(
         self, *, transaction: Transaction | str | None = None, receipt: bool = False
@@ -85,7 +114,8 @@ class Message(AbstractAsyncContextManager["Message"]):
         """Say that it was processed; in ``client`` mode with all earlier ones (ACK-05).
 
         With ``receipt`` waits for the broker's confirmation. In a transaction it takes effect at
-        COMMIT. Raises `UsageError` in ``auto`` mode and for a message settled before.
+        COMMIT. Raises `UsageError` in ``auto`` mode and for a message settled before,
+        `StaleMessageError` if its connection is gone.
         """
         await self._settle("ACK", transaction, receipt=receipt, headers=None)
 
@@ -116,13 +146,25 @@ class Message(AbstractAsyncContextManager["Message"]):
         if self.settled:
             raise UsageError(f"message {self.id} was settled before")
         confirmation = await self._subscription.client.settle(
-            command, self._reference(), transaction=transaction, receipt=receipt, headers=headers
+            command,
+            self._reference(),
+            check=self.check_fresh,
+            transaction=transaction,
+            receipt=receipt,
+            headers=headers,
         )
         self.settled = True
         if transaction is not None and not isinstance(transaction, str):
             transaction.enlist(self)
         if confirmation is not None:
             await confirmation.wait()
+
+    def check_fresh(self) -> None:
+        """Raise `StaleMessageError` if the connection is gone that it came by."""
+        if self.stale:
+            raise StaleMessageError(
+                f"message {self.id} came by a connection that is gone; it will be delivered again"
+            )
 
     def _reference(self) -> list[tuple[str, str]]:
         """Return the headers that name this delivery in the session's version."""
@@ -142,7 +184,7 @@ class Message(AbstractAsyncContextManager["Message"]):
         if self._subscription.ack == "auto" or self.settled or client.version == V10:
             return
         try:
-            client.settle_nowait("NACK", self._reference())
+            client.settle_nowait("NACK", self._reference(), check=self.check_fresh)
         except SessionEndedError:
             return
         self.settled = True
@@ -159,7 +201,12 @@ class Message(AbstractAsyncContextManager["Message"]):
         if self._subscription.ack == "auto" or self.settled:
             return
         if error is None:
-            await self.ack()
+            try:
+                await self.ack()
+            except StaleMessageError as stale:
+                # It was processed, and will be once more: at least once, as promised.
+                self._subscription.client.counters.messages_stale += 1
+                _log.info("%s", stale)
         elif isinstance(error, Exception):
             self._nack_nowait()
 
@@ -174,14 +221,30 @@ class Subscription:
     and that nobody has taken. Several tasks may iterate over it; each message goes to one of them.
     """
 
-    def __init__(self, client: Client, destination: str, id_: str, ack: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        destination: str,
+        id_: str,
+        ack: str,
+        headers: list[tuple[str, str]] | None = None,
+        *,
+        resubscribe: bool = True,
+    ) -> None:
         self.client = client
         self.destination = destination
         self.id = id_
         self.ack = ack
+        # The further headers of its SUBSCRIBE, and whether a new connection repeats it.
+        self.headers = headers or []
+        self.resubscribe = resubscribe
+        # The receipt of its last SUBSCRIBE, for the client only.
+        self.receipt: Receipt | None = None
         self._buffer: deque[Message] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
         self._closed = False
+        # Why there is nothing more to come, if it is not the whole session that has ended.
+        self._error: SessionEndedError | None = None
         # The message taken last: the one that fails if the program does (ACK-07).
         self._current: Message | None = None
 
@@ -195,13 +258,15 @@ class Subscription:
     async def __anext__(self) -> Message:
         """Return the next message; end when the subscription was closed by this program.
 
-        Raises `ConnectionLostError` when the connection was lost and all that had come before
-        was taken.
+        Raises `ConnectionLostError` when the connection was lost for good and all that had come
+        before was taken; `BrokerError` if a new connection was refused the subscription.
         """
         await trio.lowlevel.checkpoint()
         while not self._buffer:
             if self._closed:
                 raise StopAsyncIteration
+            if self._error is not None:
+                raise again(self._error)
             try:
                 self.client.check_alive()
             except ClosedError:
@@ -229,7 +294,7 @@ class Subscription:
         Messages that came and were not taken are given up: in the explicit ack modes the broker
         has them back. Does nothing if it was ended before.
         """
-        if not self._closed:
+        if not self._closed and self._error is None:
             await self.client.unsubscribe(self)
 
     def _take(self) -> Message:
@@ -242,15 +307,32 @@ class Subscription:
 
     def deliver(self, head: Head, body: bytes) -> None:
         """Keep a message that has come, until somebody takes it."""
-        self._buffer.append(Message(self, head, body))
+        self._buffer.append(Message(self, head, body, self.client.connection))
         self._arrived.unpark()
 
     def close(self) -> None:
         """End iteration, and give up what was not taken."""
         self._closed = True
-        self.client.taken(len(self._buffer), sum(len(message.body) for message in self._buffer))
-        self._buffer.clear()
+        self._give_up()
         self._arrived.unpark_all()
+
+    def lose(self) -> int:
+        """The connection is gone: give up what the broker will deliver again; return how many."""
+        if self.ack == "auto":
+            return 0
+        self._current = None
+        return self._give_up()
+
+    def fail(self, error: SessionEndedError) -> None:
+        """Nothing more will come, for this reason."""
+        self._error = error
+        self._arrived.unpark_all()
+
+    def _give_up(self) -> int:
+        count = len(self._buffer)
+        self.client.taken(count, sum(len(message.body) for message in self._buffer))
+        self._buffer.clear()
+        return count
 
     def wake(self) -> None:
         """Let those who wait see that the session has ended."""

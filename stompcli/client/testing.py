@@ -11,16 +11,18 @@ A script is an ``async def`` that is given a `ScriptedBroker`: the broker's side
         await client.send("/queue/a", "hello", receipt=True)
 
 `on_stream` joins the two by a memory stream: no sockets, and with a mock clock no waiting.
-`on_socket` listens on a free port of 127.0.0.1 for programs that dial themselves. In both the block
-ends when the script has ended, and an exception of the script is an exception of the block.
+`on_socket` listens on a free port of 127.0.0.1 for programs that dial themselves. `on_dial` plays
+one script after the other, for clients that reconnect. In all of them the block ends when the
+scripts have ended, and an exception of a script is an exception of the block.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import trio
 import trio.testing
 
+from stompcli.client.url import Address
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.encoder import encode, with_length
 from stompd.protocol.frame import V10, V12, Head
@@ -227,6 +229,37 @@ async def on_socket(script: Script) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         yield port
+
+
+class Scripts:
+    """What `connect` takes as ``dial``: each call plays the next script at the stream's other end.
+
+    An `OSError` among the scripts is raised instead: nobody listens there. So is one when they are
+    used up. ``calls`` are the times, on trio's clock, and the addresses of the calls so far.
+    """
+
+    def __init__(self, scripts: Iterable[Script | OSError], nursery: trio.Nursery) -> None:
+        self._left = list(scripts)
+        self._nursery = nursery
+        self.calls: list[tuple[float, Address]] = []
+
+    async def __call__(self, address: Address) -> trio.abc.Stream:
+        """Return the program's end of a memory stream; raises `OSError` if the script is one."""
+        await trio.lowlevel.checkpoint()
+        self.calls.append((trio.current_time(), address))
+        script = self._left.pop(0) if self._left else ConnectionRefusedError("no more scripts")
+        if isinstance(script, OSError):
+            raise script
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(_play, script, theirs)
+        return ours
+
+
+@asynccontextmanager
+async def on_dial(*scripts: Script | OSError) -> AsyncIterator[Scripts]:
+    """Give a ``dial`` for `connect` that plays one script after the other; see `Scripts`."""
+    async with trio.open_nursery() as nursery:
+        yield Scripts(scripts, nursery)
 
 
 async def _play(script: Script, stream: trio.abc.HalfCloseableStream) -> None:

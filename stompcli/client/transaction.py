@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from stompcli.client.errors import UsageError
+from stompcli.client.errors import OutcomeUnknownError, TransactionLostError, UsageError
 
 if TYPE_CHECKING:
     from stompcli.client.client import Client
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Transaction:
     """One transaction of a session, open from BEGIN to COMMIT or ABORT.
 
-    Made by `Client.transaction` or `Client.begin`. ``state`` is ``open``, ``committed`` or
-    ``aborted``.
+    Made by `Client.transaction` or `Client.begin`. ``state`` is ``open``, ``committed``,
+    ``aborted``, ``lost`` if its connection broke before COMMIT, or ``unknown`` if it broke before
+    the COMMIT was confirmed.
     """
 
     def __init__(self, client: Client, id_: str) -> None:
@@ -62,12 +63,17 @@ class Transaction:
     async def commit(self) -> None:
         """Make it happen; returns when the broker has confirmed it.
 
-        If the connection is lost meanwhile (`ConnectionLostError`) it may have happened or not.
+        Raises `OutcomeUnknownError` if the connection is lost meanwhile: all of it has happened,
+        or nothing.
         """
         self._check_open()
         receipt = await self._client.end_transaction("COMMIT", self)
         self.state = "committed"
-        await receipt.wait()
+        try:
+            await receipt.wait()
+        except OutcomeUnknownError:
+            self.state = "unknown"
+            raise
 
     async def abort(self) -> None:
         """Undo it; returns when the broker has confirmed it."""
@@ -82,6 +88,18 @@ class Transaction:
         self._client.abort_nowait(self)
         self._undo()
 
+    def check_alive(self) -> None:
+        """Raise `TransactionLostError` if its connection broke."""
+        if self.state == "lost":
+            raise TransactionLostError(
+                f"transaction {self.id} was open when its connection broke; nothing of it has "
+                "happened, begin it anew"
+            )
+
+    def lose(self) -> None:
+        """The connection is gone, and the broker has undone it; for `Client` only."""
+        self.state = "lost"
+
     def enlist(self, message: Message) -> None:
         """Remember a message that was settled in this transaction; for `Message` only."""
         self._settled.append(message)
@@ -92,5 +110,6 @@ class Transaction:
             message.settled = False
 
     def _check_open(self) -> None:
+        self.check_alive()
         if self.state != "open":
             raise UsageError(f"transaction {self.id} was {self.state} before")

@@ -1,5 +1,7 @@
 """Where a broker is, as users write it."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -9,6 +11,8 @@ from stompcli.client.errors import UsageError
 DEFAULT_HOST: Final = "localhost"
 DEFAULT_PORT: Final = 61613
 _LAST_PORT: Final = 65535
+# Between two URLs, not inside one: a scheme follows.
+_COMMA: Final = re.compile(r"\s*,\s*(?=[a-z][a-z0-9+.-]*:)")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ def parse(url: str) -> Address:
         )
     if port == 0:
         raise UsageError(f'"{_hidden(url)}": 0 is not a port (1-{_LAST_PORT})')
+    if "," in (parts.hostname or ""):
+        raise UsageError(
+            f'"{_hidden(url)}" is not a URL: each of several has its scheme, stomp://A,stomp://B'
+        )
     return Address(
         host=parts.hostname or DEFAULT_HOST,
         port=port or DEFAULT_PORT,
@@ -59,6 +67,39 @@ def parse(url: str) -> Address:
         passcode=_part(parts.password),
         virtual_host=_part(parts.path.removeprefix("/")) or None,
     )
+
+
+def addresses(urls: str | Address | Iterable[str | Address]) -> list[Address]:
+    """Return the addresses of one broker or several, in the order given.
+
+    Several are a list, or one text with commas, also as ActiveMQ's clients write it:
+    ``failover:(stomp://a:61613,stomp://b:61613)``.
+    Raises `UsageError` for what is no URL, and for none at all.
+    """
+    if isinstance(urls, Address):
+        return [urls]
+    if isinstance(urls, str):
+        found = [parse(url) for url in _COMMA.split(_unwrapped(urls.strip()))]
+    else:
+        found = [address for url in urls for address in addresses(url)]
+    if not found:
+        raise UsageError("there is no URL of a broker to connect to")
+    return found
+
+
+def _unwrapped(text: str) -> str:
+    """Return what stands inside failover:( )."""
+    if not text.startswith("failover:"):
+        return text
+    inner = text.removeprefix("failover:").removeprefix("//")
+    if inner.startswith("("):
+        inner, _, rest = inner[1:].rpartition(")")
+        if rest or not inner:
+            raise UsageError(
+                f'"{_hidden(text)}": options of failover are arguments of connect; '
+                "write failover:(URL,URL)"
+            )
+    return inner
 
 
 def _unix(url: str, parts: SplitResult) -> Address:
@@ -73,8 +114,12 @@ def _part(text: str | None) -> str | None:
     return None if text is None else unquote(text)
 
 
-def _hidden(url: str) -> str:
-    """Return the URL without its passcode, for an error text."""
+def _hidden(text: str) -> str:
+    """Return the URL, or several, without a passcode, for an error text."""
+    return ",".join(_without_passcode(url) for url in _COMMA.split(text))
+
+
+def _without_passcode(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     account, at, place = rest.rpartition("@")
     if not at:
