@@ -20,6 +20,8 @@ from stompcli.client.url import addresses, parse
             "h:61613",
         ),
         ("stomp://u@h/%2F", Address(host="h", login="u", virtual_host="/"), "h:61613"),
+        ("stomp+ssl://h", Address(host="h", port=61614, tls=True), "h:61614"),
+        ("stomp+ssl://h:1", Address(host="h", port=1, tls=True), "h:1"),
         ("unix:///run/stompd.sock", Address(path="/run/stompd.sock"), "unix:/run/stompd.sock"),
     ],
 )
@@ -34,6 +36,7 @@ def test_addresses(url: str, address: Address, shown: str) -> None:
     [
         ("localhost:61613", "not a broker's URL"),
         ("http://h", "not a broker's URL"),
+        ("stomp+ssl:h", "not a broker's URL"),
         ("stomp:h", "not a broker's URL"),
         ("stomp://h:x", "is not a URL"),
         ("stomp://h:0", "0 is not a port"),

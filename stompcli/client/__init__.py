@@ -19,7 +19,7 @@ The map of this package:
 * ``transaction``: `Transaction`.
 * ``frames``: the frames that the library writes.
 * ``body``: text and its content-type.
-* ``url``: where a broker is.
+* ``url``: where a broker is; ``tls``: how to believe it.
 * ``beside``: background tasks that leave the program's exceptions as they are.
 * ``errors``: the small tree of errors; ``reasons``: their words.
 * ``testing``: a scripted broker for tests; import it by its own name.

@@ -7,6 +7,7 @@ from typing import Unpack
 
 import trio
 
+from stompcli.client import tls
 from stompcli.client import url as urls
 from stompcli.client.beside import tasks_beside
 from stompcli.client.client import Client
@@ -26,15 +27,16 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """Open a session with the broker at ``url`` for the length of a block.
 
-    ``url`` is ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``, see `url.parse`, or
-    an `Address`; or several of them, as a list or as one text with commas. They are tried in that
-    order, and with several, or with ``reconnect``, the client connects again when a connection is
-    lost. ``options`` are `Options`, and go before what the URL says. Leaving the block ends the
-    session as `Client.disconnect` does; leaving it by cancellation closes the connection at once.
+    ``url`` is ``stomp://user:passcode@host:port/vhost``, ``stomp+ssl://…`` for TLS, or
+    ``unix:///path``, see `url.parse`, or an `Address`; or several of them, as a list or as one text
+    with commas. They are tried in that order, and with several, or with ``reconnect``, the client
+    connects again when a connection is lost. ``options`` are `Options`, and go before what the URL
+    says. Leaving the block ends the session as `Client.disconnect` does; leaving it by cancellation
+    closes the connection at once.
     Raises `UsageError`, and `ConnectError` (`RefusedError`) if there is no session to be had.
     """
-    settings = Settings(**options)
     addresses = urls.addresses(url)
+    settings = tls.prepared(Settings(**options), addresses)
     reconnect = settings.reconnection(len(addresses))
     route = Route(addresses, reconnect or Reconnect(), settings, _open)
     connection = await route.first()
@@ -52,7 +54,7 @@ async def connect_stream(
     ``host`` stands for the name used for the socket. Otherwise like `connect`, but for one
     connection only.
     """
-    settings = Settings(**options)
+    settings = tls.prepared(Settings(**options), [])
     if settings.reconnection(1) is not None:
         raise UsageError("a stream cannot be opened again; give connect() a dial function")
     deadline = trio.current_time() + settings.timeout
@@ -109,11 +111,19 @@ async def _greet(
 async def _dial(address: urls.Address, settings: Settings, deadline: float) -> trio.abc.Stream:
     with trio.CancelScope(deadline=deadline):
         try:
-            if settings.dial is not None:
-                return await settings.dial(address)
-            if address.path is not None:
-                return await trio.open_unix_socket(address.path)
-            return await trio.open_tcp_stream(address.host, address.port)
+            stream = await _transport(address, settings)
         except (OSError, ValueError) as error:
             raise ConnectError(str(address), words(error)) from error
+        if address.tls:
+            assert settings.ssl_context is not None  # noqa: S101 - for the type checker
+            return await tls.wrap(stream, address, settings.ssl_context)
+        return stream
     raise ConnectError(str(address), f"no connection within {settings.timeout:g} s")
+
+
+async def _transport(address: urls.Address, settings: Settings) -> trio.abc.Stream:
+    if settings.dial is not None:
+        return await settings.dial(address)
+    if address.path is not None:
+        return await trio.open_unix_socket(address.path)
+    return await trio.open_tcp_stream(address.host, address.port)

@@ -1,5 +1,6 @@
 """What a session may be told, and the CONNECT that follows from it."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict
@@ -81,6 +82,13 @@ class Options(TypedDict, total=False):
     # Messages, and octets of bodies, that may be sent and not confirmed.
     window: int
     window_octets: int
+    # For stomp+ssl://: who signs the broker's certificate, in place of the system's authorities;
+    # the program's own certificate and key; whether to believe anybody; or all of it in a context.
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    insecure: bool
+    ssl_context: ssl.SSLContext | None
     # Opens the stream to an address, in place of TCP and Unix sockets.
     dial: Dial | None
 
@@ -124,6 +132,11 @@ class Settings:
     confirm: Confirm | None = None
     window: int = 1000
     window_octets: int = 4 * 2**20
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    insecure: bool = False
+    ssl_context: ssl.SSLContext | None = None
     dial: Dial | None = None
 
     def reconnection(self, addresses: int) -> Reconnect | None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import ssl
 
 from stompcli.client import body as bodies
 from stompcli.client.errors import BodyError, BrokerError, ConnectionLostError, StompError
@@ -39,6 +40,11 @@ def words(error: BaseException) -> str:
     while seen is not None:
         if isinstance(seen, BaseExceptionGroup):
             seen = seen.exceptions[0]
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {seen.verify_message}"
+        if isinstance(seen, ssl.SSLError):
+            # Its errno means something else than the system's.
+            return f"TLS failed: {(seen.reason or str(seen)).lower().replace('_', ' ')}"
         if isinstance(seen, OSError) and seen.errno is not None and seen.strerror:
             known = seen.errno in errno.errorcode
             return (os.strerror(seen.errno) if known else seen.strerror).lower()

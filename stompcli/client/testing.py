@@ -55,7 +55,7 @@ class ScriptedBroker:
     ``received`` are all octets that the program wrote so far, as it wrote them.
     """
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.received = b""
         self.version = V12

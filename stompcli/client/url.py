@@ -10,6 +10,7 @@ from stompcli.client.errors import UsageError
 
 DEFAULT_HOST: Final = "localhost"
 DEFAULT_PORT: Final = 61613
+TLS_PORT: Final = 61614
 _LAST_PORT: Final = 65535
 # Between two URLs, not inside one: a scheme follows.
 _COMMA: Final = re.compile(r"\s*,\s*(?=[a-z][a-z0-9+.-]*:)")
@@ -27,6 +28,7 @@ class Address:
     passcode: str | None = None
     # The value for CONNECT's host header, if it is not the name used for the socket (C-10).
     virtual_host: str | None = None
+    tls: bool = False
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -37,8 +39,9 @@ class Address:
 def parse(url: str) -> Address:
     """Return the address of ``stomp://user:passcode@host:port/vhost`` or ``unix:///path``.
 
-    Every part but the scheme may be missing; user, passcode and virtual host may be
-    percent-encoded (``stomp://host/%2F`` is the virtual host ``/``).
+    ``stomp+ssl://`` is the first one under TLS; its port is 61614 by default. Every part but the
+    scheme may be missing; user, passcode and virtual host may be percent-encoded
+    (``stomp://host/%2F`` is the virtual host ``/``).
     Raises `UsageError` for anything else.
     """
     try:
@@ -50,9 +53,11 @@ def parse(url: str) -> Address:
         raise UsageError(f'"{_hidden(url)}": a broker\'s URL has no "?" or "#" part')
     if parts.scheme == "unix":
         return _unix(url, parts)
-    if parts.scheme != "stomp" or not url.startswith("stomp://"):
+    tls = parts.scheme == "stomp+ssl"
+    if not (tls or parts.scheme == "stomp") or not url.startswith(f"{parts.scheme}://"):
         raise UsageError(
-            f'"{_hidden(url)}" is not a broker\'s URL; write stomp://HOST:PORT or unix:///PATH'
+            f'"{_hidden(url)}" is not a broker\'s URL; '
+            "write stomp://HOST:PORT, stomp+ssl://HOST:PORT or unix:///PATH"
         )
     if port == 0:
         raise UsageError(f'"{_hidden(url)}": 0 is not a port (1-{_LAST_PORT})')
@@ -62,10 +67,11 @@ def parse(url: str) -> Address:
         )
     return Address(
         host=parts.hostname or DEFAULT_HOST,
-        port=port or DEFAULT_PORT,
+        port=port or (TLS_PORT if tls else DEFAULT_PORT),
         login=_part(parts.username),
         passcode=_part(parts.password),
         virtual_host=_part(parts.path.removeprefix("/")) or None,
+        tls=tls,
     )
 
 

@@ -78,7 +78,7 @@ class Window:
         entry = self._entries.pop(id_, None)
         if entry is not None:
             self._octets -= len(entry.body)
-            self._room.unpark()
+            self._room.unpark_all()
         return entry
 
     def wake(self) -> None:
