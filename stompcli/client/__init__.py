@@ -17,6 +17,7 @@ The map of this package:
 * ``route``: whom to connect to, and when: fail-over and reconnecting.
 * ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.
 * ``transaction``: `Transaction`.
+* ``dialect``: how each broker spells what STOMP leaves to it.
 * ``frames``: the frames that the library writes.
 * ``body``: text and its content-type.
 * ``url``: where a broker is; ``tls``: how to believe it.
@@ -29,6 +30,7 @@ import logging
 
 from stompcli.client.client import Client
 from stompcli.client.dial import connect, connect_stream
+from stompcli.client.dialect import NackOptions, SendOptions, SubscribeOptions
 from stompcli.client.errors import (
     BodyError,
     BrokerError,
@@ -70,15 +72,18 @@ __all__ = [
     "Counters",
     "HeartbeatError",
     "Message",
+    "NackOptions",
     "Options",
     "OutcomeUnknownError",
     "PeerProtocolError",
     "Receipt",
     "Reconnect",
     "RefusedError",
+    "SendOptions",
     "SessionEndedError",
     "StaleMessageError",
     "StompError",
+    "SubscribeOptions",
     "Subscription",
     "TimedOutError",
     "Transaction",

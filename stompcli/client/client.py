@@ -2,13 +2,15 @@
 
 import logging
 import math
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Unpack
 
 import trio
 
 from stompcli.client.connection import Connection
+from stompcli.client.dialect import Pairs, SendOptions, SubscribeOptions
 from stompcli.client.errors import (
     BrokerError,
     BufferFullError,
@@ -77,6 +79,10 @@ class Client:
         self._window: Window | None = None
         if route is not None or self._confirm == "window":
             self._window = Window(settings.window, settings.window_octets)
+        # What makes the ids for de-duplication our own.
+        self._dedup = secrets.token_hex(6) if settings.dedup else ""
+        self._dedup_count = 0
+        self.extract = settings.extract
         # Messages that came and were not taken, of all subscriptions.
         self._waiting_messages = 0
         self._waiting_octets = 0
@@ -98,6 +104,7 @@ class Client:
         self.address = connection.address
         self.version = connection.version
         self.connected = connection.connected
+        self.dialect = self._settings.dialect_of(self.server)
         # Seconds that reaching the broker and being let in took.
         self.dial_seconds = connection.dial_seconds
         self.login_seconds = connection.login_seconds
@@ -146,6 +153,10 @@ class Client:
         return [] if self._window is None else self._window.entries()
 
     @property
+    def _connect_headers(self) -> Mapping[str, str]:
+        return self._settings.headers or {}
+
+    @property
     def subscriptions(self) -> list[Subscription]:
         """The open subscriptions, oldest first."""
         return list(self._subscriptions.values())
@@ -175,6 +186,7 @@ class Client:
         receipt: bool | None = None,
         transaction: Transaction | str | None = None,
         content_length: bool = True,
+        **options: Unpack[SendOptions],
     ) -> None:
         """Send a message.
 
@@ -185,10 +197,17 @@ class Client:
         among the unconfirmed, and a message that the broker refuses ends the session.
         In a transaction it is COMMIT that confirms the message.
         ``content_length=False`` is for brokers that tell text from octets by that header.
+        ``options`` are `SendOptions`, spelt as the broker wants them.
         Raises `UsageError` for what cannot be sent, and what `Receipt.wait` raises.
         """
         frame = send_frame(
-            destination, body, headers, content_type, encoding, transaction, content_length
+            destination,
+            body,
+            self._send_headers(destination, headers, options),
+            content_type,
+            encoding,
+            transaction,
+            content_length,
         )
         how = self._confirm if receipt is None else "await" if receipt else "none"
         if transaction is not None:
@@ -215,13 +234,20 @@ class Client:
         encoding: str | None = None,
         transaction: Transaction | str | None = None,
         content_length: bool = True,
+        **options: Unpack[SendOptions],
     ) -> Receipt:
         """Send a message and return its receipt, to be waited for later.
 
         For many messages in flight at once. Arguments and errors are those of `send`.
         """
         frame = send_frame(
-            destination, body, headers, content_type, encoding, transaction, content_length
+            destination,
+            body,
+            self._send_headers(destination, headers, options),
+            content_type,
+            encoding,
+            transaction,
+            content_length,
         )
         if transaction is not None:
             receipt = await self._ask("SEND", *frame, check=self._check_of(transaction))
@@ -239,6 +265,21 @@ class Client:
         for entry in self.unconfirmed:
             await entry.receipt.wait()
 
+    def _send_headers(
+        self,
+        destination: str,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+        options: SendOptions,
+    ) -> Mapping[str, str] | Iterable[tuple[str, str]] | None:
+        """Return a program's headers with those of its options and of the tracing hook."""
+        inject = self._settings.inject
+        if not options and inject is None:
+            return headers
+        pairs = _merged(headers, self.dialect.send_headers(options))
+        if inject is not None:
+            pairs += extra_headers(inject(destination, dict(pairs)))
+        return pairs
+
     async def _submit(
         self, pairs: list[tuple[str, str]], body: bytes, *, expected: bool
     ) -> Receipt:
@@ -252,9 +293,17 @@ class Client:
             with self.awaiting():
                 await window.room()
             connection = await self._wait_for_room()
+        if self._dedup:
+            pairs = self._with_dedup_id(pairs)
         receipt = self._ask_nowait(connection, "SEND", pairs, body, fate="again")
         window.add(Unconfirmed(receipt, pairs, body, expected=expected))
         return receipt
+
+    def _with_dedup_id(self, pairs: Pairs) -> Pairs:
+        self._dedup_count += 1
+        made = self.dialect.send_headers({"dedup_id": f"{self._dedup}-{self._dedup_count}"})
+        given = {name for name, _ in pairs}
+        return pairs if made[0][0] in given else [*pairs, *made]
 
     # Receiving.
 
@@ -267,6 +316,7 @@ class Client:
         id: str | None = None,  # noqa: A002 - the header's name
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         resubscribe: bool = True,
+        **options: Unpack[SubscribeOptions],
     ) -> AsyncIterator[Subscription]:
         """Subscribe for the length of a block, and iterate over the messages inside it.
 
@@ -275,7 +325,7 @@ class Client:
         (ACK-07). Arguments and errors are those of `open_subscription`.
         """
         subscription = await self.open_subscription(
-            destination, ack=ack, id=id, headers=headers, resubscribe=resubscribe
+            destination, ack=ack, id=id, headers=headers, resubscribe=resubscribe, **options
         )
         try:
             yield subscription
@@ -304,20 +354,28 @@ class Client:
         id: str | None = None,  # noqa: A002 - the header's name
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         resubscribe: bool = True,
+        **options: Unpack[SubscribeOptions],
     ) -> Subscription:
         """Subscribe until `Subscription.unsubscribe` or the end of the session.
 
         ``ack`` is ``auto``, ``client`` or ``client-individual``; ``id`` must differ from those of
         the other subscriptions (SUB-08), and is made up if it is not given. A new connection
         repeats the subscription unless ``resubscribe`` is False; then it raises
-        `ConnectionLostError`, as it always does for a browser.
+        `ConnectionLostError`, as it always does for a browser. ``options`` are `SubscribeOptions`,
+        spelt as the broker wants them.
         Raises `UsageError`, and what `Receipt.wait` raises.
         """
         if not destination:
             raise UsageError("a subscription needs a destination")
         if ack not in ACK_MODES:
             raise UsageError(f'ack mode "{ack}" is none of {", ".join(ACK_MODES)}')
-        extra = extra_headers(headers)
+        extra = _merged(headers, self.dialect.subscribe_headers(options))
+        durable = options.get("durable")
+        if durable and self.dialect.wants_client_id and "client-id" not in self._connect_headers:
+            raise UsageError(
+                f"a durable subscription of {self.dialect.shown} belongs to a client-id; "
+                'connect with headers={"client-id": …}'
+            )
         # Ids are given out when there is somebody to tell them to: others may wait here, too.
         connection = await self._wait_for_room()
         if id is None:
@@ -328,7 +386,13 @@ class Client:
         if not id or id in self._subscriptions:
             raise UsageError(f'subscription id "{id}" is in use' if id else "an id cannot be empty")
         subscription = Subscription(
-            self, destination, id, ack, extra, resubscribe=resubscribe and not _is_browser(extra)
+            self,
+            destination,
+            id,
+            ack,
+            extra,
+            resubscribe=resubscribe and not _is_browser(extra),
+            durable=durable,
         )
         # Before anything is read: its messages may come with the receipt.
         self._subscribe_nowait(connection, subscription)
@@ -351,9 +415,9 @@ class Client:
         fate: Fate = "again" if subscription.resubscribe else "unknown"
         subscription.receipt = self._ask_nowait(connection, "SUBSCRIBE", pairs, fate=fate)
 
-    async def unsubscribe(self, subscription: Subscription) -> None:
+    async def unsubscribe(self, subscription: Subscription, *, forget: bool = False) -> None:
         """End a subscription; see `Subscription.unsubscribe`."""
-        if self._connection is None:
+        if self._connection is None and not forget:
             # It ended with its connection, and no new one will repeat it.
             await trio.lowlevel.checkpoint_if_cancelled()
             self.check_alive()
@@ -362,7 +426,14 @@ class Client:
         connection = await self._wait_for_room()
         self._forget(subscription)
         pairs = [("id", subscription.id)]
-        await self._ask_nowait(connection, "UNSUBSCRIBE", pairs, fate="done").wait()
+        if not forget or subscription.durable is None:
+            await self._ask_nowait(connection, "UNSUBSCRIBE", pairs, fate="done").wait()
+            return
+        # A loss ends a subscription, but does not delete it.
+        last = [*pairs, *self.dialect.forget(subscription.durable)]
+        if self.dialect.forgets_apart:
+            await self._ask_nowait(connection, "UNSUBSCRIBE", pairs).wait()
+        await (await self._ask("UNSUBSCRIBE", last)).wait()
 
     def _unsubscribe_nowait(self, subscription: Subscription) -> None:
         if self._subscriptions.get(subscription.id) is not subscription:
@@ -868,6 +939,16 @@ class _Awaiting:
 
     def __exit__(self, *_: object) -> None:
         self._client.count_awaited(-1)
+
+
+def _merged(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None, made: Pairs) -> Pairs:
+    """Return a program's headers and those made of its options; raises `UsageError` for both."""
+    pairs = extra_headers(headers)
+    given = {name for name, _ in pairs}
+    for name, _ in made:
+        if name in given:
+            raise UsageError(f'the header "{name}" is given twice, as such and as an option')
+    return pairs + made
 
 
 def _is_browser(headers: list[tuple[str, str]]) -> bool:

@@ -7,6 +7,8 @@ from typing import Literal, TypedDict
 
 import trio
 
+from stompcli.client import dialect as dialects
+from stompcli.client.dialect import Dialect, DialectName
 from stompcli.client.errors import UsageError
 from stompcli.client.frames import encoded
 from stompcli.client.url import Address
@@ -16,6 +18,8 @@ from stompd.protocol.frame import VERSIONS
 Trace = Callable[[Literal["<", ">"], bytes], None]
 Confirm = Literal["await", "window", "none"]
 Dial = Callable[[Address], Awaitable[trio.abc.Stream]]
+Inject = Callable[[str, Mapping[str, str]], Mapping[str, str] | None]
+Extract = Callable[[Mapping[str, str]], None]
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,15 @@ class Options(TypedDict, total=False):
     # Messages, and octets of bodies, that may be sent and not confirmed.
     window: int
     window_octets: int
+    # Whether each SEND that is kept until it is confirmed has an id by which the broker drops the
+    # second of two.
+    dedup: bool
+    # How the broker spells what STOMP leaves to it; "auto": see what its CONNECTED says.
+    dialect: DialectName
+    # Is told the destination and headers of every SEND, and may return further headers.
+    inject: Inject | None
+    # Is told the headers of every message, in the task that takes it.
+    extract: Extract | None
     # For stomp+ssl://: who signs the broker's certificate, in place of the system's authorities;
     # the program's own certificate and key; whether to believe anybody; or all of it in a context.
     ca_file: str | None
@@ -132,12 +145,27 @@ class Settings:
     confirm: Confirm | None = None
     window: int = 1000
     window_octets: int = 4 * 2**20
+    dedup: bool = False
+    dialect: DialectName = "auto"
+    inject: Inject | None = None
+    extract: Extract | None = None
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
     insecure: bool = False
     ssl_context: ssl.SSLContext | None = None
     dial: Dial | None = None
+
+    def __post_init__(self) -> None:
+        dialects.named(self.dialect)
+        if self.confirm not in (None, "await", "window", "none"):
+            raise UsageError(f'confirm is "await", "window" or "none", not "{self.confirm}"')
+        if self.window < 1 or self.window_octets < 1:
+            raise UsageError("a window has room for one message at least")
+
+    def dialect_of(self, server: str) -> Dialect:
+        """Return the dialect of a broker that calls itself so in CONNECTED."""
+        return dialects.named(self.dialect) or dialects.spoken_by(server)
 
     def reconnection(self, addresses: int) -> Reconnect | None:
         """Return how a lost connection is made again, None if it is not."""
@@ -171,9 +199,10 @@ class Settings:
         cx, cy = self.heartbeat
         if cx < 0 or cy < 0:
             raise UsageError("heart-beats are milliseconds, 0 or more")
+        spoken = dialects.named(self.dialect)
         pairs = [
             ("accept-version", ",".join(self.offered())),
-            ("host", self.virtual_host or host),
+            ("host", self.virtual_host or (spoken.host if spoken else None) or host),
         ]
         if self.login is not None:
             pairs.append(("login", self.login))

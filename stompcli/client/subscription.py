@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import trio
 
 from stompcli.client import body as bodies
+from stompcli.client.dialect import NackOptions
 from stompcli.client.errors import (
     ClosedError,
     SessionEndedError,
@@ -125,12 +126,16 @@ class Message(AbstractAsyncContextManager["Message"]):
         transaction: Transaction | str | None = None,
         receipt: bool = False,
         headers: Mapping[str, str] | None = None,
+        **options: Unpack[NackOptions],
     ) -> None:
         """Say that it was not processed; what becomes of it is the broker's choice (ACK-13).
 
-        ``headers`` are further ones, such as ``requeue`` of brokers that know it.
+        ``options`` are `NackOptions`, spelt as the broker wants them; ``headers`` are further ones.
         Raises `UsageError` as `ack` does, and in a 1.0 session, which has no NACK.
         """
+        if options:
+            made = self._subscription.client.dialect.nack_headers(options)
+            headers = {**(headers or {}), **dict(made)}
         await self._settle("NACK", transaction, receipt=receipt, headers=headers)
 
     async def _settle(
@@ -230,6 +235,7 @@ class Subscription:
         headers: list[tuple[str, str]] | None = None,
         *,
         resubscribe: bool = True,
+        durable: str | None = None,
     ) -> None:
         self.client = client
         self.destination = destination
@@ -238,6 +244,8 @@ class Subscription:
         # The further headers of its SUBSCRIBE, and whether a new connection repeats it.
         self.headers = headers or []
         self.resubscribe = resubscribe
+        # The name by which the broker keeps it, if it is durable.
+        self.durable = durable
         # The receipt of its last SUBSCRIBE, for the client only.
         self.receipt: Receipt | None = None
         self._buffer: deque[Message] = deque()
@@ -288,16 +296,23 @@ class Subscription:
         """Return a message that has come already, None if there is none. Never waits."""
         return self._take() if self._buffer else None
 
-    async def unsubscribe(self) -> None:
+    async def unsubscribe(self, *, forget: bool = False) -> None:
         """End the subscription and wait until the broker has confirmed it.
 
         Messages that came and were not taken are given up: in the explicit ack modes the broker
-        has them back. Does nothing if it was ended before.
+        has them back. Does nothing if it was ended before. With ``forget`` the broker deletes a
+        durable subscription and what waits for it; else it goes on collecting.
+        Raises `UsageError` for ``forget`` without a durable subscription, and what `Receipt.wait`
+        raises.
         """
+        if forget and self.durable is None:
+            raise UsageError(f"the subscription to {self.destination} is not durable")
         if not self._closed and self._error is None:
-            await self.client.unsubscribe(self)
+            await self.client.unsubscribe(self, forget=forget)
 
     def _take(self) -> Message:
+        if self.client.extract is not None:
+            self.client.extract(self._buffer[0].headers)
         message = self._buffer.popleft()
         self.client.taken(1, len(message.body))
         self._current = message

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
+from stompcli.client.dialect import NackOptions, SendOptions
 from stompcli.client.errors import OutcomeUnknownError, TransactionLostError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Transaction:
         headers: Mapping[str, str] | None = None,
         content_type: str | None = None,
         encoding: str | None = None,
+        **options: Unpack[SendOptions],
     ) -> None:
         """Send a message that appears when the transaction is committed; see `Client.send`."""
         self._check_open()
@@ -48,6 +50,7 @@ class Transaction:
             content_type=content_type,
             encoding=encoding,
             transaction=self,
+            **options,
         )
 
     async def ack(self, message: Message) -> None:
@@ -55,10 +58,16 @@ class Transaction:
         self._check_open()
         await message.ack(transaction=self)
 
-    async def nack(self, message: Message, *, headers: Mapping[str, str] | None = None) -> None:
+    async def nack(
+        self,
+        message: Message,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **options: Unpack[NackOptions],
+    ) -> None:
         """Refuse a message with the transaction; see `Message.nack`."""
         self._check_open()
-        await message.nack(transaction=self, headers=headers)
+        await message.nack(transaction=self, headers=headers, **options)
 
     async def commit(self) -> None:
         """Make it happen; returns when the broker has confirmed it.
