@@ -16,6 +16,7 @@ The map of this package:
 * ``receipt``: `Receipt`; ``window``: the SENDs that have none yet.
 * ``route``: whom to connect to, and when: fail-over and reconnecting.
 * ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.
+* ``request``: requests and the queue of their replies.
 * ``transaction``: `Transaction`.
 * ``dialect``: how each broker spells what STOMP leaves to it.
 * ``frames``: the frames that the library writes.
@@ -52,6 +53,7 @@ from stompcli.client.errors import (
 from stompcli.client.frames import send_frame
 from stompcli.client.options import Counters, Options, Reconnect
 from stompcli.client.receipt import Receipt
+from stompcli.client.request import Replies
 from stompcli.client.subscription import Message, Subscription
 from stompcli.client.transaction import Transaction
 from stompcli.client.url import Address
@@ -79,6 +81,7 @@ __all__ = [
     "Receipt",
     "Reconnect",
     "RefusedError",
+    "Replies",
     "SendOptions",
     "SessionEndedError",
     "StaleMessageError",

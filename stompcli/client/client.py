@@ -28,8 +28,10 @@ from stompcli.client.frames import encoded, extra_headers, send_frame, transacti
 from stompcli.client.options import Confirm, Counters, Settings
 from stompcli.client.reasons import again
 from stompcli.client.receipt import Fate, Receipt
+from stompcli.client.request import Replies, Requests
+from stompcli.client.request import check as check_request
 from stompcli.client.route import Route
-from stompcli.client.subscription import Subscription
+from stompcli.client.subscription import Message, Subscription
 from stompcli.client.transaction import Transaction
 from stompcli.client.window import Unconfirmed, Window
 from stompd.protocol.frame import V10, Head
@@ -83,6 +85,7 @@ class Client:
         self._dedup = secrets.token_hex(6) if settings.dedup else ""
         self._dedup_count = 0
         self.extract = settings.extract
+        self._requests = Requests(self)
         # Messages that came and were not taken, of all subscriptions.
         self._waiting_messages = 0
         self._waiting_octets = 0
@@ -159,7 +162,7 @@ class Client:
     @property
     def subscriptions(self) -> list[Subscription]:
         """The open subscriptions, oldest first."""
-        return list(self._subscriptions.values())
+        return [one for one in self._subscriptions.values() if not one.ours]
 
     def check_alive(self) -> None:
         """Raise the reason if the session has ended, or is ending."""
@@ -305,6 +308,119 @@ class Client:
         given = {name for name, _ in pairs}
         return pairs if made[0][0] in given else [*pairs, *made]
 
+    # Requests and replies.
+
+    async def request(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        *,
+        timeout: float | None = 30.0,  # noqa: ASYNC109 - the reply is the broker's peer's
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        encoding: str | None = None,
+        resend: bool = False,
+        **options: Unpack[SendOptions],
+    ) -> Message:
+        """Send a request and return the reply to it.
+
+        The reply comes to a temporary queue of this client, which the request names in
+        ``reply-to``, and is known by the ``correlation-id``; any number may be in flight. What
+        comes after ``timeout`` seconds (None: any time) is dropped. Body, headers and options are
+        those of `send`. If the connection breaks meanwhile, the reply is lost with it: with
+        ``resend`` the request is sent again, marked, and else this raises `ConnectionLostError`.
+        Raises `TimedOutError`, `UsageError` for what cannot be sent, and `BrokerError` if the
+        broker refuses the request.
+        """
+        check_request(headers)
+        pairs = _merged(headers, self.dialect.send_headers(options))
+        return await self._requests.one(
+            destination,
+            body,
+            pairs,
+            kinds=(content_type, encoding),
+            seconds=timeout,
+            resend=resend,
+        )
+
+    @asynccontextmanager
+    async def request_many(
+        self,
+        destination: str,
+        body: bytes | str = b"",
+        *,
+        replies: int | None = None,
+        timeout: float | None = 30.0,  # noqa: ASYNC109 - as in request
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        encoding: str | None = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncIterator[Replies]:
+        """Send a request that several may answer, and iterate over the replies inside the block.
+
+        Iteration ends after so many ``replies``, or for None when ``timeout`` seconds have passed
+        since the request was made; with fewer replies than wished it raises `TimedOutError`. What
+        comes after the block is dropped. Otherwise like `request`.
+        """
+        check_request(headers)
+        pairs = _merged(headers, self.dialect.send_headers(options))
+        async with self._requests.many(
+            destination,
+            body,
+            pairs,
+            kinds=(content_type, encoding),
+            seconds=timeout,
+            count=replies,
+        ) as found:
+            yield found
+
+    async def reply(
+        self,
+        request: Message,
+        body: bytes | str = b"",
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        encoding: str | None = None,
+        receipt: bool | None = None,
+        transaction: Transaction | str | None = None,
+        **options: Unpack[SendOptions],
+    ) -> None:
+        """Answer a request: send where its ``reply-to`` says, with its ``correlation-id``.
+
+        Raises `UsageError` for a message that wants no reply, and what `send` raises.
+        """
+        destination = request.headers.get("reply-to")
+        if not destination:
+            raise UsageError(f"message {request.id} has no reply-to: it wants no reply")
+        pairs = extra_headers(headers)
+        id_ = request.headers.get("correlation-id")
+        if id_ is not None:
+            pairs.append(("correlation-id", id_))
+        await self.send(
+            destination,
+            body,
+            headers=pairs,
+            content_type=content_type,
+            encoding=encoding,
+            receipt=receipt,
+            transaction=transaction,
+            **options,
+        )
+
+    async def send_request(
+        self,
+        destination: str,
+        body: bytes | str,
+        headers: Pairs,
+        kinds: tuple[str | None, str | None],
+    ) -> Receipt:
+        """Send a request once; for `Requests` only."""
+        made = self._send_headers(destination, headers, {})
+        receipt = await self._ask("SEND", *send_frame(destination, body, made, *kinds))
+        self.counters.messages_sent += 1
+        return receipt
+
     # Receiving.
 
     @asynccontextmanager
@@ -394,18 +510,30 @@ class Client:
             resubscribe=resubscribe and not _is_browser(extra),
             durable=durable,
         )
+        await self._confirmed_subscription(connection, subscription)
+        return subscription
+
+    async def enroll(self, subscription: Subscription) -> None:
+        """Subscribe for the library's own purposes; without SUBSCRIBE if it is implicit."""
+        connection = await self._wait_for_room()
+        if subscription.implicit:
+            self._subscriptions[subscription.id] = subscription
+        else:
+            await self._confirmed_subscription(connection, subscription)
+
+    async def _confirmed_subscription(
+        self, connection: Connection, subscription: Subscription
+    ) -> None:
         # Before anything is read: its messages may come with the receipt.
-        self._subscribe_nowait(connection, subscription)
-        self._subscriptions[id] = subscription
+        self._subscriptions[subscription.id] = subscription
+        receipt = self._subscribe_nowait(connection, subscription)
         try:
-            assert subscription.receipt is not None  # noqa: S101 - for the type checker
-            await subscription.receipt.wait()
+            await receipt.wait()
         except BaseException:
             self._unsubscribe_nowait(subscription)
             raise
-        return subscription
 
-    def _subscribe_nowait(self, connection: Connection, subscription: Subscription) -> None:
+    def _subscribe_nowait(self, connection: Connection, subscription: Subscription) -> Receipt:
         pairs = [
             ("id", subscription.id),
             ("destination", subscription.destination),
@@ -414,6 +542,7 @@ class Client:
         ]
         fate: Fate = "again" if subscription.resubscribe else "unknown"
         subscription.receipt = self._ask_nowait(connection, "SUBSCRIBE", pairs, fate=fate)
+        return subscription.receipt
 
     async def unsubscribe(self, subscription: Subscription, *, forget: bool = False) -> None:
         """End a subscription; see `Subscription.unsubscribe`."""
@@ -445,6 +574,9 @@ class Client:
 
     def _forget(self, subscription: Subscription) -> None:
         self._subscriptions.pop(subscription.id, None)
+        if self._connection is None and subscription.receipt is not None:
+            # No new connection will ask for it.
+            self._receipts.pop(subscription.receipt.id, None)
         subscription.close()
 
     async def settle(
@@ -650,6 +782,7 @@ class Client:
         for receipt in self._receipts.values():
             receipt.fail(_of_loss(receipt, missing))
         self._receipts.clear()
+        self._requests.end(missing)
         for subscription in self._subscriptions.values():
             subscription.wake()
         for lot in (self.room_to_read, self._back):
@@ -770,6 +903,7 @@ class Client:
                 receipt.confirm()
             else:
                 receipt.fail(_of_loss(receipt, error))
+        self._requests.lose(error)
         for transaction in self._transactions.values():
             transaction.lose()
         self._lost_transactions.update(self._transactions)
@@ -813,9 +947,8 @@ class Client:
         self.counters.reconnects += 1
         _log.info("connected again, with %s", self.address)
         for subscription in self._subscriptions.values():
-            if subscription.receipt is not None:
-                self._receipts.pop(subscription.receipt.id, None)
-            self._resubscribe(connection, subscription)
+            if not subscription.implicit:
+                self._resubscribe(connection, subscription)
         for entry in self.unconfirmed:
             pairs = [*entry.pairs, _REPEATED, ("receipt", entry.receipt.id)]
             connection.put_nowait(encoded("SEND", pairs, entry.body, version=self.version))
@@ -825,12 +958,11 @@ class Client:
 
     def _resubscribe(self, connection: Connection, subscription: Subscription) -> None:
         waited_for = subscription.receipt
-        self._subscribe_nowait(connection, subscription)
-        if waited_for is not None and not waited_for.confirmed and subscription.receipt is not None:
-            # Somebody still waits for the first one.
-            del self._receipts[subscription.receipt.id]
-            waited_for.id = subscription.receipt.id
-            self._receipts[waited_for.id] = subscription.receipt = waited_for
+        receipt = self._subscribe_nowait(connection, subscription)
+        if waited_for is not None and self._receipts.pop(waited_for.id, None) is not None:
+            # Somebody may still wait for the first one.
+            waited_for.id = receipt.id
+            self._receipts[receipt.id] = subscription.receipt = waited_for
 
     def _is_steady(self) -> bool:
         """Return whether the connection has lasted, so that its loss is no reason to hesitate."""

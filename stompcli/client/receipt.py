@@ -37,6 +37,11 @@ class Receipt:
         """True once the RECEIPT has come."""
         return self._event.is_set() and self._error is None
 
+    @property
+    def error(self) -> StompError | None:
+        """Why the RECEIPT will never come, None if it may, or has."""
+        return self._error
+
     async def wait(self) -> None:
         """Wait for the RECEIPT.
 

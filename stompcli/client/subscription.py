@@ -226,6 +226,11 @@ class Subscription:
     and that nobody has taken. Several tasks may iterate over it; each message goes to one of them.
     """
 
+    # True for one that the library has for itself.
+    ours = False
+    # True if the broker makes it without a SUBSCRIBE.
+    implicit = False
+
     def __init__(
         self,
         client: Client,
