@@ -17,6 +17,7 @@ The map of this package:
 * ``route``: whom to connect to, and when: fail-over and reconnecting.
 * ``subscription``: `Subscription`, an asynchronous iterator, and `Message`.
 * ``request``: requests and the queue of their replies.
+* ``consumer``: functions that process messages, so many at a time.
 * ``transaction``: `Transaction`.
 * ``dialect``: how each broker spells what STOMP leaves to it.
 * ``frames``: the frames that the library writes.
@@ -30,6 +31,7 @@ The map of this package:
 import logging
 
 from stompcli.client.client import Client
+from stompcli.client.consumer import Consumer, RejectError
 from stompcli.client.dial import connect, connect_stream
 from stompcli.client.dialect import NackOptions, SendOptions, SubscribeOptions
 from stompcli.client.errors import (
@@ -71,6 +73,7 @@ __all__ = [
     "ClosedError",
     "ConnectError",
     "ConnectionLostError",
+    "Consumer",
     "Counters",
     "HeartbeatError",
     "Message",
@@ -81,6 +84,7 @@ __all__ = [
     "Receipt",
     "Reconnect",
     "RefusedError",
+    "RejectError",
     "Replies",
     "SendOptions",
     "SessionEndedError",

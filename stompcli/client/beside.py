@@ -7,10 +7,11 @@ import trio
 
 
 @asynccontextmanager
-async def tasks_beside() -> AsyncIterator[trio.Nursery]:
-    """Give a nursery for tasks that end with the block and raise nothing themselves.
+async def tasks_beside(*, cancel: bool = True) -> AsyncIterator[trio.Nursery]:
+    """Give a nursery for tasks that are cancelled at the end of the block, or else waited for.
 
-    What the block raises comes out as it is, where a plain nursery would wrap it into a group.
+    What the block raises, or the only task that does, comes out as it is, where a plain nursery
+    would wrap it into a group.
     """
     failure: BaseException | None = None
     try:
@@ -18,7 +19,8 @@ async def tasks_beside() -> AsyncIterator[trio.Nursery]:
             try:
                 yield nursery
             finally:
-                nursery.cancel_scope.cancel()
+                if cancel:
+                    nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) != 1:
             raise

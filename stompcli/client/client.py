@@ -10,6 +10,7 @@ from typing import Final, Unpack
 import trio
 
 from stompcli.client.connection import Connection
+from stompcli.client.consumer import Consumer, Process, consume
 from stompcli.client.dialect import Pairs, SendOptions, SubscribeOptions
 from stompcli.client.errors import (
     BrokerError,
@@ -448,19 +449,19 @@ class Client:
         except Exception:
             subscription.fail_current()
             if not self._ended.is_set():
-                self._unsubscribe_nowait(subscription)
+                self.unsubscribe_nowait(subscription)
             raise
         except BaseException:
             # Cancelled: what was taken is not to blame, UNSUBSCRIBE gives it back.
             if not self._ended.is_set():
-                self._unsubscribe_nowait(subscription)
+                self.unsubscribe_nowait(subscription)
             raise
         if not self._ended.is_set():
             try:
                 await subscription.unsubscribe()
             finally:
                 # Cancelled before UNSUBSCRIBE was in line.
-                self._unsubscribe_nowait(subscription)
+                self.unsubscribe_nowait(subscription)
 
     async def open_subscription(
         self,
@@ -530,7 +531,7 @@ class Client:
         try:
             await receipt.wait()
         except BaseException:
-            self._unsubscribe_nowait(subscription)
+            self.unsubscribe_nowait(subscription)
             raise
 
     def _subscribe_nowait(self, connection: Connection, subscription: Subscription) -> Receipt:
@@ -564,7 +565,44 @@ class Client:
             await self._ask_nowait(connection, "UNSUBSCRIBE", pairs).wait()
         await (await self._ask("UNSUBSCRIBE", last)).wait()
 
-    def _unsubscribe_nowait(self, subscription: Subscription) -> None:
+    @asynccontextmanager
+    async def consume(
+        self,
+        destination: str | Iterable[str],
+        process: Process,
+        *,
+        concurrency: int = 1,
+        ack: str = "client-individual",
+        grace: float = 30.0,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        **options: Unpack[SubscribeOptions],
+    ) -> AsyncIterator[Consumer]:
+        """Call ``process`` with every message of the destinations, while the block runs.
+
+        ``await process(message)`` that returns acknowledges the message; one that raises refuses
+        it, is logged, and the next message follows; `RejectError` says how it is refused. Up to
+        ``concurrency`` messages are processed at a time, and so many are fetched in advance unless
+        ``prefetch`` says otherwise; those of one message group one after the other, in order.
+        The end of the block, or `Consumer.stop`, takes no more messages, waits for those that are
+        being processed at most ``grace`` seconds, and gives the others back. If the session ends
+        by itself, the block is cancelled and this raises why; a new connection changes nothing.
+        Raises `UsageError`, and what `open_subscription` raises.
+        """
+        destinations = [destination] if isinstance(destination, str) else list(destination)
+        async with consume(
+            self,
+            destinations,
+            process,
+            concurrency=concurrency,
+            ack=ack,
+            grace=grace,
+            headers=extra_headers(headers),
+            options=options.copy(),
+        ) as consumer:
+            yield consumer
+
+    def unsubscribe_nowait(self, subscription: Subscription) -> None:
+        """End a subscription without waiting for anything; nothing if it was ended before."""
         if self._subscriptions.get(subscription.id) is not subscription:
             return
         self._forget(subscription)
