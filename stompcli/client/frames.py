@@ -70,3 +70,15 @@ def transaction_header(transaction: Transaction | str | None) -> list[tuple[str,
     if transaction is None:
         return []
     return [("transaction", transaction if isinstance(transaction, str) else transaction.id)]
+
+
+def merged(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None, made: list[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Return a program's headers and those made of its options; raises `UsageError` for both."""
+    pairs = extra_headers(headers)
+    given = {name for name, _ in pairs}
+    for name, _ in made:
+        if name in given:
+            raise UsageError(f'the header "{name}" is given twice, as such and as an option')
+    return pairs + made
