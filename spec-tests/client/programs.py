@@ -35,13 +35,16 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_stompd() -> Iterator[int]:
-    """Run a stompd without a store; yield its port."""
+def running_stompd(port: int = 0, *, kill: bool = False) -> Iterator[int]:
+    """Run a stompd without a store on a free port, or on this one; yield its port.
+
+    With ``kill`` it ends as if the machine had lost its power.
+    """
     ours, theirs = os.pipe()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "stompd", "--memory"),
-            *("--listen", "127.0.0.1:0", "--ready-fd", str(theirs)),
+            *("--listen", f"127.0.0.1:{port}", "--ready-fd", str(theirs)),
         ],
         pass_fds=[theirs],
         stderr=subprocess.DEVNULL,
@@ -54,6 +57,8 @@ def running_stompd() -> Iterator[int]:
         assert line.startswith("ready "), "stompd did not start"
         yield int(line.split()[1].rpartition(":")[2])
     finally:
+        if kill:
+            process.kill()
         process.terminate()
         process.wait(timeout=30)
 

@@ -192,17 +192,18 @@ class Connection:
         self.outbox_octets += len(frame)
         self._to_write.unpark()
 
-    async def put(self, frame: bytes) -> None:
-        """Put a frame in line, and let the writer have its turn now and then.
+    def wants_turn(self) -> bool:
+        """Return whether the writer should have its turn now: `turn`.
 
-        The writer gets its turn at once, but in a loop of sends only once a millisecond: many
-        frames then leave in one system call.
+        It gets it at once, but in a loop of sends only once a millisecond: many frames then leave
+        in one system call.
         """
-        self.put_nowait(frame)
-        now = time.perf_counter()
-        if now - self._yielded_at >= _TURN:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            self._yielded_at = time.perf_counter()
+        return time.perf_counter() - self._yielded_at >= _TURN
+
+    async def turn(self) -> None:
+        """Let the writer have its turn."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._yielded_at = time.perf_counter()
 
     async def _write(self) -> None:
         try:

@@ -232,7 +232,9 @@ class Session(Intake):
     ) -> None:
         frame = encoded(command, pairs, body, version=self.version)
         connection = await self._wait_for_room(check)
-        await connection.put(frame)
+        connection.put_nowait(frame)
+        if connection.wants_turn():
+            await connection.turn()
 
     async def _wait_for_room(self, check: Callable[[], None] | None = None) -> Connection:
         """Return the connection as soon as there is one with room for a frame.
