@@ -51,7 +51,7 @@ SEND: list[tuple[str, Any, dict[str, dict[str, str]]]] = [
         "g",
         {
             "stompd": {"message-group": "g"},
-            "activemq": {"JMSXGroupID": "g"},
+            "activemq": {"JMSXGroupID": "g", "message-group": "g"},
             "artemis": {"JMSXGroupID": "g"},
         },
     ),

@@ -4,9 +4,12 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trio
 from client.programs import ROOT, environment, running_stompd
+from client.secured import Certificate, listening, polite
 
 EXAMPLES = ROOT / "examples"
 TESTED = {
@@ -17,6 +20,11 @@ TESTED = {
     "transfer.py",
     "service.py",
     "request.py",
+    "gather.py",
+    "workers.py",
+    "failover.py",
+    "secure.py",
+    "traced.py",
 }
 
 
@@ -27,10 +35,10 @@ def port() -> Iterator[int]:
         yield port
 
 
-def start(name: str, port: int) -> subprocess.Popen[str]:
+def start(name: str, port: int, *words: str, host: str = "127.0.0.1") -> subprocess.Popen[str]:
     """Start an example."""
     return subprocess.Popen(
-        [sys.executable, str(EXAMPLES / name), "127.0.0.1", str(port)],
+        [sys.executable, str(EXAMPLES / name), host, str(port), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -82,10 +90,67 @@ def test_request_and_reply(port: int) -> None:
     service = start("service.py", port)
     assert service.stdout is not None
     assert service.stdout.readline() == "ready\n"
-    assert finish(start("request.py", port)) == (
-        "hello -> HELLO (request 0)\nstop -> STOP (request 1)\n"
-    )
+    *answers, last = finish(start("request.py", port)).splitlines()
+    assert sorted(answers) == [
+        "good bye -> GOOD BYE",
+        "hello -> HELLO",
+        "who is there -> WHO IS THERE",
+    ]
+    assert last == "stop -> STOP"
     assert finish(service) == ""
+
+
+def test_gather(port: int) -> None:
+    """A question to all is answered by all."""
+    assert finish(start("gather.py", port)) == "there are ann, bob, cleo\n"
+
+
+def test_workers(port: int) -> None:
+    """Workers keep each customer's orders in order, and refuse what they must."""
+    *lines, last = [
+        line for line in finish(start("workers.py", port)).splitlines() if " refused:" not in line
+    ]
+    assert [line for line in lines if line.startswith("ann")] == [
+        *("ann 1", "ann 2", "ann 3"),
+        "ann the last",
+    ]
+    assert "bob 1" in lines
+    assert last == "5 processed, 1 refused"
+
+
+def test_failover() -> None:
+    """When the first broker goes, the second gets what the first has not confirmed."""
+    with running_stompd() as second:
+        with running_stompd() as first:
+            sender = start("failover.py", first, str(second))
+            assert sender.stdout is not None
+            assert sender.stdout.readline() == "sending\n"
+        out = finish(sender)
+    assert "going on with another broker\n0 unconfirmed, " in out
+
+
+@pytest.mark.needs_tool("openssl")
+def test_secure(tmp_path: Path) -> None:
+    """The broker that the authority vouches for is believed, another one is not."""
+    for name, expected in (
+        ("localhost", "the broker is who it says it is\n"),
+        ("other.example", "its certificate is not trusted: Hostname mismatch"),
+    ):
+        certificate = Certificate(tmp_path, name, f"DNS:{name}")
+        out: list[str] = []
+
+        async def run(certificate: Certificate = certificate, out: list[str] = out) -> None:
+            async with listening(polite, certificate) as port:
+                example = start("secure.py", port, certificate.cert, host="localhost")
+                out.append(await trio.to_thread.run_sync(finish, example))
+
+        trio.run(run)
+        assert expected in out[0]
+
+
+def test_traced(port: int) -> None:
+    """What is sent within a trace is taken within it."""
+    assert finish(start("traced.py", port)) == "the same trace\n"
 
 
 def test_every_example_is_tested_and_listed() -> None:

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 import trio
+from client.cutting import cutting
 from client.programs import running_stompd
 
 from stompcli.client import (
-    Address,
     ConnectionLostError,
     Message,
     OutcomeUnknownError,
@@ -20,51 +20,6 @@ from stompcli.client import (
 
 # As often as these tests cut, pauses of a tenth of a second would only make them slow.
 QUICK = Reconnect(first=0.001, longest=0.05)
-
-
-class Cut(trio.abc.Stream):
-    """A stream that breaks after so many octets in one direction or the other."""
-
-    def __init__(self, stream: trio.abc.Stream, after: int) -> None:
-        self._stream = stream
-        self._left = after
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send what may still go, and break if that is not all."""
-        await self._stream.send_all(bytes(data)[: max(self._left, 0)])
-        await self._count(len(data))
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait as the stream does."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive what may still come."""
-        data = bytes(await self._stream.receive_some(max_bytes))
-        await self._count(len(data))
-        return data
-
-    async def aclose(self) -> None:
-        """Close the stream."""
-        await self._stream.aclose()
-
-    async def _count(self, octets: int) -> None:
-        self._left -= octets
-        if self._left < 0:
-            await trio.aclose_forcefully(self._stream)
-            raise trio.BrokenResourceError
-
-
-def cutting(
-    chance: random.Random, least: int, most: int
-) -> Callable[[Address], Awaitable[trio.abc.Stream]]:
-    """Return a dial whose connections break after a number of octets between these."""
-
-    async def dial(address: Address) -> trio.abc.Stream:
-        stream = await trio.open_tcp_stream(address.host, address.port)
-        return Cut(stream, chance.randint(least, most))
-
-    return dial
 
 
 @pytest.mark.parametrize("seed", range(4))

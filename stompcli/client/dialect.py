@@ -203,6 +203,11 @@ def _moment(header: str) -> Maker:
     return make
 
 
+def _group(value: str) -> Pairs:
+    """The group for ActiveMQ, which does not show it to consumers, and for them."""
+    return [*_text("JMSXGroupID")(value), ("message-group", value)]
+
+
 def _durable(header: str, *more: tuple[str, str]) -> Maker:
     make_name = _text(header)
 
@@ -281,7 +286,7 @@ ACTIVEMQ: Final = Dialect(
         "ttl": _moment("expires"),
         "expires": _milliseconds("expires"),
         "delay": _milliseconds("AMQ_SCHEDULED_DELAY"),
-        "message_group": _text("JMSXGroupID"),
+        "message_group": _group,
     },
     subscribe={
         "prefetch": _count("activemq.prefetchSize"),
