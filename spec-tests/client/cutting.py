@@ -1,4 +1,4 @@
-"""Connections that break after a number of octets."""
+"""Connections that break after a number of octets, and tasks that are cancelled at a step."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -51,3 +51,19 @@ def cutting(
         return Cut(stream, chance.randint(least, most))
 
     return dial
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope when this task takes its n-th step: at each await, one after the other."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._task = trio.lowlevel.current_task()
+        self._scope = scope
+        self._left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count the steps of the task."""
+        if task is self._task:
+            self._left -= 1
+            if self._left == 0:
+                self._scope.cancel()

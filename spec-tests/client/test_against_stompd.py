@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from client.cutting import CancelAtStep
 
 from stompcli.client import BrokerError, Client, connect
 
@@ -181,22 +182,6 @@ async def test_many_messages_with_back_pressure(stompd: int, queue: str) -> None
                     assert message.body == str(n).encode()
                     if n % 100 == 99:
                         await message.ack()
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope when this task takes its n-th step: at each await, one after the other."""
-
-    def __init__(self, scope: trio.CancelScope, step: int) -> None:
-        self._task = trio.lowlevel.current_task()
-        self._scope = scope
-        self._left = step
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Count the steps of the task."""
-        if task is self._task:
-            self._left -= 1
-            if self._left == 0:
-                self._scope.cancel()
 
 
 async def test_cancelled_operations_harm_nobody(stompd: int, queue: str) -> None:

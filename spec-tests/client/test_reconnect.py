@@ -291,6 +291,60 @@ async def test_leaving_while_away(autojump_clock: MockClock) -> None:
                 client.check_alive()
 
 
+async def test_block_that_raises_while_away(autojump_clock: MockClock) -> None:
+    """An exception does not wait for a broker that is gone; it passes on at once."""
+    assert autojump_clock.rate == 0
+
+    async def first(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.expect("SEND")
+
+    async with on_dial(first) as dial:
+        started = trio.current_time()
+        with pytest.raises(KeyError, match="boom"):  # noqa: PT012 - the block is what is tested
+            async with connect(URL, dial=dial, reconnect=True) as client:
+                await client.send("/queue/a", "1")
+                await until(lambda: not client.is_connected)
+                raise KeyError("boom")
+        assert trio.current_time() - started < 1
+    assert len(client.unconfirmed) == 1
+
+
+async def test_silent_broker(autojump_clock: MockClock) -> None:
+    """A broker that is silent against its word is given up, and another connection is made."""
+    assert autojump_clock.rate == 0
+
+    async def silent(broker: ScriptedBroker) -> None:
+        await broker.accept(heart_beat="1000,0")
+        while await broker.read():
+            pass
+
+    async with (
+        on_dial(silent, polite) as dial,
+        connect(URL, dial=dial, reconnect=True, heartbeat=(0, 1000)) as client,
+    ):
+        await until(is_back(client))
+    assert 3 < dial.calls[1][0] - dial.calls[0][0] < 4
+
+
+async def test_events_are_logged(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What happens to the connection stands in the log of the library."""
+    assert autojump_clock.rate == 0
+    caplog.set_level("INFO", "stompcli.client")
+    async with (
+        on_dial(brief, NOBODY, polite) as dial,
+        connect(URL, dial=dial, reconnect=True) as client,
+    ):
+        await until(is_back(client))
+    assert caplog.messages == [
+        "a:61613 closed the connection; connecting again",
+        "cannot connect to a:61613: connection refused; trying again",
+        "connected again, with a:61613",
+    ]
+
+
 # What was sent.
 
 
@@ -935,6 +989,46 @@ async def test_outcome_of_commit_is_unknown(reconnect: bool, autojump_clock: Moc
         assert tx.state == "unknown"
         if reconnect:
             await until(is_back(client))
+
+
+async def test_commit_that_is_refused(autojump_clock: MockClock) -> None:
+    """A COMMIT that the broker refuses has not happened, and the session goes on."""
+    assert autojump_clock.rate == 0
+
+    async def first(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.expect("BEGIN")
+        frame = await broker.expect("COMMIT")
+        await broker.send("ERROR", {"receipt-id": frame.headers["receipt"], "message": "no room"})
+        await broker.expect_end()
+
+    async with (
+        on_dial(first, polite) as dial,
+        connect(URL, dial=dial, reconnect=True) as client,
+    ):
+        tx = await client.begin()
+        with pytest.raises(BrokerError, match="no room"):
+            await tx.commit()
+        assert tx.state == "aborted"
+        await client.ping()
+
+
+async def test_error_that_may_not_be_of_the_commit(autojump_clock: MockClock) -> None:
+    """An ERROR that does not name the COMMIT says nothing of its outcome; its words are kept."""
+    assert autojump_clock.rate == 0
+
+    async def first(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.expect("BEGIN")
+        await broker.expect("COMMIT")
+        await broker.send("ERROR", {"message": "slow consumer"})
+        await broker.expect_end()
+
+    async with on_dial(first) as dial, connect(URL, dial=dial) as client:
+        tx = await client.begin()
+        with pytest.raises(OutcomeUnknownError, match="slow consumer") as info:
+            await tx.commit()
+        assert isinstance(info.value.__cause__, BrokerError)
 
 
 async def test_abort_is_done_by_a_loss(autojump_clock: MockClock) -> None:

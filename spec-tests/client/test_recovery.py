@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 import trio
-from client.cutting import cutting
+from client.cutting import CancelAtStep, cutting
 from client.programs import running_stompd
 
 from stompcli.client import (
+    Client,
     ConnectionLostError,
     Message,
     OutcomeUnknownError,
@@ -210,3 +211,52 @@ async def test_without_reconnect_the_loss_is_raised() -> None:
             await client.ping()
         assert isinstance(await client.wait_ended(), ConnectionLostError)
         await manager.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_cancelled_operations_harm_nobody(stompd: int, queue: str, *, broken: bool) -> None:
+    """Cancelled at any of its awaits, with a connection or without, an operation leaves nothing."""
+    url = f"stomp://127.0.0.1:{stompd}"
+    chance = random.Random(3)  # noqa: S311 - where to cut
+
+    async def answer(message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        if message.headers.get("reply-to"):
+            await client.reply(message, "answer", receipt=False)
+
+    async def work(client: Client) -> None:
+        async with client.consume(queue, answer, concurrency=2):
+            await client.send(queue, "x")
+            await (await client.submit(queue, "y")).wait()
+            await client.request(queue, "z", resend=True)
+            async with client.request_many(queue, "z", replies=1) as replies:
+                async for _ in replies:
+                    await client.flush()
+
+    with trio.fail_after(120):
+        dial = cutting(chance, 2500, 6000) if broken else None
+        async with connect(url, reconnect=QUICK, window=5, dial=dial) as client:
+            step = 0
+            cancelled = True
+            while cancelled:
+                step += 1
+                with trio.CancelScope() as scope:
+                    instrument = CancelAtStep(scope, step)
+                    trio.lowlevel.add_instrument(instrument)
+                    try:
+                        await work(client)
+                    except ConnectionLostError:
+                        # Of request_many, which is not sent again.
+                        assert broken
+                        continue
+                    finally:
+                        trio.lowlevel.remove_instrument(instrument)
+                cancelled = scope.cancelled_caught
+                assert client.subscriptions == []
+                assert client._requests._pending == {}  # noqa: SLF001 - nobody waits any more
+                assert client._awaited == 0  # noqa: SLF001
+                assert client._waiting_messages == 0  # noqa: SLF001
+            await client.flush()
+            assert client.unconfirmed == []
+            assert (client.counters.reconnects > 0) is broken
+        assert step > 6

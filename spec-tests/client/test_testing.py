@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from stompcli.client import connect_stream
-from stompcli.client.testing import ScriptedBroker, ScriptError, on_socket, on_stream
+from stompcli.client import Address, connect_stream
+from stompcli.client.testing import ScriptedBroker, ScriptError, on_dial, on_socket, on_stream
 
 
 async def written(octets: bytes) -> ScriptedBroker:
@@ -69,6 +69,24 @@ async def test_frames_without_what_they_need() -> None:
     broker = await written(b"SEND\ndestination:/queue/a\n\n\0")
     with pytest.raises(ScriptError, match="expected CONNECT"):
         await broker.accept()
+
+
+async def test_dialled_scripts() -> None:
+    """Each call of a dial plays the next script; then nobody listens any more."""
+
+    async def script(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.serve_end()
+
+    address = Address(host="h")
+    async with on_dial(OSError("no route"), script) as dial:
+        with pytest.raises(OSError, match="no route"):
+            await dial(address)
+        async with connect_stream(await dial(address)) as client:
+            assert client.version == "1.2"
+        with pytest.raises(ConnectionRefusedError, match="no more scripts"):
+            await dial(address)
+        assert [where for _, where in dial.calls] == [address] * 3
 
 
 @pytest.mark.parametrize("place", ["stream", "socket"])

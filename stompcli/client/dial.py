@@ -73,7 +73,8 @@ async def _running(client: Client) -> AsyncIterator[None]:
             await client.disconnect()
         except Exception:
             try:
-                await client.disconnect()
+                # Nobody waits for confirmations now: DISCONNECT's receipt has to do.
+                await client.disconnect(flush=False)
             except ConnectionLostError as error:
                 _log.debug("the session had failed as well: %s", error)
             raise

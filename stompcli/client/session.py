@@ -487,7 +487,9 @@ class Session(Intake):
 
 def _of_loss(receipt: Receipt, error: SessionEndedError) -> SessionEndedError:
     """Return what the end of a connection means for a frame that was not confirmed."""
-    if receipt.command != "COMMIT" or isinstance(error, ClosedError | BrokerError):
+    if receipt.command != "COMMIT" or isinstance(error, ClosedError):
+        return error
+    if isinstance(error, BrokerError) and error.receipt_id == receipt.id:
         return error
     unknown = OutcomeUnknownError(
         f"the connection broke before COMMIT was confirmed ({error}); "

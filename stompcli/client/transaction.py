@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from stompcli.client.dialect import NackOptions, SendOptions
-from stompcli.client.errors import OutcomeUnknownError, TransactionLostError, UsageError
+from stompcli.client.errors import (
+    BrokerError,
+    OutcomeUnknownError,
+    TransactionLostError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from stompcli.client.client import Client
@@ -72,8 +77,8 @@ class Transaction:
     async def commit(self) -> None:
         """Make it happen; returns when the broker has confirmed it.
 
-        Raises `OutcomeUnknownError` if the connection is lost meanwhile: all of it has happened,
-        or nothing.
+        Raises `BrokerError` if the broker refuses it, and `OutcomeUnknownError` if the connection
+        is lost meanwhile: all of it has happened, or nothing.
         """
         self._check_open()
         receipt = await self._client.end_transaction("COMMIT", self)
@@ -82,6 +87,10 @@ class Transaction:
             await receipt.wait()
         except OutcomeUnknownError:
             self.state = "unknown"
+            raise
+        except BrokerError:
+            # The broker has refused it, and ended the session, which undoes it.
+            self._undo()
             raise
 
     async def abort(self) -> None:
