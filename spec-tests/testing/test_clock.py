@@ -4,6 +4,8 @@ import time
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from stompcli.client import ConnectionLostError, connect_stream
@@ -126,3 +128,32 @@ async def test_time_passes_by_itself(autojump_clock: MockClock) -> None:
         assert done == []
         await trio.sleep(2)
         assert done == [due]
+
+
+@given(
+    ahead=st.floats(0, 1e6),
+    start=st.floats(0, 1e6),
+    delays=st.lists(st.floats(0, 1e5), max_size=5),
+)
+def test_rounding_does_not_stop_the_time(ahead: float, start: float, delays: list[float]) -> None:
+    """However the numbers are rounded, what is due happens, by itself and when turned."""
+
+    async def main() -> None:
+        await trio.sleep(start)
+        async with in_trio() as broker:
+            clock = broker.clock
+            clock.advance(ahead)
+            done: list[float] = []
+
+            def arrange(core: Broker) -> None:
+                done.clear()
+                for delay in delays:
+                    core.at(clock.now() + delay, lambda: done.append(core.now))
+
+            broker.run_in_broker(arrange)
+            await broker.wait_until(lambda: len(done) == len(delays), timeout=1e6)
+            broker.run_in_broker(arrange)
+            clock.advance(1e5 + 1)
+            assert len(done) == len(delays)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -169,25 +169,6 @@ async def test_stalled_consumer_gets_no_more_than_its_mark() -> None:
         await broker.assert_empty("/queue/a")
 
 
-async def test_a_consumer_that_does_not_read() -> None:
-    """A memory stream holds so much, like a socket; the rest waits until the client reads."""
-    async with in_trio() as broker:
-        stream = broker.stream()
-        await stream.send_all(
-            b"CONNECT\naccept-version:1.2\nhost:x\n\n\0SUBSCRIBE\ndestination:/queue/a\nid:1\n\n\0"
-        )
-        await broker.wait_for_subscriber("/queue/a")
-        for _ in range(200):
-            broker.put("/queue/a", "x" * 10_000)
-        await wait_all_tasks_blocked()
-        assert broker.counts("/queue/a").waiting > 50
-        octets = 0
-        while octets < 2_000_000:
-            octets += len(await stream.receive_some())
-        await broker.assert_empty("/queue/a")
-        await stream.aclose()
-
-
 @pytest.mark.parametrize("octets", [0, 1, 30])
 async def test_cut_to_client(octets: int) -> None:
     """The client gets exactly so many octets more, then the end, though it be within a frame."""
@@ -376,67 +357,3 @@ async def test_faults_of_one_connection_leave_the_others_alone(autojump_clock: M
             await other.ping()
         broker.connections()[0].faults.heal()
         await client.ping()
-
-
-# -- The transport itself --------------------------------------------------------------------------
-
-
-async def test_a_client_that_breaks_the_protocol() -> None:
-    """It gets the ERROR that stompd would send, then the end; good frames before count."""
-    async with in_trio() as broker:
-        stream = broker.stream()
-        await stream.send_all(
-            b"CONNECT\naccept-version:1.2\nhost:x\n\n\0"
-            b"SEND\ndestination:/queue/a\n\nx\0SEND\nnothing\n\n\0"
-        )
-        got = b""
-        while data := await stream.receive_some():
-            got += data
-        assert b"\nERROR\n" in got
-        assert len(broker.messages("/queue/a")) == 1
-        await stream.aclose()
-        await broker.wait_until(lambda: not broker.connections())
-
-
-async def test_a_producer_is_paced_by_a_full_queue(autojump_clock: MockClock) -> None:
-    """A queue with overflow `block` is not read for; when there is room, the producer goes on."""
-    policy = [{"match": "/queue/a", "max-messages": 2}]
-    async with in_trio(policy=policy) as broker, connect_stream(broker.stream()) as client:
-        for _ in range(3):
-            await client.send("/queue/a", "x")
-        with trio.move_on_after(10) as scope:
-            await client.ping()
-        assert scope.cancelled_caught
-        async with (
-            connect_stream(broker.stream()) as other,
-            other.subscribe("/queue/a") as messages,
-        ):
-            for _ in range(3):
-                await messages.receive()
-            await client.ping()
-
-
-async def test_a_paced_producer_that_leaves() -> None:
-    """What a producer wrote before it left is carried out over the mark."""
-    policy = [{"match": "/queue/a", "max-messages": 2}]
-    async with in_trio(policy=policy) as broker:
-        stream = broker.stream()
-        await stream.send_all(
-            b"CONNECT\naccept-version:1.2\nhost:x\n\n\0" + 5 * b"SEND\ndestination:/queue/a\n\nx\0"
-        )
-        await stream.aclose()
-        await broker.expect_many("/queue/a", 5)
-        await broker.wait_until(lambda: not broker.connections())
-
-
-async def test_a_long_turn_lets_others_go_on() -> None:
-    """A session over its work budget goes on after the others had their turn."""
-    async with (
-        in_trio(flow={"work-budget": 1}) as broker,
-        connect_stream(broker.stream()) as client,
-        client.subscribe("/topic/t") as messages,
-    ):
-        for number in range(20):
-            await client.send("/topic/t", str(number))
-        for number in range(20):
-            assert (await messages.receive()).text == str(number)

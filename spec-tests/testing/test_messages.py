@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+import stompd.testing
 from stompcli.client import RefusedError, connect_stream
 from stompd.broker import admin
 from stompd.testing import Message, TrioBroker, in_trio
@@ -24,6 +25,7 @@ async def test_messages_wait_in_a_queue() -> None:
         assert not one.redelivered
         assert len(broker.messages("/queue/a")) == 2
         assert broker.messages("/queue/nothing") == []
+        assert broker.messages("/no/such/kind") == broker.sent("/no/such/kind") == []
 
 
 async def test_messages_that_come_back_are_marked() -> None:
@@ -127,6 +129,8 @@ async def test_expect_returns_each_message_once() -> None:
             assert (await broker.expect("/queue/a", json={"id": 7})).json() == {"id": 7}
             found = await broker.expect("/queue/a", where=lambda message: message.body > b"z")
             assert found.body == b"\xff"
+            with pytest.raises(AssertionError, match=r"a: JSON \{'id': 8\}, where is_large"):
+                await broker.expect("/queue/a", json={"id": 8}, where=is_large, timeout=0)
         assert [message.text for message in broker.unexpected("/queue/a")] == ["b"]
         assert len(broker.sent("/queue/a")) == 5
 
@@ -152,10 +156,12 @@ async def test_what_a_failed_expectation_says(autojump_clock: MockClock) -> None
         await client.ping()
         await broker.expect("/queue/a", body="what\never")
         with pytest.raises(AssertionError) as failure:
-            await broker.expect("/queue/a", json={"id": 2}, headers={"color": "red"}, timeout=3)
+            await broker.expect(
+                "/queue/a", json={"id": 1}, headers={"color": "red", "n": None}, timeout=3
+            )
         lines = str(failure.value).splitlines()
         assert lines[:2] == [
-            "within 3 s there came no message to /queue/a: JSON {'id': 2}, color:red",
+            "within 3 s there came no message to /queue/a: JSON {'id': 1}, color:red, no header n",
             "what came to /queue/a:",
         ]
         assert lines[2].startswith('  1. "what\\never"  ')
@@ -321,10 +327,39 @@ async def test_users() -> None:
             assert "login refused" in await refusal(broker, login, passcode)
 
 
+async def test_failures_of_several_tasks_stay_a_group() -> None:
+    """Only a single failure is unwrapped."""
+    with pytest.RaisesGroup(KeyError, ZeroDivisionError, flatten_subgroups=True):
+        async with in_trio() as broker:
+
+            def due() -> None:
+                raise ZeroDivisionError
+
+            broker.run_in_broker(lambda core: core.at(core.now, due))
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError
+
+
+def test_names_of_the_package() -> None:
+    """The package gives its names when they are asked for, and no others."""
+    assert set(dir(stompd.testing)) >= set(stompd.testing.__all__)
+    for name in stompd.testing.__all__:
+        assert getattr(stompd.testing, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = stompd.testing.nothing
+
+
 async def test_limits_on_connections() -> None:
     """The limit on connections holds, and says so."""
     async with in_trio(limits={"connections": 1}) as broker, connect_stream(broker.stream()):
         assert "too many connections" in await refusal(broker)
+
+
+def is_large(message: Message) -> bool:
+    """Tell whether a body is large."""
+    return len(message.body) > 1000
 
 
 async def refusal(broker: TrioBroker, login: str | None = None, passcode: str | None = None) -> str:

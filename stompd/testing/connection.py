@@ -478,6 +478,8 @@ class Connection:
             # Nobody is told that it is over.
             self._forget(session.reason or CloseReason.PEER_CLOSED)
             await trio.sleep_forever()
+        if self._deaf:
+            return
         try:
             await self._wire.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,8 @@ class Lane:
     async def pass_through(self, since: float) -> None:
         """Wait until octets that went in at ``since`` come out; at once if they never do."""
         clock = self._clock
-        while not self.lost and (self.stalled or since + self.delay > clock.now()):
-            due = float("inf") if self.stalled else since + self.delay
-            await clock.wait_until(due)
+        while not self.lost and (self.stalled or not clock.reached(since + self.delay)):
+            await clock.wait_until(math.inf if self.stalled else since + self.delay)
 
     def admit(self, count: int) -> int:
         """Return how many of ``count`` octets get through before the connection breaks."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from operator import index
 from typing import Final, Protocol
 
 import trio
@@ -59,16 +60,12 @@ class _Pipe:
         self._changed = trio.Event()
 
     async def write(self, data: memoryview) -> None:
-        if self.writing:
-            raise trio.BusyResourceError("another task writes to this stream")
+        self.check_free()
         self.writing = True
         try:
             await trio.lowlevel.checkpoint()
             while True:
-                if self.ended:
-                    raise trio.ClosedResourceError("this end of the stream is closed")
-                if self.deaf or self.broken:
-                    raise trio.BrokenResourceError("the other end of the stream is gone")
+                self._check_open()
                 room = max(0, _BUFFER - len(self.data))
                 if room and data:
                     self.data += data[:room]
@@ -79,6 +76,28 @@ class _Pipe:
                 await self._changed.wait()
         finally:
             self.writing = False
+
+    async def wait_for_room(self) -> None:
+        self.check_free()
+        self.writing = True
+        try:
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            while len(self.data) >= _BUFFER:
+                await self._changed.wait()
+                self._check_open()
+        finally:
+            self.writing = False
+
+    def check_free(self) -> None:
+        if self.writing:
+            raise trio.BusyResourceError("another task writes to this stream")
+
+    def _check_open(self) -> None:
+        if self.ended:
+            raise trio.ClosedResourceError("this end of the stream is closed")
+        if self.deaf or self.broken:
+            raise trio.BrokenResourceError("the other end of the stream is gone")
 
     async def read(self, most: int) -> bytes:
         if self.reading:
@@ -122,7 +141,10 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
         Raises `trio.BrokenResourceError` if the connection was broken off.
         """
-        return await self._in.read(_READ if max_bytes is None else max_bytes)
+        most = _READ if max_bytes is None else index(max_bytes)
+        if most < 1:
+            raise ValueError(f"cannot receive {most} octets")
+        return await self._in.read(most)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write octets; waits while the other end has 256 KiB unread.
@@ -132,12 +154,15 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await self._out.write(memoryview(data))
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Return at once if `send_all` would not wait for the other end, and when it has read."""
-        await self._out.write(memoryview(b""))
+        """Wait until there is room, so that `send_all` would not wait for the other end."""
+        await self._out.wait_for_room()
 
     async def send_eof(self) -> None:
         """End this direction; reading goes on."""
+        self._out.check_free()
         await trio.lowlevel.checkpoint()
+        if self._in.deaf:
+            raise trio.ClosedResourceError("this end of the stream is closed")
         self._end_out()
 
     async def aclose(self) -> None:
@@ -247,11 +272,15 @@ class Port:
     async def accept(self) -> tuple[SocketWire, str]:
         """Return the next connection and the peer's address."""
         while True:
-            await self._listening.wait()
+            while not self._listening.is_set():
+                await self._listening.wait()
+            listener = self._socket
             try:
-                sock, (host, port) = await self._socket.accept()
-            except (trio.ClosedResourceError, ConnectionError):
+                sock, (host, port) = await listener.accept()
+            except (trio.ClosedResourceError, OSError) as error:
                 # It refuses now, or that peer gave up before it was its turn.
+                if listener is self._socket and not isinstance(error, ConnectionError):
+                    raise
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return SocketWire(sock), f"{host}:{port}"

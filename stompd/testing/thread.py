@@ -161,12 +161,11 @@ def in_thread(
     try:
         yield broker
     finally:
-        if thread.is_alive():
-            try:
-                broker.home.call(stop)
-            except RuntimeError:
-                # It failed meanwhile; that is raised now.
-                pass
-            thread.join()
+        try:
+            broker.home.call(stop)
+        except RuntimeError:
+            # It failed meanwhile; that is raised now.
+            pass
+        thread.join()
     if failed:
         raise failed[0]
