@@ -66,7 +66,16 @@ class Core:
 
         In their names ``_`` stands for a hyphen.
         """
+        return self._log_in(Client(self), version, headers)
+
+    def administrator(self, version: str = "1.2", **headers: str) -> "Client":
+        """Return a client that may look at the broker and act on it."""
         client = Client(self)
+        client.trusted = True
+        return self._log_in(client, version, headers)
+
+    @staticmethod
+    def _log_in(client: "Client", version: str, headers: dict[str, str]) -> "Client":
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if version != "1.0":
             headers = {"accept-version": version, "host": "/", **headers}
@@ -122,6 +131,8 @@ class Client:
         self.frames: list[Got] = []
         self.octets = bytearray()
         self.closed = False
+        # Whether it may look at the broker and act on it.
+        self.trusted = False
         core.clients.append(self)
 
     @property
@@ -138,7 +149,7 @@ class Client:
         """CONNECT and return what answers it."""
         self.write(encode(command, headers.items(), version="1.2"))
         if self.session.state is State.LOGIN:
-            self.session.welcome(None, self.core.now)
+            self.session.welcome(None, self.core.now, trusted=self.trusted)
             self._decoder.begin(self.version)
             self._reader.begin(self.version)
             self.core.run()

@@ -31,13 +31,19 @@ def test_status(busy: Core) -> None:
     size = 3 * len("destination:/queue/a") + 6
     assert admin.status(busy.broker) == {
         "server": "stompd",
+        "version": "",
+        "uptime": 2.5,
         "connections": 3,
         "connections_opened": 3,
         "queues": 2,
         "topics": 1,
         "messages": 2,
         "unsettled": 1,
+        "delayed": 0,
         "bytes": size,
+        "weight": size + 3 * 512,
+        "memory_mark": None,
+        "paused_producers": 0,
         "draining": False,
     }
 
@@ -50,11 +56,25 @@ def test_queues(busy: Core) -> None:
         "name": "/queue/a",
         "ready": 2,
         "inflight": 1,
+        "delayed": 0,
         "tail": 0,
         "consumers": 1,
+        "browsers": 0,
         "bytes": 3 * len("destination:/queue/a") + 6,
         "received": 3,
+        "settled": 0,
+        "expired": 0,
+        "dead_lettered": 0,
+        "redelivered": 0,
+        "repeated": 0,
+        "in_rate": 0.0,
+        "out_rate": 0.0,
+        "oldest": 0.0,
+        "paused": False,
         "paused_producers": 0,
+        "blocked_producers": 0,
+        "dead_letter_queue": "/queue/DLQ.a",
+        "owner": None,
     }
     assert (second["vhost"], second["name"]) == ("b", "/queue/z")
 
@@ -81,7 +101,16 @@ def test_rows_are_sorted_by_name() -> None:
 def test_topics(busy: Core) -> None:
     """A row for each, with what it got and who listens."""
     assert admin.topics(busy.broker) == [
-        {"vhost": "/", "name": "/topic/t", "subscribers": 1, "received": 1}
+        {
+            "vhost": "/",
+            "name": "/topic/t",
+            "subscribers": 1,
+            "durable_subscriptions": 0,
+            "received": 1,
+            "retained": False,
+            "delayed": 0,
+            "in_rate": 0.0,
+        }
     ]
 
 
@@ -92,6 +121,7 @@ def test_connections(busy: Core) -> None:
         "id": "c1",
         "peer": "test",
         "user": None,
+        "client_id": None,
         "version": "1.2",
         "vhost": "/",
         "state": "open",
@@ -102,8 +132,10 @@ def test_connections(busy: Core) -> None:
         "delivered": 2,
         "outbox": 0,
         "paused": False,
+        "paused_by": [],
         "age": 2.5,
         "silent": 2.5,
+        "unhonoured": [],
     }
     assert (publisher["version"], publisher["sent"], publisher["transactions"]) == ("1.1", 5, 1)
     assert other["vhost"] == "b"
@@ -121,6 +153,14 @@ def test_subscriptions(busy: Core) -> None:
         "delivered": 1,
         "dropped": 0,
         "held": 0,
+        "selector": None,
+        "exclusive": False,
+        "priority": 0,
+        "browser": False,
+        "durable": None,
+        "prefetch_count": 1,
+        "prefetch_bytes": 4 * 1024 * 1024,
+        "open": False,
     }
     assert [row["id"] for row in rows] == ["x", "y", "0"]
     assert [

@@ -142,7 +142,6 @@ def test_what_a_subscription_means(text: str, *, wild: bool, words: tuple[str, .
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("/admin/status", "admin"),
         ("/quue/a", "/queue/NAME, /topic/NAME"),
         ("/", "/queue/NAME, /topic/NAME"),
     ],

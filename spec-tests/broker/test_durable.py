@@ -870,7 +870,7 @@ def test_what_cannot_be_durable(
     core: Core, destination: str, headers: dict[str, str], message: str
 ) -> None:
     """The ERROR tells what is wrong, and nothing is left behind."""
-    client = core.client(client_id="me")
+    client = core.administrator(client_id="me")
     headers = {"durable": "true", "id": "0"} | headers
     client.subscribe(destination, receipt="r", **headers)
     error = client.error()

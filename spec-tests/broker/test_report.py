@@ -16,7 +16,7 @@ def _heard(listener: Client) -> list[tuple[str, list[str]]]:
 
 def test_each_header_is_told_once_per_connection(core: Core) -> None:
     """As an event; and the session remembers them, in their order, for listings."""
-    listener, one, two = core.client(), core.client(), core.client()
+    listener, one, two = core.administrator(), core.administrator(), core.administrator()
     listener.subscribe(KIND)
     headers = {"x-queue-mode": "lazy", "x-stream-offset": "first"}
     one.subscribe("/queue/a", id="0", **headers)
@@ -35,7 +35,7 @@ def test_each_header_is_told_once_per_connection(core: Core) -> None:
 
 def test_the_frame_is_carried_out(core: Core) -> None:
     """Its RECEIPT comes, and the header travels with the message."""
-    client = core.client()
+    client = core.administrator()
     client.subscribe("/queue/a", receipt="s", from_seq="5")
     client.send("/queue/a", "x", receipt="r", transformation="jms-xml")
     frames = client.take(3)
@@ -46,7 +46,7 @@ def test_the_frame_is_carried_out(core: Core) -> None:
 
 def test_what_is_not_known_is_not_told(core: Core) -> None:
     """Headers of the application are nobody's business, and what asks for nothing is no news."""
-    listener, client = core.client(), core.client()
+    listener, client = core.administrator(), core.administrator()
     listener.subscribe(KIND)
     client.subscribe("/queue/a", id="0", x_mine="1", transformation="")
     client.send("/queue/a", "x", my_header="1", x_queue_mode="")
@@ -56,7 +56,7 @@ def test_what_is_not_known_is_not_told(core: Core) -> None:
 
 def test_a_differing_repeat_is_told(core: Core) -> None:
     """The event names the headers that ask for something else."""
-    listener, client = core.client(), core.client()
+    listener, client = core.administrator(), core.administrator()
     listener.subscribe(KIND)
     client.subscribe("/queue/a", id="0", x_max_length="5")
     client.subscribe("/queue/a", id="1", x_max_length="6", x_message_ttl="1000")
@@ -65,7 +65,7 @@ def test_a_differing_repeat_is_told(core: Core) -> None:
 
 def test_within_a_transaction(core: Core) -> None:
     """It is told when the SEND is read."""
-    listener, client = core.client(), core.client()
+    listener, client = core.administrator(), core.administrator()
     listener.subscribe(KIND)
     client("BEGIN", transaction="t")
     client.send("/queue/a", "x", transaction="t", transformation="jms-xml")
@@ -75,7 +75,7 @@ def test_within_a_transaction(core: Core) -> None:
 
 def test_one_that_listens_hears_of_itself(core: Core) -> None:
     """Behind the RECEIPT of the SUBSCRIBE that it is about."""
-    client = core.client()
+    client = core.administrator()
     client.subscribe(KIND, receipt="s", transformation="x")
     receipt, event = client.take(2)
     assert receipt.command == "RECEIPT"

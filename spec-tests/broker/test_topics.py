@@ -181,7 +181,7 @@ def test_send_to_a_wildcard_is_refused(core: Core, name: str) -> None:
 @pytest.mark.parametrize("name", ["/topic/$SYS", "/topic/$SYS/stats", "/topic/$SYS.events"])
 def test_send_to_the_brokers_own_topic_is_refused(core: Core, name: str) -> None:
     """Only the broker publishes below ``/topic/$SYS``; listening is allowed."""
-    client = core.client()
+    client = core.administrator()
     client.subscribe(name, receipt="s")
     assert client.receipts() == ["s"]
     client.send(name, "x")
@@ -195,13 +195,13 @@ def test_wildcards_do_not_see_the_brokers_own_topics(core: Core) -> None:
         subscriber = core.client()
         if early:
             subscriber.subscribe("/topic/#")
-        core.client().subscribe("/topic/$SYS/stats")
+        core.administrator().subscribe("/topic/$SYS/stats")
         if not early:
             subscriber.subscribe("/topic/#")
         assert repr(core.broker.host("/").topics["/topic/$SYS/stats"]) == (
             "<Topic /topic/$SYS/stats subscriptions=1>"
         )
-        own = core.client()
+        own = core.administrator()
         own.subscribe("/topic/$SYS/#")
         assert repr(core.broker.host("/").topics["/topic/$SYS/stats"]) == (
             "<Topic /topic/$SYS/stats subscriptions=2>"

@@ -13,7 +13,7 @@ from stompd.broker import policy as broker
 from stompd.broker.route import Route
 from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
-from stompd.server import units
+from stompd.server import memory, units
 from stompd.server.config import PolicySettings, RouteSettings, Settings
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.show import as_toml
@@ -350,9 +350,47 @@ def test_the_built_in_values_are_those_of_the_layers_below() -> None:
     settings = Settings()
     assert settings.limits.of_frames() == Limits()
     core = settings.for_broker("stompd")
-    usual = broker.Settings(policies=core.policies)
+    usual = broker.Settings(policies=core.policies, memory_mark=memory.available() // 2)
     assert core == usual
     assert core.policies.of("/queue/a") == broker.Policy()
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "octets"),
+    [
+        ("none", "none", None),
+        ("NONE", "none", None),
+        ("2GiB", "2GiB", 2 << 30),
+        ("2048MiB", "2GiB", 2 << 30),
+        (1024, "1KiB", 1024),
+        ("100%", "100%", memory.available()),
+        ("25 %", "25%", memory.available() // 4),
+    ],
+)
+def test_the_memory_mark(text: object, kept: str, octets: int | None) -> None:
+    """A size, a share of the memory, or none."""
+    settings = Settings.model_validate({"flow": {"memory-mark": text}})
+    assert settings.flow.memory_mark == kept
+    assert settings.for_broker("x").memory_mark == octets
+
+
+@pytest.mark.parametrize("text", ["0", 0, "0%", "101%", "-1%", "1.5%", "%", "lots", "", True])
+def test_memory_marks_that_are_none(tmp_path: Path, text: object) -> None:
+    """The mistake is told with what there is."""
+    written = f'"{text}"' if isinstance(text, str) else str(text).lower()
+    (mistake,) = mistakes(tmp_path, f"[flow]\nmemory-mark = {written}\n")
+    assert mistake.endswith('is neither a size (2GiB), nor a share (50%), nor "none"')
+
+
+def test_memory_is_what_the_control_group_allows(tmp_path: Path) -> None:
+    """The least that is said counts; what is no number says nothing."""
+    files = [tmp_path / name for name in ("none", "max", "small", "large")]
+    for file, said in zip(files[1:], ("max", "4096\n", "8192"), strict=True):
+        file.write_text(f"{said}\n")
+    machine = memory.available(())
+    assert machine > 4096
+    assert memory.available(tuple(files[:2])) == machine
+    assert memory.available(tuple(files)) == 4096
 
 
 def test_before_login_a_frame_is_smaller() -> None:

@@ -141,6 +141,11 @@ class Assignment:
         """Walk over what waits, in the order of delivery."""
         return chain.from_iterable(self._lanes[priority] for priority in self._order)
 
+    def oldest_place(self) -> int | None:
+        """Return the lowest place of what waits, None if nothing does."""
+        first = [lane.first() for lane in self._lanes.values()]
+        return min((message.place for message in first if message is not None), default=None)
+
     def size_of(self, priority: int) -> int:
         """Return how many messages of a priority wait."""
         lane = self._lanes.get(priority)

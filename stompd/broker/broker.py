@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from stompd.broker.admin.door import AdminDoor
+from stompd.broker.admin.statistics import tell_statistics
 from stompd.broker.event import publish
+from stompd.broker.memory import MemoryMark
 from stompd.broker.policy import Settings
+from stompd.broker.sample import PERIOD, look
 from stompd.broker.session import CloseReason, Session
+from stompd.broker.tap import Taps
 from stompd.broker.virtualhost import VirtualHost
 from stompd.protocol.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
+    from stompd.broker.admin.request import Act
     from stompd.broker.message import Message
     from stompd.broker.outbox import Outbox
     from stompd.broker.storage import Key, Store
+    from stompd.broker.subscription import Subscription
+    from stompd.broker.tap import Tap
 
 
 class Broker:
@@ -30,18 +38,23 @@ class Broker:
         "_awaiting",
         "_hosts",
         "_numbers",
+        "_observing",
         "_order",
         "_timers",
+        "acted",
         "closed_count",
         "draining",
         "durable_ticket",
         "epoch",
+        "memory",
         "now",
         "opened_count",
         "rescheduled",
         "sessions",
         "settings",
+        "started_at",
         "store",
+        "taps",
         "thirsty",
         "touched",
     )
@@ -56,13 +69,16 @@ class Broker:
     ) -> None:
         self.store = store
         self.settings = settings or Settings()
-        self.now = now
+        self.now = self.started_at = now
         self.epoch = epoch
         self.sessions: dict[str, Session] = {}
         # Outboxes that got something since they were last flushed.
         self.touched: list[Outbox] = []
         # Sessions whose outbox was written out while a subscription waited for room.
         self.thirsty: list[Session] = []
+        # There while somebody looks at frames.
+        self.taps: Taps | None = None
+        self.memory = MemoryMark(self)
         self.draining = False
         self.opened_count = 0
         self.closed_count = 0
@@ -70,6 +86,10 @@ class Broker:
         self.durable_ticket = 0
         # The owner of time's: what is due next is now due earlier than it was told.
         self.rescheduled: Callable[[], None] = _nobody
+        # The keeper of the log's: a request has changed something, or was refused.
+        self.acted: Callable[[Act], None] = _nobody_cares
+        # True while destinations are looked at once a second.
+        self._observing = False
         self._numbers = count(1)
         self._order = count()
         self._hosts: dict[str, VirtualHost] = {}
@@ -109,6 +129,8 @@ class Broker:
         """Forget a session that is closed."""
         self.sessions.pop(session.id, None)
         self._awaiting.pop(session, None)
+        if self.taps is not None:
+            self.taps.forget(session.outbox)
         self.closed_count += 1
 
     def host(self, name: str) -> VirtualHost:
@@ -116,6 +138,7 @@ class Broker:
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = VirtualHost(self, name)
+            host.door = AdminDoor(host)
         return host
 
     @property
@@ -130,6 +153,26 @@ class Broker:
         if host.watchers:
             publish(host, f"events/{kind}", {"event": kind, "time": self.epoch_ms(), **fields})
 
+    def tell_all(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - JSON
+        """Publish an event that concerns every virtual host."""
+        for host in self._hosts.values():
+            self.tell(kind, host, **fields)
+
+    def tap(self, tap: Tap) -> None:
+        """Show frames to a tap from now on."""
+        if self.taps is None:
+            self.taps = Taps(self)
+        self.taps.add(tap)
+
+    def untap(self, subscriptions: Iterable[Subscription]) -> None:
+        """Show frames no more to those of the subscriptions that are taps."""
+        taps = self.taps
+        assert taps is not None  # noqa: S101 - the caller looked
+        for subscription in subscriptions:
+            taps.remove(subscription)
+        if taps.empty:
+            self.taps = None
+
     # Octets out.
 
     def flush_touched(self) -> None:
@@ -137,10 +180,15 @@ class Broker:
         touched = self.touched
         if not touched:
             return
+        taps = self.taps
         # A flush may touch others, and their turn comes in the same walk.
         for outbox in touched:
             outbox.touched = False
+            if taps is not None:
+                taps.go(outbox)
             outbox.flush()
+            if taps is not None and not outbox.parts:
+                taps.forget(outbox)
         touched.clear()
 
     # The store's answers.
@@ -181,6 +229,18 @@ class Broker:
             heappop(timers)[2]()
         return timers[0][0] if timers else None
 
+    def observe(self) -> None:
+        """Look at every destination once a second from now on: what rates and ages are told of."""
+        if not self._observing:
+            self._observing = True
+            self._look(self.now)
+
+    def _look(self, since: float) -> None:
+        now = self.now
+        look(self, since)
+        tell_statistics(self)
+        self.at(now + PERIOD, lambda: self._look(now))
+
     # The end.
 
     def drain(self) -> None:
@@ -214,6 +274,10 @@ class Broker:
         """
         self.settings = settings
         return [name for host in self._hosts.values() for name in host.reconfigure(settings)]
+
+
+def _nobody_cares(_act: Act) -> None:
+    """Log nothing."""
 
 
 def _nobody() -> None:

@@ -27,6 +27,9 @@ _PART: Final = re.compile(
     r",(?= *+/(?:queue|topic|temp-queue|temp-topic|remote-temp-queue|remote-temp-topic"
     r"|exchange|amq/queue)/)"
 )
+# SENDs to a name that begins so are requests.
+ADMIN: Final = "/admin/"
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _WILD: Final = frozenset((ONE, MANY))
 
@@ -146,8 +149,8 @@ def _parse(text: str, limit: int) -> Destination:
         return _parse(text.removeprefix("/amq"), limit)
     if text.startswith("/exchange/"):
         return _exchange(text, limit)
-    if text.startswith("/admin/"):
-        hint = "this broker does not answer admin requests over STOMP"
+    if text.startswith(ADMIN):
+        hint = "an admin request is a SEND; SUBSCRIBE to its reply-to for the answer"
     else:
         hint = "a destination is /queue/NAME, /topic/NAME, /temp-queue/NAME or /temp-topic/NAME"
     raise RemoteProtocolError("unknown kind of destination", f'"{shown(text)}"; {hint}')

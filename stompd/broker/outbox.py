@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stompd.broker.message import Message
+    from stompd.broker.session import Session
 
 
 class Outbox:
@@ -23,12 +24,14 @@ class Outbox:
         "parts",
         "riders",
         "sent_at",
+        "session",
         "size",
         "touched",
         "waiting",
     )
 
-    def __init__(self, touched: list[Outbox], high: int) -> None:
+    def __init__(self, session: Session, touched: list[Outbox], high: int) -> None:
+        self.session: Session = session
         self.parts: list[bytes] = []
         self.size = 0
         # From here on nothing more is assigned to it.

@@ -96,19 +96,21 @@ class PolicyRule:
 class Policies:
     """The rules in their order; the first that matches a destination is its policy."""
 
-    __slots__ = ("_default", "_rules")
+    __slots__ = ("_words", "default", "rules")
 
     def __init__(self, rules: Sequence[PolicyRule] = (), default: Policy | None = None) -> None:
-        self._rules = [(words_of(rule.match), rule.policy) for rule in rules]
-        self._default = default or Policy()
+        self.rules = tuple(rules)
+        # What counts where no rule does.
+        self.default = default or Policy()
+        self._words = [(words_of(rule.match), rule.policy) for rule in rules]
 
     def of(self, name: str) -> Policy:
         """Return the policy of the destination ``name``."""
         words = words_of(name)
-        for pattern, policy in self._rules:
+        for pattern, policy in self._words:
             if matches(pattern, words):
                 return policy
-        return self._default
+        return self.default
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stompd.broker.dialect import QueueSettings
     from stompd.broker.message import Message
     from stompd.broker.policy import Policy
+    from stompd.broker.sample import Sample
     from stompd.broker.session import Session
     from stompd.broker.storage import Key
     from stompd.broker.subscription import Subscription
@@ -64,6 +65,8 @@ class Queue:
         "host",
         "is_dead_letter",
         "key",
+        "lonely",
+        "lost_count",
         "name",
         "next_place",
         "owner",
@@ -73,6 +76,7 @@ class Queue:
         "ready",
         "redelivered_count",
         "repeated_count",
+        "sample",
         "special",
         "store",
         "subscriptions",
@@ -122,6 +126,10 @@ class Queue:
         self.dead_letter_count = 0
         self.redelivered_count = 0
         self.repeated_count = 0
+        # Those that left it in another way than by being settled: expired, dead-lettered, removed.
+        self.lost_count = 0
+        # What looks at it once a second have told; None before the first.
+        self.sample: Sample | None = None
         # How many messages are in the store only, and whether some of them are on their way.
         self.tail = 0
         self.fetching = False
@@ -136,6 +144,8 @@ class Queue:
         self.paused = False
         # True if a new message has to take the longer road.
         self.special = False
+        # True when it was told that nobody takes what waits in it.
+        self.lonely = False
         # When it is looked at to see whether it is idle; None: no timer waits for that.
         self.watched: float | None = None
         self.gone = False
@@ -175,9 +185,30 @@ class Queue:
         return self.depth + self.unsettled + len(self.delayed)
 
     @property
+    def settled_count(self) -> int:
+        """How many of its messages were settled so far."""
+        return max(0, self.put_count - self.count - self.lost_count)
+
+    @property
     def octets(self) -> int:
         """What its messages measure, in memory or in the store."""
         return self.bytes + self._tail_bytes
+
+    def oldest_place(self) -> int | None:
+        """Return the place of the message that has waited longest, None if none waits."""
+        if self.assignment is not None:
+            first = self.assignment.oldest_place()
+        elif self._returned:
+            first = self._returned[0][0]
+        else:
+            first = self.ready[0].place if self.ready else None
+        if first is None and self.tail:
+            return self._edge + 1
+        return first
+
+    def has_room(self, count: int, size: int) -> bool:
+        """Return whether that many more messages and octets fit, or push others out."""
+        return self.policy.overflow == "drop-head" or not self._over(count, size)
 
     def waiting(self) -> Iterator[Message]:
         """Walk over the ready messages in memory, in the order of delivery.
@@ -239,6 +270,7 @@ class Queue:
                 self.put(message, session)
                 return
         if terms.expires != NEVER and terms.expires <= self.host.broker.now:
+            self.put_count += 1
             message.queue = self
             self.bytes += message.size
             self.drop_expired(message)
@@ -358,6 +390,10 @@ class Queue:
         elif session is not None:
             # Under `reject` check_room was asked before; a move or a race of one transaction may
             # still end here, and pausing is right for it too.
+            if not self.blocked:
+                self.host.broker.tell(
+                    "limit", self.host, **session.who(), limit=f"{self.name} is full"
+                )
             self.blocked.add(session)
             session.paused_by.add(self)
             session.halt = True
@@ -542,6 +578,7 @@ class Queue:
             self.ready = deque(m for m in self.ready if id(m) not in going)
             self._returned = [entry for entry in self._returned if id(entry[1]) not in going]
             heapify(self._returned)
+        self.lost_count += len(messages)
         for message in messages:
             self.bytes -= message.size
             if id(message) in apart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import Destination, parse
+from stompd.broker.destination import ADMIN, Destination, parse
 from stompd.broker.dialect import (
     SEND_NAMES,
     QueueSettings,
@@ -15,7 +15,7 @@ from stompd.broker.dialect import (
 from stompd.broker.message import SMALL, Message
 from stompd.broker.queue import Queue
 from stompd.broker.routed import Routed
-from stompd.broker.subscribe import open_subscription
+from stompd.broker.subscribe import open_subscription, tell_subscribed
 from stompd.broker.terms import NEVER, Schedule, Terms
 from stompd.broker.transact import enlist, find_transaction
 from stompd.protocol import rules
@@ -23,6 +23,7 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import NEVER_FORWARDED, Head, Shape
 
 if TYPE_CHECKING:
+    from stompd.broker.admin.door import AdminDoor
     from stompd.broker.route import Router
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
@@ -56,7 +57,7 @@ class SendShape:
         # Where the last one of this shape went: most go there again.
         self.text = ""
         self.router: Router | None = None
-        self.target: Queue | Topic | Routed | None = None
+        self.target: Queue | Topic | Routed | AdminDoor | None = None
         self.receipt = index.get("receipt")
         self.transaction = index.get("transaction")
         self.persistent = index.get("persistent")
@@ -97,7 +98,7 @@ class SendPlan:
     def __init__(
         self,
         router: Router,
-        target: Queue | Topic | Routed | None,
+        target: Queue | Topic | Routed | AdminDoor | None,
         forward: bytes | None,
         shape: SendShape,
         parts: list[str],
@@ -185,6 +186,8 @@ def _plan(session: Session, head: Head) -> SendPlan:
             shape.text = text
             shape.target = target
             shape.router = router
+    if text.startswith(ADMIN):
+        host.door.check(head)
     if (
         host.made_count != made
         and options is not None
@@ -251,7 +254,11 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
         session.promise(receipt, durable=plan.persistent)
 
 
-def _ask(session: Session, target: Queue | Topic | Routed | None, settings: QueueSettings) -> None:
+def _ask(
+    session: Session,
+    target: Queue | Topic | Routed | AdminDoor | None,
+    settings: QueueSettings,
+) -> None:
     """Tell a session which of the settings that it asks for its queue does not have."""
     if isinstance(target, Queue):
         session.host.ask(target, settings, session, new=False)
@@ -320,7 +327,9 @@ def _with_reply_to(session: Session, message: Message, destination: Destination)
                 "to another subscription",
             )
         options = SubscribeOptions()
-        open_subscription(session, destination.name, destination, "auto", options, named=True)
+        tell_subscribed(
+            open_subscription(session, destination.name, destination, "auto", options, named=True)
+        )
     changed = Message(message.head, message.body, None, message.persistent)
     changed.extra = {"reply-to": target.name}
     return changed

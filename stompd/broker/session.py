@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.event import OWN
+from stompd.broker.event import OWN, is_limit
+from stompd.broker.memory import send_heavy
 from stompd.broker.outbox import Outbox
 from stompd.broker.redelivery import dispatch
 from stompd.broker.send import send
@@ -162,7 +163,7 @@ class Session:
         # The host's routes; a SEND's plan holds as long as they are the same.
         self.router = self.host.router
         self.touched = broker.touched
-        self.outbox = Outbox(broker.touched, settings.outbox_high)
+        self.outbox = Outbox(self, broker.touched, settings.outbox_high)
         self.halt = False
         # What it waits for before more of its frames are read.
         self.paused_by: set[object] = set()
@@ -247,6 +248,9 @@ class Session:
                 if not subscription.gone:
                     subscription.serve()
         self._leave_if_drained()
+        taps = self.broker.taps
+        if taps is not None:
+            taps.come(self, frames[start:at])
         return at
 
     def garbled(self, error: RemoteProtocolError) -> None:
@@ -330,8 +334,19 @@ class Session:
             headers.append(("heart-beat", f"{self.heart_beat[0]},{self.heart_beat[1]}"))
         headers.append(("session", self.id))
         self.outbox.add(encode("CONNECTED", headers, version=self.version, end=self.end))
-        self._actions = _OPEN
+        self._actions = _HEAVY if self.broker.memory.heavy else _OPEN
         self.broker.welcomed(self)
+        self.broker.tell("connected", self.host, **self.who(), version=self.version)
+
+    def who(self) -> dict[str, str | None]:
+        """Return what events say of a session."""
+        client_id = self.client_id or None
+        return {
+            "connection": self.id,
+            "peer": self.peer,
+            "user": self.user,
+            "client_id": client_id,
+        }
 
     def _take_over(self) -> None:
         """Be the one session with its client-id."""
@@ -342,6 +357,13 @@ class Session:
         clients[self.client_id] = self
         # One that has said goodbye has given up everything, and still waits for its receipt.
         if other is not None and other.state is State.OPEN:
+            self.broker.tell(
+                "taken-over",
+                self.host,
+                connection=other.id,
+                by=self.id,
+                client_id=self.client_id,
+            )
             other.fail(
                 RemoteProtocolError(
                     "client-id in use",
@@ -359,6 +381,8 @@ class Session:
 
     def refuse(self, message: str, detail: str, reason: CloseReason = CloseReason.REFUSED) -> None:
         """Answer CONNECT with ERROR and end (C-04)."""
+        user = None if self.login is None else self.login.user
+        self.broker.tell("login-failed", self.host, **{**self.who(), "user": user})
         self.fail(RemoteProtocolError(message, detail), reason)
 
     def fail(
@@ -374,6 +398,8 @@ class Session:
         headers += error.headers.items()
         body = f"{error.detail or error.message}\n".encode("utf-8", "replace")
         self._release(blame=reason is not CloseReason.SHUTDOWN)
+        if is_limit(error):
+            self.broker.tell("limit", self.host, **self.who(), limit=error.message)
         self.outbox.add(
             encode(
                 "ERROR",
@@ -426,6 +452,9 @@ class Session:
             message.queue.give_back(message)
         dispatch(riders)
         self.broker.closed(self)
+        if self.login is None and self.version is not None:
+            # It had logged in.
+            self.broker.tell("disconnected", self.host, **self.who(), reason=self.reason.value)
 
     def _release(self, *, blame: bool) -> None:
         """Give up all that the session holds; ``blame`` it for the oldest unsettled deliveries."""
@@ -452,6 +481,8 @@ class Session:
             else:
                 pauser.blocked.discard(self)  # type: ignore[attr-defined]
             self.paused_by.discard(pauser)
+            if pauser is self.broker.memory:
+                self._actions = _OPEN
 
     def check(self, head: Head, body: bytes) -> None:
         """Raise `RemoteProtocolError` unless this frame may be carried out as far as it tells."""
@@ -495,6 +526,19 @@ class Session:
         """Leave the frame at hand, and all behind it, until no receipt waits for the store."""
         self._undone = True
         self.paused_by.add(self)
+        self.halt = True
+
+    def heed_memory(self, *, heavy: bool) -> None:
+        """Have SENDs wait for memory, or not wait any more."""
+        if self.state is State.OPEN:
+            self._actions = _HEAVY if heavy else _OPEN
+
+    def wait_for_memory(self) -> None:
+        """Leave the SEND at hand, and all behind it, until there is memory for messages."""
+        memory = self.broker.memory
+        memory.blocked.add(self)
+        self.paused_by.add(memory)
+        self._undone = True
         self.halt = True
 
     def confirm(self, ticket: int) -> bool:
@@ -558,12 +602,21 @@ class Session:
         """Start the grace that the policy gives a subscriber that cannot keep up."""
         name = subscription.destination.first.name
         policy = self.broker.settings.policies.of(name)
-        action = policy.slow_consumer
-        if action == "block":
-            if not name.startswith(OWN):
-                return
+        action: str = policy.slow_consumer
+        if action == "block" and name.startswith(OWN):
             # There the broker publishes, and that waits for nobody.
             action = "drop-oldest"
+        self.broker.tell(
+            "slow-consumer",
+            self.host,
+            connection=self.id,
+            user=self.user,
+            subscription=subscription.id,
+            destination=name,
+            then=action,
+        )
+        if action == "block":
+            return
         since = subscription.slow_since = self.broker.now
         due = since + policy.slow_consumer_grace
         self.broker.at(due, lambda: self._slow_due(subscription, since, action))
@@ -644,6 +697,8 @@ _OPEN: Final[Mapping[str, Action]] = {
     "ABORT": abort,
     "DISCONNECT": Session.disconnect,
 }
+# The same while messages hold too much memory.
+_HEAVY: Final[Mapping[str, Action]] = {**_OPEN, "SEND": send_heavy}
 _NOTHING: Final[Mapping[str, Action]] = {}
 
 

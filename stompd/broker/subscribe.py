@@ -16,6 +16,7 @@ from stompd.broker.durable import queue_of
 from stompd.broker.event import OWN
 from stompd.broker.selector import compile_selector
 from stompd.broker.subscription import Subscription
+from stompd.broker.tap import TAP, Tap
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import V10
@@ -69,9 +70,13 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
             "UNSUBSCRIBE it first or take another id",
         )
     subscription = open_subscription(session, key, destination, ack, options, named=named)
+    tap = Tap(subscription, head) if destination.name == TAP else None
     # The RECEIPT goes before the first MESSAGE (SUB-12).
     session.receipt(head)
+    if tap is not None:
+        session.broker.tap(tap)
     session.report(options.foreign)
+    tell_subscribed(subscription)
     if subscription.browser and options.browser_end:
         subscription.end_browsing()
     if subscription.backlog:
@@ -97,6 +102,11 @@ def open_subscription(
     limit = session.broker.settings.limits.subscriptions
     if len(session.subscriptions) >= limit:
         raise RemoteProtocolError("too many subscriptions", f"a connection may have {limit}")
+    for part in destination.parts or (destination,):
+        if part.name.startswith(OWN) and not session.trusted:
+            raise RemoteProtocolError(
+                "access refused", f'{shown(part.name)} needs the right "monitor"'
+            )
     is_queue = destination.kind is Kind.QUEUE
     if options.browser and not is_queue:
         raise RemoteProtocolError(
@@ -132,6 +142,22 @@ def open_subscription(
             _ask(subscription, options.settings, new=host.made_count != made)
     session.subscriptions[key] = subscription
     return subscription
+
+
+def tell_subscribed(subscription: Subscription) -> None:
+    """Tell who listens of a new subscription."""
+    session = subscription.session
+    session.broker.tell("subscribed", session.host, **_told(subscription), ack=subscription.ack)
+
+
+def _told(subscription: Subscription) -> dict[str, str | None]:
+    """Return what events say of a subscription."""
+    return {
+        "connection": subscription.session.id,
+        "user": subscription.session.user,
+        "subscription": subscription.id,
+        "destination": subscription.destination.name,
+    }
 
 
 def _ask(subscription: Subscription, settings: QueueSettings, *, new: bool) -> None:
@@ -305,6 +331,8 @@ def end_subscriptions(
         session.host.detach(subscription)
         subscription.backlog.clear()
         subscription.let_go()
+    if session.broker.taps is not None:
+        session.broker.untap(ended)
     for subscription in ended:
         deliveries, subscription.unsettled = subscription.unsettled, {}
         for number in deliveries:
@@ -314,3 +342,5 @@ def end_subscriptions(
         queue.dispatch()
     for subscription in ended:
         session.host.left(subscription)
+    for subscription in ended if session.host.watchers else ():
+        session.broker.tell("unsubscribed", session.host, **_told(subscription))

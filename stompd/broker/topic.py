@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stompd.broker.durable import Feed
     from stompd.broker.policy import Policy
     from stompd.broker.queue import Queue
+    from stompd.broker.sample import Sample
     from stompd.broker.session import Session
     from stompd.broker.subscription import Subscription
     from stompd.broker.terms import Terms
@@ -45,6 +46,7 @@ class Topic:
         "put_count",
         "repeated_count",
         "retained",
+        "sample",
         "special",
         "subscriptions",
         "watched",
@@ -71,6 +73,8 @@ class Topic:
         self._remembered: Remembered | None = None
         self.put_count = 0
         self.repeated_count = 0
+        # What looks at it once a second have told; None before the first.
+        self.sample: Sample | None = None
         # True if a feed may refuse messages for lack of room.
         self.bounded = False
         # True if publishing is more than a copy to each subscriber.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stompd.broker.admin.door import AdminDoor
     from stompd.broker.dialect import NackOptions
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
@@ -34,7 +35,7 @@ class Transaction:
 
     def __init__(self, name: str) -> None:
         self.id = name
-        self.sends: list[tuple[Queue | Topic, Message]] = []
+        self.sends: list[tuple[Queue | Topic | AdminDoor, Message]] = []
         self.settlements: list[Settlement] = []
         self.frames = 0
         self.bytes = 0
@@ -43,7 +44,7 @@ class Transaction:
         # True if its COMMIT has something to put on disk.
         self.durable = False
 
-    def add(self, target: Queue | Topic, message: Message) -> None:
+    def add(self, target: Queue | Topic | AdminDoor, message: Message) -> None:
         """Send a message when the transaction commits."""
         self.sends.append((target, message))
         if target.bounded:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse, parse_several
+from stompd.broker.destination import (
+    ADMIN,
+    SUBSCRIBED_LIMIT,
+    Destination,
+    Kind,
+    parse,
+    parse_several,
+)
 from stompd.broker.durable import DURABLE, Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.message import Message
@@ -19,6 +26,7 @@ from stompd.broker.topic import Topic
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
+    from stompd.broker.admin.door import AdminDoor
     from stompd.broker.broker import Broker
     from stompd.broker.dialect import QueueSettings
     from stompd.broker.policy import Settings
@@ -48,6 +56,7 @@ class VirtualHost:
         "_topic_names",
         "broker",
         "clients",
+        "door",
         "dropped",
         "durables",
         "made_count",
@@ -76,6 +85,8 @@ class VirtualHost:
         self.dropped = 0
         # Subscriptions to what the broker tells about itself.
         self.watchers = 0
+        # Where admin requests go.
+        self.door: AdminDoor
         # To be found by the pattern of a later subscription.
         self._queue_names: NameIndex[Queue] = NameIndex()
         self._topic_names: NameIndex[Topic] = NameIndex()
@@ -92,7 +103,7 @@ class VirtualHost:
 
     # Finding and making.
 
-    def target(self, text: str, session: Session) -> Queue | Topic | Routed | None:
+    def target(self, text: str, session: Session) -> Queue | Topic | Routed | AdminDoor | None:
         """Return where a SEND to ``text`` goes; made if it is not there yet.
 
         None stands for somebody's temporary destination that is gone with its connection: what is
@@ -103,6 +114,8 @@ class VirtualHost:
         known = self.queues.get(text) or self.topics.get(text)
         if known is not None and not self.router.routes and not text.startswith(_CHECKED):
             return known
+        if text.startswith(ADMIN):
+            return self.door
         steps = self.steps(text)
         if len(steps) == 1 and not steps[0].branches:
             return self.locate(steps[0].destination, session)
@@ -184,6 +197,7 @@ class VirtualHost:
         for subscription in self._patterns.match(destination.words):
             queue.subscribe(subscription)
         self._expect_idle(queue)
+        self.broker.tell("queue-created", self, queue=queue.name, connection=_owner(queue))
         return queue
 
     def _new_topic(self, destination: Destination, owner: Session | None = None) -> Topic:
@@ -243,6 +257,10 @@ class VirtualHost:
             self._expect_idle(queue)
         elif queue.asked != settings:
             session.report(settings.beyond(queue.asked))
+
+    def all_queues(self) -> list[Queue]:
+        """Return all its queues, those of durable subscriptions included."""
+        return [*self.queues.values(), *(durable.queue for durable in self.durables.values())]
 
     # Subscribing.
 
@@ -443,6 +461,8 @@ class VirtualHost:
             for feed in target.feeds:
                 feed.topics.remove(target)
         target.remove()
+        if isinstance(target, Queue):
+            self.broker.tell("queue-deleted", self, queue=target.name, connection=_owner(target))
 
     # Routes.
 
@@ -525,8 +545,20 @@ class VirtualHost:
         queue = message.queue
         if not settled:
             queue.bytes -= message.size
+        queue.lost_count += 1
         queue.dead_letter_count += 1
         target = self._dead_letter_queue(queue)
+        if self.watchers:
+            self.broker.tell(
+                "dead-lettered",
+                self,
+                queue=queue.name,
+                id=str(message.place),
+                reason=reason,
+                detail=detail,
+                attempts=message.count,
+                to=None if target is None else target.name,
+            )
         # What was there no room for twice would go round for ever where two queues are full.
         if target is None or (reason == "overflow" and _was(message, reason)):
             if message.stored and not queue.gone:
@@ -571,9 +603,11 @@ class VirtualHost:
     def expired(self, message: Message) -> None:
         """Drop or dead-letter a message that its queue has taken out because it expired."""
         queue = message.queue
+        self.broker.tell("expired", self, queue=queue.name, id=str(message.place))
         if queue.policy.expired == "dead-letter":
             self.dead_letter(message, "expired", "")
             return
+        queue.lost_count += 1
         queue.bytes -= message.size
         if message.stored:
             queue.store.settle(queue.key, message)
@@ -629,6 +663,11 @@ def _takes_dead_letters(name: str) -> bool:
 def _was(message: Message, reason: str) -> bool:
     """Return whether a message is a dead letter already, for this reason."""
     return message.extra is not None and message.extra.get("dead-letter-reason") == reason
+
+
+def _owner(queue: Queue) -> str | None:
+    """Return the connection whose temporary queue it is."""
+    return None if queue.owner is None else queue.owner.id
 
 
 def public_name(destination: Destination, session: Session) -> str:

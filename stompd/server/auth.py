@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -44,6 +45,17 @@ class Anonymous:
     async def authenticate(self, login: Login, peer: str) -> str | None:  # noqa: ARG002
         """Return the name that the client gave itself."""
         return login.user
+
+
+def is_trusted(authenticator: Authenticator, address: str) -> bool:
+    """Return whether who logs in from ``address`` may look at the broker and act on it.
+
+    While there are no users that is everybody on this machine, and nobody else. ``address`` is an
+    IP address, or "unix".
+    """
+    if not isinstance(authenticator, Anonymous):
+        return False
+    return address == "unix" or ip_address(address).is_loopback
 
 
 async def log_in(authenticator: Authenticator, login: Login, peer: str) -> str | None:

@@ -26,6 +26,7 @@ from stompd.broker.selector import compile_selector
 from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.protocol.errors import RemoteProtocolError
+from stompd.server import memory
 from stompd.server.units import (
     KIB,
     Address,
@@ -42,6 +43,7 @@ from stompd.server.units import (
 )
 
 _LONGEST_SOCKET_PATH: Final = 107
+_WHOLE: Final = 100
 
 # The built-in values of what the layers below do by themselves stand there, and only there.
 _BROKER: Final = broker.Settings()
@@ -139,6 +141,23 @@ def _consumers(value: object) -> str:
         return VirtualTopics((), text).queues
     except ValueError as error:
         raise ValueError(f"{quoted(text)}: {error}") from error
+
+
+def _mark(value: object) -> str:
+    if isinstance(value, str):
+        text = value.strip().lower()
+        share = text.removesuffix("%").strip()
+        if text == "none":
+            return text
+        if text.endswith("%") and share.isdecimal() and 0 < int(share) <= _WHOLE:
+            return f"{int(share)}%"
+    try:
+        octets = size(value)
+    except ValueError:
+        octets = 0
+    if octets:
+        return show_size(octets)
+    raise ValueError(f'{quoted(value)} is neither a size (2GiB), nor a share (50%), nor "none"')
 
 
 def _choice(*words: str) -> BeforeValidator:
@@ -289,6 +308,16 @@ class FlowSettings(_Table):
     """Octets read at once."""
     work_budget: Positive = _BROKER.work_budget
     """Messages routed for one connection before the others have their turn."""
+    memory_mark: Annotated[str, _reads(_mark)] = "50%"
+    """Memory taken by messages from which on producers wait: a size, a share of all, ``none``."""
+
+    def memory_octets(self) -> int | None:
+        """Return the octets of ``memory_mark``, None for no mark."""
+        if self.memory_mark == "none":
+            return None
+        if self.memory_mark.endswith("%"):
+            return memory.available() * int(self.memory_mark[:-1]) // _WHOLE
+        return size(self.memory_mark)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -497,6 +526,7 @@ class Settings(_Table):
             implicit_begin=self.implicit_begin,
             virtual_hosts=self.virtual_hosts.names,
             strict_hosts=self.virtual_hosts.strict,
+            memory_mark=self.flow.memory_octets(),
             routes=tuple(route.route() for route in self.route),
             virtual_topics=VirtualTopics(self.virtual_topics.topics, self.virtual_topics.queues),
         )

@@ -18,7 +18,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError
-from stompd.server.auth import LoginRefusedError, log_in
+from stompd.server.auth import LoginRefusedError, is_trusted, log_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -130,6 +130,7 @@ class Connection:
             self._end(CloseReason.PEER_CLOSED)
             return
         session.heard_at = now
+        self._service.came += len(data)
         if session.state is State.NEW and data[0] == _TLS_HANDSHAKE and not decoder.pending:
             log.warning("TLS on a plain port", connection=session.id, peer=self.peer)
             self._end(CloseReason.PROTOCOL_ERROR)
@@ -215,7 +216,8 @@ class Connection:
             session.refuse("login refused", str(refusal))
         else:
             if not session.over:
-                session.welcome(user, trio.current_time())
+                trusted = is_trusted(service.authenticator, self.address)
+                session.welcome(user, trio.current_time(), trusted=trusted)
                 self._decoder.begin(session.wire_version, service.settings.limits.of_frames())
                 service.logged_in(self)
         finally:

@@ -69,6 +69,8 @@ class Poller:
                     except Exception as error:  # noqa: BLE001 - only this connection ends
                         connection.crashed(error)
                 broker.flush_touched()
+                if self._service.came >= self._service.weigh_after:
+                    self._service.weigh()
                 if broker.thirsty:
                     self._service.refill()
                 now = trio.current_time()

@@ -97,6 +97,7 @@ async def _serve(
 ) -> None:
     now = trio.current_time()
     broker = Broker(MemoryStore(), settings.for_broker(SERVER), now=now, epoch=time.time() - now)
+    broker.observe()
     service = Service(broker, settings, authenticator, nursery)
     stopping = trio.Event()
 

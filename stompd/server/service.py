@@ -17,6 +17,7 @@ from stompd.server.poller import Poller
 if TYPE_CHECKING:
     import socket
 
+    from stompd.broker.admin.request import Act
     from stompd.broker.broker import Broker
     from stompd.broker.session import Session
     from stompd.server.auth import Authenticator
@@ -49,6 +50,21 @@ class Offenders:
         return count >= _FORGIVEN
 
 
+def _log_act(act: Act) -> None:
+    """Log what somebody has changed by a request, or wanted to change."""
+    result = act.reply.get("result") or act.reply["error"]
+    log.info(
+        "admin request",
+        verb=act.verb,
+        connection=act.connection,
+        user=act.user,
+        vhost=act.vhost,
+        fields=act.fields,
+        ok=act.reply["ok"],
+        result=result,
+    )
+
+
 class Service:
     """The broker, the settings in force, the connections, and their tasks' nursery."""
 
@@ -75,9 +91,13 @@ class Service:
         # True while a timer waits for the first of them.
         self._watching_logins = False
         self._offenders = Offenders()
+        # Octets that were read since the messages were weighed, and how many may be.
+        self.came = 0
+        self.weigh_after = 0
         self._thirst = trio.Event()
         self._due = trio.Event()
         broker.rescheduled = self._reschedule
+        broker.acted = _log_act
         # Set when no connection is left.
         self._empty = trio.Event()
 
@@ -191,6 +211,26 @@ class Service:
             self._empty = trio.Event()
             await self._empty.wait()
 
+    # Memory.
+
+    def weigh(self) -> None:
+        """Have the broker see whether its messages take too much memory."""
+        memory = self.broker.memory
+        heavy = memory.heavy
+        self.came = 0
+        self.weigh_after = memory.check()
+        if memory.heavy is not heavy:
+            self.tell_memory()
+
+    def tell_memory(self) -> None:
+        """Log that producers wait for memory, or wait no more."""
+        memory = self.broker.memory
+        mark = self.broker.settings.memory_mark
+        if memory.heavy:
+            log.warning("producers wait for memory", weight=memory.weight, mark=mark)
+        else:
+            log.info("producers go on", weight=memory.weight, mark=mark)
+
     # Writing, and serving who waited for room.
 
     def flush(self) -> None:
@@ -253,4 +293,5 @@ class Service:
         self.read_size = settings.flow.read_size
         for name in self.broker.reconfigure(settings.for_broker(server)):
             log.warning("route given up: the settings have one of its name, or a loop", route=name)
+        self.weigh()
         self.heads = HeadTable("server")

@@ -42,7 +42,7 @@ from docs.terminal import Terminal
         ("/exchange/logs/a", b"a route leads from or to"),
         ("/queue/a,/topic/b.*", b"wildcards are for SUBSCRIBE"),
         ("/queue/a, /topic/b", b"begin or end with a blank"),
-        ("/admin/queues", b"admin requests"),
+        ("/admin/queues", b"give that as reply-to"),
         ("/topic/$SYS/stats", b"published by the broker alone"),
         ("/queue/a.*", b"wildcards are for SUBSCRIBE"),
         ("/topic/#", b"wildcards are for SUBSCRIBE"),

@@ -1,0 +1,76 @@
+"""Requests that come over STOMP: SEND to ``/admin/VERB``, answered by a MESSAGE to ``reply-to``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stompd.broker.admin.request import Caller
+from stompd.broker.admin.verbs import carry_out
+from stompd.broker.destination import ADMIN, SUBSCRIBED_LIMIT, Destination, Kind, parse
+from stompd.broker.event import OWN, json_message
+from stompd.protocol.errors import RemoteProtocolError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stompd.broker.message import Message
+    from stompd.broker.queue import Queue
+    from stompd.broker.session import Session
+    from stompd.broker.virtualhost import VirtualHost
+    from stompd.protocol.frame import Head
+
+
+class AdminDoor:
+    """Stands where the target of a SEND stands: takes a request, and puts the reply elsewhere.
+
+    A request that is part of a transaction is carried out at COMMIT.
+    """
+
+    __slots__ = ("bounded", "destination", "gone", "host", "name")
+
+    def __init__(self, host: VirtualHost) -> None:
+        self.host = host
+        self.name = ADMIN
+        self.destination = Destination(ADMIN, Kind.QUEUE, ())
+        self.bounded = False
+        self.gone = False
+
+    def check(self, head: Head) -> None:
+        """Raise `RemoteProtocolError` unless a SEND says where its reply is to go."""
+        text = head.get("reply-to")
+        if not text:
+            raise RemoteProtocolError(
+                "admin request without reply-to",
+                "SUBSCRIBE to /temp-queue/NAME and give that as reply-to",
+            )
+        destination = parse(text, limit=SUBSCRIBED_LIMIT)
+        if destination.wild or destination.name.startswith(OWN):
+            raise RemoteProtocolError(
+                "admin request without reply-to",
+                f'"{shown(text)}" is no queue or topic that a reply can be sent to',
+            )
+
+    def filled_by(self, message: Message, session: Session | None) -> Sequence[Queue]:  # noqa: ARG002 - as of a queue
+        """Return none: a request is not kept."""
+        return ()
+
+    def admit(self, message: Message, session: Session) -> None:
+        """Carry out a request and send the reply."""
+        self.host.broker.observe()
+        headers = message.properties
+        verb = headers["destination"].removeprefix(ADMIN)
+        trusted = session.trusted
+        caller = Caller(self.host, session.id, session.user, trusted, trusted)
+        reply = carry_out(caller, verb, message.body)
+        target = self.host.target(headers["reply-to"], session)
+        if target is None or target is self:
+            # A temporary destination that is gone with its connection.
+            return
+        answer = json_message(headers["reply-to"], reply)
+        correlation_id = headers.get("correlation-id")
+        if correlation_id is not None:
+            answer.extra = {"correlation-id": correlation_id}
+        # Room is not asked for: the request has been carried out already.
+        target.put(answer, session)
+
+    put = admit

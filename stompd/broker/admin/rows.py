@@ -1,0 +1,400 @@
+"""What there is, as plain values: for people, logs and requests.
+
+Every function takes the broker and returns lists and dicts of strings and numbers; times are
+seconds, sizes octets. With ``match``, a pattern with ``*`` and ``#``, only what it matches is told;
+with ``vhost`` only what belongs to that virtual host.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from stompd.broker.admin.request import AdminError
+from stompd.broker.destination import SUBSCRIBED_LIMIT, parse
+from stompd.broker.pattern import matches, words_of
+from stompd.broker.queue import Queue
+from stompd.broker.subscription import Subscription
+from stompd.protocol.errors import RemoteProtocolError, shown
+
+if TYPE_CHECKING:
+    from stompd.broker.broker import Broker
+    from stompd.broker.durable import Durable
+    from stompd.broker.policy import Policy
+    from stompd.broker.session import Session
+    from stompd.broker.topic import Topic
+    from stompd.broker.virtualhost import VirtualHost
+
+Row = dict[str, Any]
+
+# So many dead letters of a queue are looked at for their reasons.
+_LOOKED_AT: Final = 10_000
+
+
+def hosts(broker: Broker, vhost: str | None) -> list[VirtualHost]:
+    """Return all virtual hosts in use, or the one that is named; raise `AdminError` if unknown."""
+    found = [host for host in broker.hosts if vhost in (None, host.name)]
+    if not found:
+        raise AdminError("not-found", f'there is no virtual host "{shown(vhost or "")}"')
+    return found
+
+
+def _fits(match: str | None, kind: str, words: tuple[str, ...]) -> bool:
+    """Return whether a pattern matches; one without a slash at its head is of this kind."""
+    if match is None:
+        return True
+    return matches(words_of(match if match.startswith("/") else f"/{kind}/{match}"), words)
+
+
+def _queues_of(host: VirtualHost, match: str | None) -> list[Queue]:
+    found = [q for q in host.queues.values() if _fits(match, "queue", q.destination.words)]
+    return sorted(found, key=lambda queue: queue.name)
+
+
+def _topics_of(host: VirtualHost, match: str | None) -> list[Topic]:
+    found = [t for t in host.topics.values() if _fits(match, "topic", t.destination.words)]
+    return sorted(found, key=lambda topic: topic.name)
+
+
+# The whole.
+
+
+def status(broker: Broker) -> Row:
+    """Return the totals of the broker."""
+    queues = [queue for host in broker.hosts for queue in host.all_queues()]
+    server = broker.settings.server
+    return {
+        "server": server,
+        "version": server.partition("/")[2],
+        "uptime": round(broker.now - broker.started_at, 3),
+        "connections": len(broker.sessions),
+        "connections_opened": broker.opened_count,
+        "queues": sum(len(host.queues) for host in broker.hosts),
+        "topics": sum(len(host.topics) for host in broker.hosts),
+        "messages": sum(queue.depth for queue in queues),
+        "unsettled": sum(queue.unsettled for queue in queues),
+        "delayed": sum(len(queue.delayed) for queue in queues),
+        "bytes": sum(queue.octets for queue in queues),
+        "weight": broker.memory.weigh(),
+        "memory_mark": broker.settings.memory_mark,
+        "paused_producers": sum(session.paused for session in broker.sessions.values()),
+        "draining": broker.draining,
+    }
+
+
+def stats(broker: Broker) -> Row:
+    """Return the totals with what has passed through since the start, and rates."""
+    queues = [queue for host in broker.hosts for queue in host.all_queues()]
+    topics = [topic for host in broker.hosts for topic in host.topics.values()]
+    targets: list[Queue | Topic] = [*queues, *topics]
+    samples = [target.sample for target in targets if target.sample is not None]
+    return {
+        **status(broker),
+        "subscriptions": sum(len(session.subscriptions) for session in broker.sessions.values()),
+        "transactions": sum(len(session.transactions) for session in broker.sessions.values()),
+        "outbox": sum(session.outbox.size for session in broker.sessions.values()),
+        "received": sum(target.put_count for target in targets),
+        "settled": sum(queue.settled_count for queue in queues),
+        "expired": sum(queue.expired_count for queue in queues),
+        "dead_lettered": sum(queue.dead_letter_count for queue in queues),
+        "redelivered": sum(queue.redelivered_count for queue in queues),
+        "in_rate": round(sum(sample.in_rate for sample in samples), 3),
+        "out_rate": round(sum(sample.out_rate for sample in samples), 3),
+    }
+
+
+def health(broker: Broker) -> Row:
+    """Return whether the broker takes messages, and each of the checks that say so."""
+    weight = broker.memory.weigh()
+    mark = broker.settings.memory_mark
+    blocked = [queue.name for host in broker.hosts for queue in host.all_queues() if queue.blocked]
+    checks = [
+        _check("running", not broker.draining, "the broker stops", "the broker runs"),
+        _check(
+            "memory",
+            not broker.memory.heavy,
+            f"producers wait: messages take {weight} octets of {mark}",
+            f"messages take {weight} octets"
+            + (f" of {mark}" if mark is not None else "; there is no mark"),
+        ),
+        _check(
+            "queues",
+            not blocked,
+            f"producers wait for room in {', '.join(sorted(blocked)[:10])}",
+            "no queue keeps its producers waiting",
+        ),
+    ]
+    return {"ok": all(check["ok"] for check in checks), "checks": checks}
+
+
+def _check(name: str, ok: bool, bad: str, good: str) -> Row:  # noqa: FBT001 - the outcome
+    return {"name": name, "ok": ok, "text": good if ok else bad}
+
+
+# Destinations.
+
+
+def queues(broker: Broker, *, match: str | None = None, vhost: str | None = None) -> list[Row]:
+    """Return a row for each queue, by virtual host and name."""
+    return [
+        _queue(host, queue) for host in hosts(broker, vhost) for queue in _queues_of(host, match)
+    ]
+
+
+def _queue(host: VirtualHost, queue: Queue) -> Row:
+    sample = queue.sample
+    return {
+        "vhost": host.name,
+        "name": queue.name,
+        "ready": queue.depth,
+        "inflight": queue.unsettled,
+        "delayed": len(queue.delayed),
+        "tail": queue.tail,
+        "consumers": len(queue.subscriptions),
+        "browsers": len(queue.followers),
+        "bytes": queue.octets,
+        "received": queue.put_count,
+        "settled": queue.settled_count,
+        "expired": queue.expired_count,
+        "dead_lettered": queue.dead_letter_count,
+        "redelivered": queue.redelivered_count,
+        "repeated": queue.repeated_count,
+        "in_rate": 0.0 if sample is None else sample.in_rate,
+        "out_rate": 0.0 if sample is None else sample.out_rate,
+        "oldest": oldest(queue),
+        "paused": queue.paused,
+        "paused_producers": len(queue.blocked),
+        "blocked_producers": len(queue.blocked),
+        "dead_letter_queue": host.dead_letter_name(queue),
+        "owner": None if queue.owner is None else queue.owner.id,
+    }
+
+
+def oldest(queue: Queue) -> float | None:
+    """Return for how many seconds the oldest waiting message is there; None if none waits."""
+    place = queue.oldest_place()
+    return None if place is None else age(queue, place)
+
+
+def age(queue: Queue, place: int) -> float:
+    """Return for how many seconds the message at a place is there, to a second or a twentieth."""
+    sample = queue.sample
+    return 0.0 if sample is None else round(sample.age(place, queue.host.broker.now), 3)
+
+
+def topics(broker: Broker, *, match: str | None = None, vhost: str | None = None) -> list[Row]:
+    """Return a row for each topic, by virtual host and name."""
+    return [
+        {
+            "vhost": host.name,
+            "name": topic.name,
+            "subscribers": len(topic.subscriptions),
+            "durable_subscriptions": len(topic.feeds),
+            "received": topic.put_count,
+            "retained": topic.last_value() is not None,
+            "delayed": len(topic.delayed),
+            "in_rate": 0.0 if topic.sample is None else topic.sample.in_rate,
+        }
+        for host in hosts(broker, vhost)
+        for topic in _topics_of(host, match)
+    ]
+
+
+def destinations(
+    broker: Broker, *, prefix: str | None = None, vhost: str | None = None
+) -> list[Row]:
+    """Return name and kind of each queue and topic that has a name for everybody, by name."""
+    found = {
+        target.name: kind
+        for host in hosts(broker, vhost)
+        for kind, targets in (("queue", host.queues), ("topic", host.topics))
+        for target in targets.values()
+        if target.owner is None and target.name.startswith(prefix or "")
+    }
+    return [{"name": name, "kind": found[name]} for name in sorted(found)]
+
+
+def durables(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+    """Return a row for each durable subscription, by virtual host and name."""
+    return [
+        {
+            "vhost": host.name,
+            "name": durable.name,
+            "client_id": durable.client_id,
+            "topic": durable.destination.name,
+            "queue": durable.queue.name,
+            "selector": None if durable.selector is None else durable.selector.text,
+            "ready": durable.queue.depth,
+            "inflight": durable.queue.unsettled,
+            "delayed": len(durable.queue.delayed),
+            "bytes": durable.queue.octets,
+            "consumers": len(durable.queue.subscriptions),
+            "oldest": oldest(durable.queue),
+        }
+        for host in hosts(broker, vhost)
+        for durable in sorted(host.durables.values(), key=_label)
+    ]
+
+
+def _label(durable: Durable) -> tuple[str, str]:
+    return durable.name, durable.client_id
+
+
+def dead_letters(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+    """Return a row for each queue of dead letters, by virtual host and name."""
+    rows = []
+    for host in hosts(broker, vhost):
+        sources: dict[str, set[str]] = {}
+        for queue in host.all_queues():
+            name = host.dead_letter_name(queue)
+            if name is not None:
+                sources.setdefault(name, set()).add(queue.name)
+        for queue in _queues_of(host, None):
+            if not queue.is_dead_letter and queue.name not in sources:
+                continue
+            letters = list(islice(queue.waiting(), _LOOKED_AT))
+            extras = [letter.extra or {} for letter in letters]
+            reasons = Counter(extra.get("dead-letter-reason", "none") for extra in extras)
+            of = sorted(
+                sources.get(queue.name, set())
+                | {_name(e["original-destination"]) for e in extras if "original-destination" in e}
+            )
+            rows.append(
+                {
+                    "vhost": host.name,
+                    "name": queue.name,
+                    "of": of[0] if len(of) == 1 else None,
+                    "sources": of,
+                    "ready": queue.depth,
+                    "inflight": queue.unsettled,
+                    "counted": len(letters),
+                    "reasons": dict(sorted(reasons.items())),
+                    "oldest": oldest(queue),
+                }
+            )
+    return rows
+
+
+def _name(text: str) -> str:
+    """Return a destination's name in the one spelling, of whatever its sender wrote."""
+    try:
+        return parse(text, limit=SUBSCRIBED_LIMIT).name
+    except RemoteProtocolError:
+        return text
+
+
+# Connections.
+
+
+def connections(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+    """Return a row for each connection, oldest first."""
+    return [
+        {
+            "id": session.id,
+            "peer": session.peer,
+            "user": session.user,
+            "client_id": session.client_id or None,
+            "version": session.version,
+            "vhost": session.host.name,
+            "state": session.state.value,
+            "subscriptions": len(session.subscriptions),
+            "transactions": len(session.transactions),
+            "unsettled": len(session.owners),
+            "sent": session.send_count,
+            "delivered": session.deliveries,
+            "outbox": session.outbox.size,
+            "paused": session.paused,
+            "paused_by": sorted(pauser_name(session, pauser) for pauser in session.paused_by),
+            "age": round(broker.now - session.started_at, 3),
+            "silent": round(broker.now - session.heard_at, 3),
+            "unhonoured": list(session.unhonoured),
+        }
+        for session in sessions(broker, vhost)
+    ]
+
+
+def sessions(broker: Broker, vhost: str | None) -> list[Session]:
+    """Return the sessions of a virtual host, None for all of them."""
+    wanted = hosts(broker, vhost)
+    return [session for session in broker.sessions.values() if session.host in wanted]
+
+
+def pauser_name(session: Session, pauser: object) -> str:
+    """Return what a session waits for that is not read from: a name, or what stands for it."""
+    if isinstance(pauser, Queue):
+        return pauser.name
+    if isinstance(pauser, Subscription):
+        return f"{pauser.session.id}/{pauser.id}"
+    return "receipt" if pauser is session else "memory-mark"
+
+
+def subscriptions(
+    broker: Broker,
+    *,
+    match: str | None = None,
+    connection: str | None = None,
+    vhost: str | None = None,
+) -> list[Row]:
+    """Return a row for each subscription, by connection."""
+    return [
+        _subscription(session, subscription)
+        for session in sessions(broker, vhost)
+        if connection in (None, session.id)
+        for subscription in session.subscriptions.values()
+        if any(_fits(match, kind, subscription.destination.words) for kind in ("queue", "topic"))
+    ]
+
+
+def _subscription(session: Session, subscription: Subscription) -> Row:
+    durable = subscription.durable
+    return {
+        "connection": session.id,
+        "id": subscription.id,
+        "destination": subscription.destination.name,
+        "ack": subscription.ack,
+        "unsettled": len(subscription.unsettled),
+        "delivered": subscription.delivered,
+        "dropped": subscription.dropped,
+        "held": len(subscription.backlog),
+        "selector": None if subscription.selector is None else subscription.selector.text,
+        "exclusive": subscription.exclusive,
+        "priority": subscription.rank,
+        "browser": subscription.browser,
+        "durable": None if durable is None else durable.name,
+        "prefetch_count": subscription.prefetch[0],
+        "prefetch_bytes": subscription.prefetch[1],
+        "open": subscription.open,
+    }
+
+
+def transactions(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+    """Return a row for each open transaction, by connection."""
+    return [
+        {
+            "connection": session.id,
+            "id": transaction.id,
+            "sends": len(transaction.sends),
+            "settlements": len(transaction.settlements),
+            "bytes": transaction.bytes,
+        }
+        for session in sessions(broker, vhost)
+        for transaction in session.transactions.values()
+    ]
+
+
+def users(broker: Broker) -> list[Row]:
+    """Return a row for each user that is connected, by name."""
+    names = Counter(session.user for session in broker.sessions.values() if session.user)
+    return [{"user": name, "connections": names[name]} for name in sorted(names)]
+
+
+# Settings.
+
+
+def policies(broker: Broker) -> list[Row]:
+    """Return a row for each policy in its order; the last one counts where no other does."""
+    policies = broker.settings.policies
+    rules: Iterator[tuple[str, Policy]] = ((rule.match, rule.policy) for rule in policies.rules)
+    return [{"match": match, **vars(policy)} for match, policy in (*rules, ("#", policies.default))]

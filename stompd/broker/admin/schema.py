@@ -1,0 +1,110 @@
+"""JSON schemas, made of few words; and what a value lacks of fitting one."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def text(doc: str) -> Schema:
+    """Return the schema of a text; ``doc`` says what it means."""
+    return {"type": "string", "description": doc}
+
+
+def count(doc: str, *, least: int = 0) -> Schema:
+    """Return the schema of a whole number of ``least`` or more."""
+    return {"type": "integer", "minimum": least, "description": doc}
+
+
+def number(doc: str) -> Schema:
+    """Return the schema of a number that is not negative."""
+    return {"type": "number", "minimum": 0, "description": doc}
+
+
+def whole(doc: str) -> Schema:
+    """Return the schema of a whole number that may be negative."""
+    return {"type": "integer", "description": doc}
+
+
+def flag(doc: str) -> Schema:
+    """Return the schema of true or false."""
+    return {"type": "boolean", "description": doc}
+
+
+def texts(doc: str) -> Schema:
+    """Return the schema of a list of texts."""
+    return {"type": "array", "items": {"type": "string"}, "description": doc}
+
+
+def headers(doc: str) -> Schema:
+    """Return the schema of names with a text each."""
+    return {"type": "object", "additionalProperties": {"type": "string"}, "description": doc}
+
+
+def counts(doc: str) -> Schema:
+    """Return the schema of names with a whole number each."""
+    return {
+        "type": "object",
+        "additionalProperties": {"type": "integer", "minimum": 0},
+        "description": doc,
+    }
+
+
+def maybe(schema: Schema) -> Schema:
+    """Return the schema of what may also be null."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def record(fields: dict[str, Schema], *optional: str) -> Schema:
+    """Return the schema of an object with these fields and no others."""
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": [name for name in fields if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def several(item: Schema, doc: str = "") -> Schema:
+    """Return the schema of a list."""
+    schema: Schema = {"type": "array", "items": item}
+    return {**schema, "description": doc} if doc else schema
+
+
+def lack(value: object, schema: Schema) -> str:
+    """Return what a value of a request has to be and is not; empty if it fits.
+
+    Knows the schemas that `text`, `count`, `number`, `flag`, `texts` and `headers` return.
+    """
+    kind = schema["type"]
+    if kind == "string":
+        return "" if _is_text(value) else "a text"
+    if kind == "boolean":
+        return "" if isinstance(value, bool) else "true or false"
+    if kind == "array":
+        fits = isinstance(value, list) and all(_is_text(item) for item in value)
+        return "" if fits else "a list of texts"
+    if kind == "object":
+        fits = isinstance(value, dict) and all(
+            _is_text(name) and _is_text(item) for name, item in value.items()
+        )
+        return "" if fits else "an object with texts"
+    least = schema["minimum"]
+    if kind == "integer":
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        return "" if fits else f"a whole number of {least} or more"
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
+    return "" if fits and isfinite(float(value)) else f"a number of {least} or more"  # type: ignore[arg-type] # `fits` says so
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a value is a text that can be written in UTF-8."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,398 @@
+"""The table of all that can be asked, and carrying it out: the same for every way in.
+
+A request is a JSON object of fields, a reply ``{"ok":true,"result":…}`` or
+``{"ok":false,"error":{"code":…,"message":…}}``. The schemas of both are made of the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from stompd.broker.admin import acts, forms, messages, rows
+from stompd.broker.admin.forms import OUTCOME, VHOST
+from stompd.broker.admin.request import Act, AdminError, Caller, Code
+from stompd.broker.admin.schema import (
+    Schema,
+    count,
+    flag,
+    lack,
+    number,
+    record,
+    several,
+    text,
+    texts,
+)
+from stompd.protocol.errors import RemoteProtocolError, shown
+
+Result = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Something that can be asked for."""
+
+    name: str
+    # What it does, for people.
+    doc: str
+    # Takes the caller, and the fields of the request by name.
+    run: Callable[..., Any]
+    fields: dict[str, Schema]
+    result: Schema
+    # True if it changes something: then it needs `admin` and is logged; else it needs `monitor`.
+    acts: bool = False
+    required: tuple[str, ...] = ()
+
+    def request_schema(self) -> Schema:
+        """Return the JSON schema of a request's body."""
+        return record(self.fields, *(name for name in self.fields if name not in self.required))
+
+    def reply_schema(self) -> Schema:
+        """Return the JSON schema of a reply's body."""
+        return {"oneOf": [record({"ok": {"const": True}, "result": self.result}), ERROR]}
+
+
+ERROR: Final = record(
+    {
+        "ok": {"const": False},
+        "error": record(
+            {
+                "code": {"type": "string", "enum": list(get_args(Code))},
+                "message": text("what is wrong, in a sentence"),
+            }
+        ),
+    }
+)
+
+
+def _told(tell: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs a function that takes the broker."""
+    return lambda caller, **fields: tell(caller.host.broker, **fields)
+
+
+_DESTINATION: Final = {"destination": text("the queue"), "vhost": VHOST}
+_PATTERN: Final = text(
+    "only these: a name, or a pattern with `*` for a word and `#` for any number of words"
+)
+_SELECTOR: Final = text("only messages of whose headers this is true, as in SUBSCRIBE")
+_IDS: Final = texts("only the messages with these ids, as `browse` tells them")
+_OLDER: Final = number("only messages that are there for so many seconds")
+_COUNT: Final = count("so many messages at most, in the order of delivery")
+_DRY_RUN: Final = flag("do nothing, and answer what would be done")
+_HOST: Final = {"vhost": text("only what belongs to this virtual host; otherwise to all of them")}
+
+
+def _verbs(_caller: Caller) -> list[rows.Row]:
+    return [
+        {
+            "verb": verb.name,
+            "doc": verb.doc,
+            "right": "admin" if verb.acts else "monitor",
+            "request": verb.request_schema(),
+            "reply": verb.reply_schema(),
+        }
+        for verb in VERBS.values()
+    ]
+
+
+_TRANSFER: Final[dict[str, Schema]] = {
+    "source": text("the queue that holds the messages"),
+    "target": text("the queue or topic to put them into; made if it is not there"),
+    "vhost": VHOST,
+    "count": _COUNT,
+    "selector": _SELECTOR,
+    "ids": _IDS,
+    "older_than": _OLDER,
+    "dry_run": _DRY_RUN,
+}
+
+_TABLE: Final = (
+    # Looking.
+    Verb("verbs", "Everything that can be asked for, with its schemas.", _verbs, {}, forms.VERBS),
+    Verb("status", "The broker's totals.", _told(rows.status), {}, forms.STATUS),
+    Verb(
+        "stats",
+        "The broker's totals with what has passed through it, and rates; what "
+        "`/topic/$SYS/stats/broker` tells every second.",
+        _told(rows.stats),
+        {},
+        forms.STATS,
+    ),
+    Verb(
+        "health",
+        "Whether the broker can do its work, and why not.",
+        _told(rows.health),
+        {},
+        forms.HEALTH,
+    ),
+    Verb(
+        "queues",
+        "The queues, by virtual host and name.",
+        _told(rows.queues),
+        {"match": _PATTERN, **_HOST},
+        several(forms.QUEUE),
+    ),
+    Verb(
+        "topics",
+        "The topics, by virtual host and name.",
+        _told(rows.topics),
+        {"match": _PATTERN, **_HOST},
+        several(forms.TOPIC),
+    ),
+    Verb(
+        "destinations",
+        "Names and kinds of queues and topics, for completion; temporary ones are left out.",
+        _told(rows.destinations),
+        {"prefix": text("only names that begin so"), **_HOST},
+        several(forms.DESTINATION),
+    ),
+    Verb(
+        "durables",
+        "The durable subscriptions, connected or not.",
+        _told(rows.durables),
+        _HOST,
+        several(forms.DURABLE),
+    ),
+    Verb(
+        "dlq",
+        "The queues that hold dead letters or are meant for them.",
+        _told(rows.dead_letters),
+        _HOST,
+        several(forms.DEAD_LETTERS),
+    ),
+    Verb(
+        "connections",
+        "The connections, oldest first.",
+        _told(rows.connections),
+        _HOST,
+        several(forms.CONNECTION),
+    ),
+    Verb(
+        "subscriptions",
+        "The subscriptions, by connection.",
+        _told(rows.subscriptions),
+        {"match": _PATTERN, "connection": text("only those of this connection"), **_HOST},
+        several(forms.SUBSCRIPTION),
+    ),
+    Verb(
+        "transactions",
+        "The open transactions, by connection.",
+        _told(rows.transactions),
+        _HOST,
+        several(forms.TRANSACTION),
+    ),
+    Verb("users", "The users that are connected.", _told(rows.users), {}, several(forms.USER)),
+    Verb(
+        "policies",
+        "The policies in their order; the last counts where no other matches.",
+        _told(rows.policies),
+        {},
+        several(forms.POLICY),
+    ),
+    Verb(
+        "browse",
+        "Messages of a queue, which stay where they are: those that wait, in the order of "
+        "delivery, then those that are delivered and not settled, then those that are not due yet.",
+        messages.browse,
+        {
+            **_DESTINATION,
+            "count": count(
+                f"so many messages at most; {messages.BROWSED} if it is not said, and never more "
+                f"than {messages.MOST_BROWSED}"
+            ),
+            "offset": count("pass over so many first"),
+            "selector": _SELECTOR,
+            "id": text("the message with this id, and no other"),
+            "headers_only": flag("without bodies"),
+            "body_bytes": count("so many octets of each body at most"),
+        },
+        forms.BROWSED,
+        required=("destination",),
+    ),
+    # Acting.
+    Verb(
+        "purge",
+        "Drop messages that wait or are not due yet. What is delivered and not settled stays.",
+        acts.purge,
+        {
+            "destination": text("the queue, or a pattern of queues"),
+            "vhost": VHOST,
+            "selector": _SELECTOR,
+            "older_than": _OLDER,
+            "keep": count("leave so many of them, the newest"),
+            "dry_run": _DRY_RUN,
+        },
+        OUTCOME,
+        acts=True,
+        required=("destination",),
+    ),
+    Verb(
+        "move",
+        "Take messages out of a queue and put them into another destination, all at once. Those "
+        "that are not due yet keep their time, all keep their headers but `destination`.",
+        acts.move,
+        _TRANSFER,
+        OUTCOME,
+        acts=True,
+        required=("source", "target"),
+    ),
+    Verb(
+        "copy",
+        "Put copies of a queue's messages into another destination, as `move` does.",
+        acts.copy,
+        _TRANSFER,
+        OUTCOME,
+        acts=True,
+        required=("source", "target"),
+    ),
+    Verb(
+        "requeue",
+        "Put dead letters back into the queues that they come from, without what was added to "
+        "them when they died, and with all attempts before them.",
+        acts.requeue,
+        {
+            "destination": text("the queue of dead letters"),
+            "vhost": VHOST,
+            "ids": _IDS,
+            "count": _COUNT,
+            "selector": _SELECTOR,
+            "older_than": _OLDER,
+            "to": text("put them there, wherever they come from"),
+            "dry_run": _DRY_RUN,
+        },
+        OUTCOME,
+        acts=True,
+        required=("destination",),
+    ),
+    Verb(
+        "delete",
+        "Remove a queue or topic with what it holds. Not if somebody is subscribed to it by name.",
+        acts.delete,
+        {
+            "destination": text("the queue or topic"),
+            "vhost": VHOST,
+            "if_empty": flag("not if it holds messages"),
+            "if_unused": flag("not if a wildcard subscription gets messages from it either"),
+        },
+        OUTCOME,
+        acts=True,
+        required=("destination",),
+    ),
+    Verb(
+        "pause",
+        "Deliver nothing from a queue until it is resumed; it still takes messages.",
+        acts.pause,
+        _DESTINATION,
+        OUTCOME,
+        acts=True,
+        required=("destination",),
+    ),
+    Verb(
+        "resume",
+        "Deliver again from a queue that was paused.",
+        acts.resume,
+        _DESTINATION,
+        OUTCOME,
+        acts=True,
+        required=("destination",),
+    ),
+    Verb(
+        "durable-rm",
+        "Remove a durable subscription with what it holds. Not while somebody is connected to it.",
+        acts.remove_durable,
+        {
+            "name": text("its name"),
+            "client_id": text("whose it is; needed where several have that name"),
+            "vhost": VHOST,
+        },
+        OUTCOME,
+        acts=True,
+        required=("name",),
+    ),
+    Verb(
+        "kick",
+        "End a connection with an ERROR. What it had not settled goes to others.",
+        acts.kick,
+        {
+            "connection": text("its id, as `connections` tells it"),
+            "reason": text("what the ERROR says"),
+        },
+        OUTCOME,
+        acts=True,
+        required=("connection",),
+    ),
+)
+
+VERBS: Final[dict[str, Verb]] = {verb.name: verb for verb in _TABLE}
+
+
+def carry_out(caller: Caller, name: str, body: bytes) -> dict[str, Any]:
+    """Carry out a verb with the fields in a JSON object; return the reply, a refusal included.
+
+    An empty body stands for an object without fields. `Broker.acted` is told of what acts.
+    """
+    verb = VERBS.get(name)
+    if verb is None:
+        return _refusal(
+            "not-found", f'there is no verb "{shown(name)}"; `verbs` tells which there are'
+        )
+    right = "admin" if verb.acts else "monitor"
+    fields: dict[str, Any] = {}
+    if not (caller.administers if verb.acts else caller.monitors):
+        reply = _refusal("forbidden", f"{verb.name} needs the right {right}")
+    else:
+        try:
+            fields = _fields(verb, body)
+            reply = {"ok": True, "result": verb.run(caller, **fields)}
+        except AdminError as error:
+            reply = _refusal(error.code, error.message)
+        except RemoteProtocolError as error:
+            # What a client could not do either.
+            reply = _refusal("failed", f"{error.message}: {error.detail}")
+    if verb.acts:
+        broker = caller.host.broker
+        broker.acted(Act(name, caller.connection, caller.user, caller.host.name, fields, reply))
+        broker.tell(
+            "acted",
+            caller.host,
+            verb=name,
+            connection=caller.connection,
+            user=caller.user,
+            ok=reply["ok"],
+        )
+    return reply
+
+
+def _refusal(code: Code, message: str) -> dict[str, Any]:
+    return {"ok": False, "error": {"code": code, "message": message}}
+
+
+def _fields(verb: Verb, body: bytes) -> dict[str, Any]:
+    """Return the fields of a request; raise `AdminError` for what is no request of this verb."""
+    try:
+        value = json.loads(body.decode()) if body.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise AdminError("bad-request", f"the body is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise AdminError("bad-request", "the body is no JSON object")
+    fields = {}
+    for name, given in value.items():
+        schema = verb.fields.get(name)
+        if schema is None:
+            known = ", ".join(verb.fields) or "none"
+            raise AdminError(
+                "bad-request", f'{verb.name} has no field "{shown(name)}"; there are: {known}'
+            )
+        if given is None:
+            # Left out, by a client that writes all the fields that it knows.
+            continue
+        wrong = lack(given, schema)
+        if wrong:
+            raise AdminError("bad-request", f"{name} has to be {wrong}")
+        fields[name] = given
+    for name in verb.required:
+        if name not in fields:
+            raise AdminError("bad-request", f"{verb.name} needs the field {name}")
+    return fields
