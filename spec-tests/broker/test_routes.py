@@ -1143,7 +1143,7 @@ def test_browsing_several_queues(core: Core) -> None:
 def test_the_brokers_own_topics_among_several(core: Core) -> None:
     """What the broker tells is told while such a subscription is there, and not afterwards."""
     host = core.broker.host("/")
-    client = core.client()
+    client = core.administrator()
     client.subscribe("/topic/a,/topic/$SYS/events/#")
     assert host.watchers == 1
     client("UNSUBSCRIBE", id="0")

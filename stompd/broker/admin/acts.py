@@ -284,7 +284,11 @@ def _origin(host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
 def _revived(message: Message, goal: _Goal, name: str) -> Message:
     """Return the message that a dead letter was, with all its attempts before it."""
     twin = _twin(message, {})
-    extra = {n: v for n, v in (message.extra or {}).items() if n not in _OF_DEAD_LETTERS}
+    written = message.extra or {}
+    extra = {n: v for n, v in written.items() if n not in _OF_DEAD_LETTERS}
+    if extra.get("timestamp") == written.get("dead-letter-time"):
+        # The broker gave it to a message that had none.
+        extra.pop("timestamp", None)
     # The sender's own spelling, where the message goes to where the sender meant it to go.
     if not goal.name.startswith(DURABLE) and message.head.get("destination") != name:
         extra["destination"] = goal.name
