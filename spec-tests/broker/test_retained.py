@@ -198,6 +198,23 @@ def test_a_transaction_sets_it_when_it_commits(core: Core) -> None:
         assert late.bodies() == expected
 
 
+@pytest.mark.parametrize("later", [{}, {"delay": "1000"}])
+def test_several_destinations_retain_it(core: Core, later: dict[str, str]) -> None:
+    """Each topic that one SEND reaches has it for its last value, and each loses it."""
+    publisher, subscriber = core.client(), core.client()
+    several = "/topic/a,/topic/b,/queue/c"
+    _retain(publisher, "x", several, **later)
+    core.tick(1.0)
+    subscriber.subscribe("/topic/#")
+    assert [message["retained"] for message in subscriber.messages(2)] == ["true"] * 2
+    subscriber("UNSUBSCRIBE", id="0")
+    publisher.send(several, "y", retain="remove")
+    subscriber.subscribe("/topic/#")
+    assert subscriber.messages() == []
+    subscriber.subscribe("/queue/c", id="1")
+    assert [message.get("retained") for message in subscriber.messages(2)] == [None, None]
+
+
 def test_a_repetition_does_not_set_it(core: Core) -> None:
     """What a dedup-id drops is dropped altogether."""
     publisher, subscriber = core.client(), core.client()

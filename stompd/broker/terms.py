@@ -111,6 +111,7 @@ class Terms:
             )
         terms.group = self.group
         terms.dedup_id = self.dedup_id
+        terms.retain = self.retain
         return terms
 
     def settled(self) -> Terms | None:

@@ -254,10 +254,10 @@ class Topic:
         copy = Message(retained.head, retained.body, None, retained.persistent)
         copy.extra = {**(retained.extra or {}), "retained": "true"}
         terms = retained.terms
-        if terms is not None:
-            copy.terms = terms.settled()
-            if terms.expires != NEVER:
-                copy.extra["expires"] = str(round((terms.expires + self.host.broker.epoch) * 1000))
+        assert terms is not None  # noqa: S101 - one of them had it retained
+        copy.terms = terms.settled()
+        if terms.expires != NEVER:
+            copy.extra["expires"] = str(round((terms.expires + self.host.broker.epoch) * 1000))
         return copy
 
     def unsubscribe(self, subscription: Subscription) -> None:
