@@ -456,6 +456,34 @@ def test_unsubscribe_as_rabbitmq_does(core: Core) -> None:
     assert client.error()["message"] == "no such subscription"
 
 
+@pytest.mark.parametrize(
+    ("subscribed", "sent"),
+    [
+        ("/exchange/amq.topic/a.*", "/exchange/amq.topic/a.b"),
+        ("/exchange/amq.direct/a", "/exchange/amq.direct/a"),
+        ("/exchange/amq.fanout", "/exchange/amq.fanout/whatever"),
+        ("/topic/a.b", "/exchange/amq.topic/a.b"),
+    ],
+)
+def test_exchanges_of_rabbitmq(core: Core, subscribed: str, sent: str) -> None:
+    """What is subscribed to by the name of an exchange is kept, and deleted by the same name."""
+    headers = {"id": "0", "persistent": "true"}
+    client, publisher = core.client(), core.client()
+    client.subscribe(subscribed, **headers)
+    client.close()
+    publish(publisher, sent, ["1"])
+    client = core.client()
+    client.subscribe(subscribed, **headers)
+    assert client.bodies() == ["1"]
+    client.close()
+    client = core.client()
+    client("UNSUBSCRIBE", destination=subscribed, receipt="u", **headers)
+    assert client.receipts() == ["u"]
+    publish(publisher, sent, ["2"])
+    client.subscribe(subscribed, **headers)
+    assert client.bodies() == []
+
+
 def test_unsubscribe_that_could_mean_several(core: Core) -> None:
     """Nothing is deleted; the ERROR tells what is missing."""
     client = core.client()

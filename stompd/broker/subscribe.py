@@ -255,9 +255,10 @@ def _durable_away(session: Session, head: Head, name: str | None, client_id: str
     key = head.get("id")
     if key is None and name is None:
         return None
-    destination = head.get("destination")
+    text = head.get("destination")
+    destination = "" if text is None else parse_subscribed(text).name
     durables = session.host.durables
-    if name is None and destination is None and not client_id:
+    if name is None and not destination and not client_id:
         # RabbitMQ's clients may leave the destination out.
         found = [
             durable
@@ -271,7 +272,7 @@ def _durable_away(session: Session, head: Head, name: str | None, client_id: str
             )
         durable = found[0] if found else None
     else:
-        durable = durables.get(_durable_key(client_id, name, key or "", destination or ""))
+        durable = durables.get(_durable_key(client_id, name, key or "", destination))
     if durable is None or not durable.queue.subscriptions:
         return durable
     if key is None:
