@@ -390,6 +390,29 @@ def test_what_has_no_queue_has_no_settings(core: Core) -> None:
         assert _told(client) == ["x-max-length"]
 
 
+# Queues of virtual topics.
+
+
+def test_the_queue_of_a_virtual_topics_consumer(core: Core) -> None:
+    """It is kept for ever, unless who makes it says for how long; a full one may reject."""
+    client, publisher = core.client(), core.client()
+    for group, headers in (
+        ("A", {}),
+        ("B", {"x_expires": "5000"}),
+        ("C", {"x_max_length": "1", "x_overflow": "reject-publish"}),
+    ):
+        client.subscribe(f"/queue/Consumer.{group}.VirtualTopic.X", id=group, **headers)
+        client("UNSUBSCRIBE", id=group)
+    for _ in range(4):
+        core.tick(300.0)
+    assert _names(core) == {f"/queue/Consumer.{group}.VirtualTopic.X" for group in "AC"}
+    publish(publisher, "/topic/VirtualTopic.X", numbers(1, 2))
+    assert publisher.error()["message"] == "queue is full"
+    client.subscribe("/queue/Consumer.A.VirtualTopic.X")
+    assert client.bodies() == ["1"]
+    assert _told(client) == []
+
+
 # Durable subscriptions.
 
 
