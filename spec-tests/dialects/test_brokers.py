@@ -3,6 +3,7 @@
 One section for each broker: what its own users write because the broker's documentation says so.
 """
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,39 @@ def rejected(wire: Wire, attempts: int) -> None:
     for _ in range(attempts):
         wire.frame_out("NACK", f"id:{wire.expect_among('MESSAGE').text('ack')}")
     wire.sync()
+
+
+# -- Any of them -----------------------------------------------------------------------------------
+
+
+def test_what_is_known_and_not_honoured_is_told_once(
+    stompd: Daemon, fresh: Callable[[], str]
+) -> None:
+    """One event for each such header of a connection, and it stands in the list of connections.
+
+    A header that asks for nothing, and one that nobody knows, are no news.
+    """
+    name = fresh()
+    with stompd.connect() as operator, stompd.connect("1.1", f"client-id:{name}") as program:
+        assert program.connected is not None
+        session = program.connected.text("session")
+        operator.subscribe("e", "/topic/$SYS/events/unhonoured")
+        for number in range(2):
+            lines = ("activemq.retroactive:true", "activemq.dispatchAsync:false", "x-mine:1")
+            program.subscribe(f"{number}", f"/topic/{name}", *lines)
+        program.put(f"/queue/{name}", b"x", "transformation:jms-json", "x-mine:1")
+        told = [json.loads(frame.body) for frame in operator.messages(2)]
+        assert [event["headers"] for event in told] == [
+            ["activemq.retroactive"],
+            ["transformation"],
+        ]
+        assert {event["connection"] for event in told} == {session}
+        request = ("reply-to:/temp-queue/answers", "content-type:application/json")
+        operator.frame_out("SEND", "destination:/admin/connections", *request, body=b"{}")
+        answer = json.loads(operator.expect("MESSAGE", "subscription:/temp-queue/answers").body)
+        assert answer["ok"] is True
+        (row,) = [row for row in answer["result"] if row["id"] == session]
+        assert row["unhonoured"] == ["activemq.retroactive", "transformation"]
 
 
 # -- RabbitMQ --------------------------------------------------------------------------------------
