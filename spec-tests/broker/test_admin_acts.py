@@ -209,6 +209,7 @@ def test_move_stops_where_there_is_no_room() -> None:
         ("/queue/*", "bad-request"),
         ("/temp-queue/x", "bad-request"),
         ("/topic/$SYS/x", "bad-request"),
+        ("/exchange/amq.direct/x", "bad-request"),
         ("/remote-temp-queue/c9/x", "not-found"),
         ("/durable/none", "not-found"),
     ],
@@ -233,7 +234,7 @@ def _kill(core: Core, queue: str, **headers: str) -> None:
 
 def test_requeue(core: Core, ask: Asker) -> None:
     """They are as their sender sent them, with all attempts before them."""
-    ask.client.send("a", "6", expires="99000", colour="red", priority="7")
+    ask.client.send("a", "6", expires="99000", colour="red", priority="7", timestamp="5")
     _kill(core, "/queue/a", reason="broken")
     row = ask("dlq")[0]
     assert (row["name"], row["of"], row["ready"]) == ("/queue/DLQ.a", "/queue/a", 6)
@@ -248,8 +249,11 @@ def test_requeue(core: Core, ask: Asker) -> None:
         "expires": "99000",
         "colour": "red",
         "priority": "7",
+        "timestamp": "5",
         "content-length": "1",
     }
+    (row,) = ask("browse", destination="a", id="8")["messages"]
+    assert row["headers"] == {"destination": "/queue/a", "content-length": "1"}
     consumer = core.client()
     consumer.subscribe("/queue/a")
     assert consumer.bodies() == ["6", *numbers(1, 5)]
@@ -413,6 +417,7 @@ def test_durable_subscriptions_are_removed(core: Core, ask: Asker) -> None:
         ("d", "bob", 0, "/durable/bob/d"),
     ]
     assert ask.bodies("/durable/ann/d") == ["1"]
+    assert ask.bodies("/durable/bob/d") == []
     assert ask.refused("durable-rm", name="d") == (
         "conflict",
         "there are several of that name; client_id is one of ann, bob",

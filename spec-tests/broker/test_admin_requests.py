@@ -4,12 +4,13 @@ import json
 
 import pytest
 from broker.asking import REPLIES, Asker
-from broker.client import Core, publish
+from broker.client import Core, publish, settings
 from jsonschema import Draft202012Validator
 
 from stompd.broker.admin.request import Act
 from stompd.broker.admin.schema import count, flag, headers, lack, number, text, texts
 from stompd.broker.admin.verbs import VERBS
+from stompd.broker.policy import Policy
 
 
 def test_a_reply_goes_to_a_queue_that_was_subscribed_before(core: Core) -> None:
@@ -87,6 +88,18 @@ def test_a_request_in_a_transaction_is_carried_out_at_commit(core: Core) -> None
         assert client.take() == []
         client(last, transaction="t")
     assert json.loads(client.one("MESSAGE").body)["result"]["done"] == 1
+
+
+def test_a_request_beside_a_send_that_needs_room() -> None:
+    """Only the SEND is asked for room: without it nothing is carried out."""
+    core = Core(settings({"/queue/full": Policy(max_messages=1, overflow="reject")}))
+    client = core.administrator()
+    publish(client, "/queue/full", ["1"])
+    client("BEGIN", transaction="t")
+    client.send("/admin/purge", b'{"destination":"full"}', reply_to=REPLIES, transaction="t")
+    client.send("/queue/full", "2", transaction="t")
+    client("COMMIT", transaction="t")
+    assert client.error()["message"] == "queue is full"
 
 
 # Rights.

@@ -45,12 +45,17 @@ class Tap:
         "_pattern",
         "_user",
         "missed",
+        "prefix",
+        "session",
         "subscription",
     )
 
     def __init__(self, subscription: Subscription, head: Head) -> None:
         """Raise `RemoteProtocolError` for filters that make no sense."""
         self.subscription = subscription
+        self.session = subscription.session
+        # How its lines begin.
+        self.prefix = subscription.template.partition(b"message-id:")[0].replace(b"%%", b"%")
         match = head.get("match")
         self._pattern = words_of(match) if match else None
         self._connection = head.get("connection") or None
@@ -72,7 +77,7 @@ class Tap:
     def looks_at(self, session: Session) -> bool:
         """Return whether it wants frames of a session."""
         return (
-            session.host is self.subscription.session.host
+            session.host is self.session.host
             and not self.subscription.retired
             and self._connection in (None, session.id)
             and self._user in (None, session.user)
@@ -189,10 +194,10 @@ class Taps:
             count, first, last = seen
             if len(parts) >= count and parts[0] is first and parts[count - 1] is last:
                 start = count
-        taps = self._looking_at(session)
-        fresh = parts[start:]
         self._seen[outbox] = (len(parts), parts[0], parts[-1])
-        if not taps or not fresh:
+        taps = self._looking_at(session)
+        fresh = self._of_others(session, parts[start:]) if taps else []
+        if not fresh:
             return
         number = sum(part.startswith(_STARTS) for part in fresh)
         if self._afford(number) < number:
@@ -201,10 +206,22 @@ class Taps:
             return
         time = self._broker.epoch_ms()
         for frame in self._decode(session.wire_version, fresh):
-            if frame[0].get("destination") == TAP:
-                continue
             for tap in taps:
                 tap.show(session, "out", frame, time)
+
+    def _of_others(self, session: Session, parts: list[bytes]) -> list[bytes]:
+        """Return the pieces of frames that are no lines of taps."""
+        own = tuple(tap.prefix for tap in self._taps.values() if tap.session is session)
+        if not own:
+            return parts
+        kept = []
+        skips = False
+        for part in parts:
+            if part.startswith(_STARTS):
+                skips = part.startswith(own)
+            if not skips:
+                kept.append(part)
+        return kept
 
     def _decode(self, version: str, parts: list[bytes]) -> list[Frame]:
         """Return the frames in pieces of whole ones."""

@@ -6,6 +6,7 @@ What is done with messages is done with all of them or none, and becomes durable
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.admin.messages import (
@@ -23,6 +24,7 @@ from stompd.broker.event import OWN
 from stompd.broker.message import Message
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
+from stompd.broker.route import Route
 from stompd.broker.session import CloseReason
 from stompd.broker.terms import Terms
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -30,12 +32,14 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stompd.broker.admin.request import Caller
+    from stompd.broker.admin.request import Caller, Code
     from stompd.broker.destination import Destination
     from stompd.broker.durable import Durable
     from stompd.broker.topic import Topic
     from stompd.broker.virtualhost import VirtualHost
 
+# What speaks against a route that is right by itself.
+_CONFLICTS: Final = ("route name in use", "routes in a loop")
 # What a dead letter has gained over the message that it was.
 _OF_DEAD_LETTERS: Final = frozenset(
     (
@@ -152,7 +156,8 @@ class _Goal:
             self.found = find_queue(host, name)
             return
         destination = destination_of(name)
-        if destination.wild or destination.temporary or destination.name.startswith(OWN):
+        nowhere = (OWN, "/exchange/")
+        if destination.wild or destination.temporary or destination.name.startswith(nowhere):
             raise AdminError("bad-request", f'"{shown(name)}" is no one queue or topic')
         self._destination = destination
         self.name = destination.name
@@ -284,10 +289,8 @@ def _origin(host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
 def _revived(message: Message, goal: _Goal, name: str) -> Message:
     """Return the message that a dead letter was, with all its attempts before it."""
     twin = _twin(message, {})
-    written = message.extra or {}
-    extra = {n: v for n, v in written.items() if n not in _OF_DEAD_LETTERS}
-    if extra.get("timestamp") == written.get("dead-letter-time"):
-        # The broker gave it to a message that had none.
+    extra = {n: v for n, v in (message.extra or {}).items() if n not in _OF_DEAD_LETTERS}
+    if message.head.get("timestamp") is None:
         extra.pop("timestamp", None)
     # The sender's own spelling, where the message goes to where the sender meant it to go.
     if not goal.name.startswith(DURABLE) and message.head.get("destination") != name:
@@ -386,4 +389,39 @@ def kick(caller: Caller, *, connection: str, reason: str | None = None) -> Row:
         RemoteProtocolError("closed by an administrator", shown(reason) if reason else ""),
         CloseReason.KICKED,
     )
+    return outcome(1)
+
+
+# Routes.
+
+
+def add_route(
+    caller: Caller,
+    *,
+    match: str,
+    to: list[str],
+    name: str | None = None,
+    when: str | None = None,
+    move: bool = False,
+    vhost: str | None = None,
+) -> Row:
+    """Route what is sent from now on, until the broker stops; one without a name gets one."""
+    host = host_of(caller, vhost)
+    if name is None:
+        taken = {route.name for route in host.router.routes}
+        name = next(text for number in count(1) if (text := f"route-{number}") not in taken)
+    try:
+        host.add_route(Route(name, match, tuple(to), when, move))
+    except RemoteProtocolError as error:
+        code: Code = "conflict" if error.message in _CONFLICTS else "bad-request"
+        raise AdminError(code, str(error)) from error
+    return {**outcome(1), "name": name}
+
+
+def remove_route(caller: Caller, *, name: str, vhost: str | None = None) -> Row:
+    """Route nothing more by this route; one of the settings comes back when they are read again."""
+    try:
+        host_of(caller, vhost).remove_route(name)
+    except RemoteProtocolError as error:
+        raise AdminError("not-found", str(error)) from error
     return outcome(1)

@@ -275,6 +275,53 @@ BROWSED: Final = record(
     }
 )
 
+ROUTE: Final = record(
+    {
+        "vhost": _VHOST,
+        "name": text("its name"),
+        "match": text("the destination, or the pattern, that it leads from"),
+        "to": texts("where it leads to"),
+        "when": maybe(text("the selector of the messages that it is for")),
+        "move": flag("whether they do not go to the destination that they were sent to"),
+        "configured": flag("whether it is one of the settings"),
+    }
+)
+EXPLANATION: Final = record(
+    {
+        "destination": text("the destination"),
+        "kind": {"type": "string", "enum": ["queue", "topic"]},
+        "reasons": several(
+            record(
+                {
+                    "code": text("the reason, for programs"),
+                    "text": text("the reason, for people"),
+                    "connection": text("the connection that it is about"),
+                    "subscription": text("the subscription that it is about"),
+                    "count": count("how many messages, octets or connections it is about"),
+                    "due": count("milliseconds since 1970"),
+                    "name": text("the group"),
+                },
+                *("connection", "subscription", "count", "due", "name"),
+            ),
+            "what keeps messages from being delivered; empty if nothing does",
+        ),
+        "goes_to": several(
+            record(
+                {
+                    "destination": text("where a SEND would go"),
+                    "kind": text("queue or topic"),
+                    "routes": texts("the routes on the way, the first one first"),
+                    "topic": maybe(text("the topic that the queue has its copy from")),
+                    "exists": flag("whether it is there already"),
+                    "subscriptions": count("subscriptions to it"),
+                    "refused": text("the ERROR that a SEND would get; then nothing else is told"),
+                },
+                *("kind", "routes", "topic", "exists", "subscriptions", "refused"),
+            )
+        ),
+    }
+)
+
 OUTCOME: Final = record(
     {
         "done": count("messages, or things, that it was done with"),
@@ -282,6 +329,8 @@ OUTCOME: Final = record(
         "reasons": texts("why, with the number of those concerned where it is more than one"),
     }
 )
+
+ADDED: Final = record({**OUTCOME["properties"], "name": text("the name that the route has")})
 
 VERBS: Final = several(
     record(

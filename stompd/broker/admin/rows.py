@@ -398,3 +398,20 @@ def policies(broker: Broker) -> list[Row]:
     policies = broker.settings.policies
     rules: Iterator[tuple[str, Policy]] = ((rule.match, rule.policy) for rule in policies.rules)
     return [{"match": match, **vars(policy)} for match, policy in (*rules, ("#", policies.default))]
+
+
+def routes(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+    """Return a row for each route, by virtual host and in their order."""
+    return [
+        {
+            "vhost": host.name,
+            "name": route.name,
+            "match": route.match,
+            "to": list(route.to),
+            "when": route.when,
+            "move": route.move,
+            "configured": host.configured(route),
+        }
+        for host in hosts(broker, vhost)
+        for route in host.router.routes
+    ]

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from stompd.broker.admin import acts, forms, messages, rows
+from stompd.broker.admin.explain import explain
 from stompd.broker.admin.forms import OUTCOME, VHOST
 from stompd.broker.admin.request import Act, AdminError, Caller, Code
 from stompd.broker.admin.schema import (
     Schema,
     count,
     flag,
+    headers,
     lack,
     number,
     record,
@@ -25,7 +27,7 @@ from stompd.broker.admin.schema import (
     text,
     texts,
 )
-from stompd.protocol.errors import RemoteProtocolError, shown
+from stompd.protocol.errors import shown
 
 Result = Callable[..., Any]
 
@@ -211,6 +213,21 @@ _TABLE: Final = (
         forms.BROWSED,
         required=("destination",),
     ),
+    Verb(
+        "explain",
+        "Why messages of a queue or topic are not delivered, or one message of a queue; and where "
+        "a SEND to it goes.",
+        explain,
+        {
+            "destination": text("the queue or topic"),
+            "vhost": VHOST,
+            "id": text("the message with this id"),
+            "headers": headers("headers that a SEND would have; selectors are held against them"),
+        },
+        forms.EXPLANATION,
+        required=("destination",),
+    ),
+    Verb("routes", "The routes in their order.", _told(rows.routes), _HOST, several(forms.ROUTE)),
     # Acting.
     Verb(
         "purge",
@@ -312,6 +329,31 @@ _TABLE: Final = (
         required=("name",),
     ),
     Verb(
+        "route-add",
+        "Route what is sent from now on, until the broker stops.",
+        acts.add_route,
+        {
+            "name": text("its name; if it is not said, one is made up"),
+            "match": text("a destination, or a pattern as in SUBSCRIBE"),
+            "to": texts("where to; may hold `{name}`, and `{1}` for the first wildcard of `match`"),
+            "when": text("a selector: only the messages of which it is true"),
+            "move": flag("not to the destination that they were sent to as well"),
+            "vhost": VHOST,
+        },
+        forms.ADDED,
+        acts=True,
+        required=("match", "to"),
+    ),
+    Verb(
+        "route-rm",
+        "Route nothing more by a route. One of the settings comes back when they are read again.",
+        acts.remove_route,
+        {"name": text("its name"), "vhost": VHOST},
+        OUTCOME,
+        acts=True,
+        required=("name",),
+    ),
+    Verb(
         "kick",
         "End a connection with an ERROR. What it had not settled goes to others.",
         acts.kick,
@@ -348,9 +390,6 @@ def carry_out(caller: Caller, name: str, body: bytes) -> dict[str, Any]:
             reply = {"ok": True, "result": verb.run(caller, **fields)}
         except AdminError as error:
             reply = _refusal(error.code, error.message)
-        except RemoteProtocolError as error:
-            # What a client could not do either.
-            reply = _refusal("failed", f"{error.message}: {error.detail}")
     if verb.acts:
         broker = caller.host.broker
         broker.acted(Act(name, caller.connection, caller.user, caller.host.name, fields, reply))
