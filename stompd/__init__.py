@@ -11,6 +11,8 @@ The map of the package; imports run upwards in this list only (a layer knows tho
     Keeps what the broker asks it to keep.
 ``stompd.server``
     Sockets, tasks, the clock, signals, configuration and the log: the ``stompd`` program.
+``stompd.testing``
+    A broker in the process of a test, for those who test programs that speak STOMP.
 """
 
 __version__ = "0.1.0"

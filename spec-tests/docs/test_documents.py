@@ -19,6 +19,7 @@ from stompd.server.show import as_toml
 README = ROOT / "README.md"
 SEMANTICS = ROOT / "docs" / "semantics.md"
 LIBRARY = ROOT / "docs" / "client.md"
+TESTING = ROOT / "docs" / "testing.md"
 
 
 def named(page: Path) -> str:
@@ -58,7 +59,8 @@ def test_a_terminal_shows_what_the_document_shows(page: Path) -> None:
     [
         pytest.param(page, block, id=f"{named(page)}:{block.line}")
         for page in PAGES
-        if page != LIBRARY  # fragments, but for one program; that is run below
+        # Fragments, but for one program, which is run below; tests, run by spec-tests/testing.
+        if page not in {LIBRARY, TESTING}
         for block in blocks(page)
         if block.kind == "python"
     ],

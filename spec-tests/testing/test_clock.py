@@ -14,7 +14,7 @@ from stompd.broker.session import CloseReason
 from stompd.testing import in_trio
 
 
-async def test_what_is_due_is_done_at_its_time() -> None:
+async def test_what_is_due_is_done_at_its_time(mock_clock: MockClock) -> None:
     """advance() does everything that falls due, in its order and each at its own time."""
     async with in_trio() as broker:
         clock = broker.clock
@@ -48,7 +48,7 @@ async def test_time_of_day() -> None:
         assert abs(broker.core.epoch_ms() / 1000 - broker.clock.time()) < 60
 
 
-async def test_an_idle_queue_goes() -> None:
+async def test_an_idle_queue_goes(mock_clock: MockClock) -> None:
     """A queue that is idle for as long as its policy says is gone when the clock was turned."""
     async with in_trio() as broker:
         broker.put("/queue/a", "x")
@@ -70,10 +70,12 @@ async def test_turning_the_clock_leaves_connections_alone() -> None:
         connect_stream(broker.stream(), heartbeat=(1000, 1000)) as client,
     ):
         broker.clock.advance(3600)
+        broker.faults.delay(to_client=0.001, to_broker=0.001)
+        broker.clock.advance(3600)
         await client.send("/queue/a", "still there", receipt=True)
 
 
-async def test_silent_connections_are_given_up() -> None:
+async def test_silent_connections_are_given_up(mock_clock: MockClock) -> None:
     """With silent=True they were not heard from, and those with heart-beats are given up."""
     async with (
         in_trio() as broker,

@@ -1,6 +1,7 @@
 """The examples of tests with `stompd.testing` pass as they stand, and are explained."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,17 @@ EXAMPLES = sorted((ROOT / "examples").glob("test_*.py"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_it_passes(example: Path, tmp_path: Path) -> None:
-    """An example passes in a pytest run of its own, in which warnings are errors."""
+def test_they_pass(tmp_path: Path) -> None:
+    """They pass in a pytest run of their own, in which warnings are errors."""
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n"
     )
-    command = [sys.executable, "-m", "pytest", "-c", str(tmp_path / "pytest.ini"), str(example)]
-    options = ["-p", "stompd.testing.plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, *options],
+        [
+            *(sys.executable, "-m", "pytest", "-c", str(tmp_path / "pytest.ini"), "-v"),
+            *("-p", "stompd.testing.plugin", "-p", "no:cacheprovider"),
+            *map(str, EXAMPLES),
+        ],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -31,7 +33,9 @@ def test_it_passes(example: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert " passed in " in done.stdout
+    for path in EXAMPLES:
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE):
+            assert f"::{name} PASSED" in done.stdout, done.stdout
 
 
 def test_each_is_listed_and_explains_itself() -> None:

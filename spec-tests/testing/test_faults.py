@@ -93,7 +93,7 @@ async def test_refuse_connections() -> None:
 # -- Octets ----------------------------------------------------------------------------------------
 
 
-async def test_delay_by_the_turned_clock() -> None:
+async def test_delay_by_the_turned_clock(mock_clock: MockClock) -> None:
     """Octets are under way for so long of the broker's time, which the test turns on."""
     async with in_trio() as broker, connect_stream(broker.stream(), heartbeat=(0, 0)) as client:
         (connection,) = broker.connections()

@@ -75,8 +75,8 @@ THREAD = """
 
 @pytest.mark.parametrize(
     ("options", "entry"),
-    [(BY_NAME, False), ((), True), (BY_NAME, True), ((*BY_NAME, *BY_NAME), True)],
-    ids=["by name", "by entry point", "both", "repeated"],
+    [(BY_NAME, False), ((), True), ((*BY_NAME, *BY_NAME), True)],
+    ids=["by name", "by entry point", "both"],
 )
 def test_thread_form(run: Run, options: tuple[str, ...], entry: bool) -> None:  # noqa: FBT001 - a parameter
     """`stompd_broker` is a fresh broker, set by markers, however the plugin came to be loaded."""

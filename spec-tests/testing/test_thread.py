@@ -291,6 +291,16 @@ def test_a_fault_of_the_broker_is_not_hidden() -> None:
         arrange(broker)
 
 
+async def test_a_thread_beside_a_trio_test(broker: ThreadBroker) -> None:
+    """A trio test may use it too, but for what would make its own loop stand still."""
+    async with connect(broker.url) as client:
+        await client.send("/queue/a", "x", receipt=True)
+        assert [message.text for message in broker.messages("/queue/a")] == ["x"]
+        with pytest.raises(RuntimeError, match="blocking function"):
+            broker.expect("/queue/a")
+        assert (await trio.to_thread.run_sync(broker.expect, "/queue/a")).text == "x"
+
+
 async def test_tcp_in_the_tests_own_loop() -> None:
     """The trio form listens on a port as well, for programs that dial themselves."""
     async with in_trio() as broker:

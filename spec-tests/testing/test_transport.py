@@ -131,6 +131,7 @@ async def test_a_producer_is_paced_by_a_full_queue(autojump_clock: MockClock) ->
             await client.ping()
 
 
+@pytest.mark.slow
 async def test_a_paced_producer_cannot_write_for_ever(autojump_clock: MockClock) -> None:
     """While it is not read for, its writes come to wait; they go on when there is room."""
     async with in_trio(policy=FULL) as broker:
@@ -146,6 +147,7 @@ async def test_a_paced_producer_cannot_write_for_ever(autojump_clock: MockClock)
         assert 10_000 < len(broker.sent("/queue/a")) < 30_000
 
 
+@pytest.mark.slow
 async def test_a_paced_producer_over_tcp_that_leaves() -> None:
     """That it has left is seen although nothing is read from it."""
     async with in_trio(policy=FULL) as broker:

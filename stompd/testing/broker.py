@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 import trio
 
 from stompd import __version__
-from stompd.broker import admin
 from stompd.broker.broker import Broker
 from stompd.broker.message import Message as CoreMessage
 from stompd.broker.pattern import matches, words_of
@@ -227,12 +226,10 @@ class InProcessBroker:
 
         A queue that is not there, or no more, counts nothing.
         """
-        name = canonical(destination)
-        host = self.core.settings.virtual_hosts[0]
-        for row in admin.queues(self.core):
-            if row["vhost"] == host and row["name"] == name:
-                return Counts(row["ready"], row["inflight"], row["received"], row["consumers"])
-        return Counts(0, 0, 0, 0)
+        queue = self._queue(destination)
+        if queue is None:
+            return Counts(0, 0, 0, 0)
+        return Counts(queue.depth, queue.unsettled, queue.put_count, len(queue.subscriptions))
 
     def unsettled(self, destination: str) -> int:
         """Return how many messages of a queue are delivered and not acknowledged."""

@@ -60,7 +60,8 @@ class Clock:
 
         What the broker writes because of it is on its way then. Clients count as heard from all the
         while, since their own clocks were not turned; with ``silent`` they were not, so that those
-        with heart-beats are given up. A connection that `Faults` hold up is silent in any case.
+        with heart-beats are given up. A connection that is stalled or in a black hole is silent in
+        any case.
         Raises `ValueError` for a negative number: time does not run backwards.
         """
         if seconds < 0:

@@ -190,8 +190,9 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """False while its octets do not reach the broker in time, by faults that a test made."""
-        return not self.wiring.to_broker.held_up
+        """False while its octets do not reach the broker, by faults that a test made."""
+        lane = self.wiring.to_broker
+        return not (lane.stalled or lane.lost)
 
     # Reading.
 

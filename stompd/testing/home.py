@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from functools import partial, wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -27,15 +28,26 @@ class Home:
         """
         if threading.get_ident() == self._thread:
             return function()
+        # Not by trio.from_thread, which refuses to be called from another trio run.
+        result: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it was called
+                result.set_exception(error)
+
         try:
-            return trio.from_thread.run_sync(function, trio_token=self._token)
+            self._token.run_sync_soon(run)
         except trio.RunFinishedError:
             raise RuntimeError("the broker of this test has stopped") from None
+        return result.result()
 
     def wait(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run an async function on the broker's loop while this thread, another one, waits.
 
-        Raises what the function raises, and `RuntimeError` if the broker has stopped.
+        Raises what the function raises, and `RuntimeError` if the broker has stopped, or if this
+        thread has a trio run of its own, which must not stand still.
         """
         if threading.get_ident() == self._thread:
             raise RuntimeError("this would wait for the broker on the broker's own thread")
