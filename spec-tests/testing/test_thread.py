@@ -289,6 +289,9 @@ def test_a_fault_of_the_broker_is_not_hidden() -> None:
 
     with pytest.RaisesGroup(ZeroDivisionError), in_thread() as broker:
         arrange(broker)
+    with pytest.RaisesGroup(ZeroDivisionError), in_thread() as broker:
+        arrange(broker)
+        broker.messages("/queue/a")
 
 
 async def test_a_thread_beside_a_trio_test(broker: ThreadBroker) -> None:

@@ -167,5 +167,5 @@ def in_thread(
             # It failed meanwhile; that is raised now.
             pass
         thread.join()
-    if failed:
-        raise failed[0]
+        if failed:
+            raise failed[0]
