@@ -259,6 +259,26 @@ async def test_nobody_listens() -> None:
             pytest.fail("there is no session")
 
 
+async def test_connection_that_meets_itself() -> None:
+    """Where nobody listens a connection may meet itself; that is no broker, and it is closed."""
+    with trio.socket.socket() as both:
+        await both.bind(("127.0.0.1", 0))
+        port = both.getsockname()[1]
+        await both.connect(("127.0.0.1", port))
+        stream = trio.SocketStream(both)
+
+        async def open_stream(*_: object) -> trio.SocketStream:
+            await trio.lowlevel.checkpoint()
+            return stream
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trio, "open_tcp_stream", open_stream)
+            with pytest.raises(ConnectError, match="connection refused"):
+                async with connect(f"stomp://127.0.0.1:{port}"):
+                    pytest.fail("there is no session")
+        assert both.fileno() == -1
+
+
 async def test_unix_socket(tmp_path: object) -> None:
     """unix:///path reaches a broker's socket, and a missing one is a ConnectError."""
     path = f"{tmp_path}/s"

@@ -546,6 +546,38 @@ async def test_refused_message_that_is_waited_for(autojump_clock: MockClock) -> 
     assert [frame.body for frame in frames if frame.command == "SEND"] == [b"2"]
 
 
+async def test_nobody_else_is_to_blame(autojump_clock: MockClock) -> None:
+    """Of an ERROR that names one frame the others hear only that the connection is gone."""
+    assert autojump_clock.rate == 0
+
+    async def first(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.message(await broker.subscribed(), b"x")
+        await broker.expect("ACK")
+        frame = await broker.expect("SEND")
+        await broker.send("ERROR", {"receipt-id": frame.headers["receipt"], "message": "no"})
+        await broker.expect_end()
+
+    async with (
+        on_dial(first, polite) as dial,
+        connect(URL, dial=dial, reconnect=True) as client,
+    ):
+        messages = await client.open_subscription("/queue/a", ack="client")
+        message = await messages.receive()
+
+        async def acknowledge() -> None:
+            with pytest.raises(ConnectionLostError, match="ended the connection: no") as info:
+                await message.ack(receipt=True)
+            assert not isinstance(info.value, BrokerError)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acknowledge)
+            await wait_all_tasks_blocked()
+            with pytest.raises(BrokerError, match="no"):
+                await client.send("/queue/full", "1", receipt=True)
+        await client.ping()
+
+
 async def test_refused_message_that_nobody_waits_for() -> None:
     """If nobody would hear that the broker refused a message, the session ends with that."""
 

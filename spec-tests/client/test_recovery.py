@@ -109,8 +109,8 @@ async def test_broker_that_is_killed_and_comes_back(queue: str) -> None:
             with running_stompd(kill=True) as port:
                 url = f"stomp://127.0.0.1:{port}"
                 stop = trio.Event()
-                ready = trio.Event()
-                nursery.start_soon(partial(run_consumer, url, queue, process, ready, stop))
+                ready, gone = trio.Event(), trio.Event()
+                nursery.start_soon(run_consumer, url, queue, process, ready, stop, gone)
                 await ready.wait()
                 client = await nursery.start(hold, url, stop)
                 await client.send(queue, "before", receipt=True)
@@ -124,6 +124,7 @@ async def test_broker_that_is_killed_and_comes_back(queue: str) -> None:
                 assert client.counters.reconnects == 1
                 stop.set()
                 await client.wait_ended()
+                await gone.wait()
 
 
 async def hold(
@@ -141,11 +142,13 @@ async def run_consumer(
     process: Callable[[Message], Awaitable[None]],
     ready: trio.Event,
     stop: trio.Event,
+    gone: trio.Event,
 ) -> None:
     """Consume until told to stop."""
     async with connect(url, reconnect=QUICK) as client, client.consume(queue, process):
         ready.set()
         await stop.wait()
+    gone.set()
 
 
 async def test_fail_over_to_another_broker(queue: str) -> None:

@@ -1,6 +1,8 @@
 """Making sessions: from one URL or several, or over a stream that is there already."""
 
+import errno
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Unpack
@@ -127,4 +129,10 @@ async def _transport(address: urls.Address, settings: Settings) -> trio.abc.Stre
         return await settings.dial(address)
     if address.path is not None:
         return await trio.open_unix_socket(address.path)
-    return await trio.open_tcp_stream(address.host, address.port)
+    stream = await trio.open_tcp_stream(address.host, address.port)
+    if stream.socket.getsockname() == stream.socket.getpeername():
+        # On one machine a connection may by chance meet itself where nobody listens, and would
+        # then keep the broker from coming back.
+        await trio.aclose_forcefully(stream)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return stream

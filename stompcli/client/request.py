@@ -49,7 +49,8 @@ class _Pending:
         self._arrived.unpark()
 
     def fail(self, error: SessionEndedError) -> None:
-        self._error = error
+        """No reply will come; the first reason counts."""
+        self._error = self._error or error
         self._arrived.unpark_all()
 
     def forgive(self) -> None:
@@ -161,8 +162,8 @@ class Requests:
     ) -> Message:
         """Send a request and return its reply; see `Client.request`."""
         with trio.move_on_after(math.inf if seconds is None else seconds), self._open() as pending:
-            queue = await self._ready()
             while True:
+                queue = await self._ready()
                 await self._send(pending, queue, destination, body, headers, kinds)
                 try:
                     return await pending.next()
@@ -201,7 +202,7 @@ class Requests:
             if pending.receipt is None:
                 continue
             refused = pending.receipt.error
-            if isinstance(refused, BrokerError):
+            if isinstance(refused, BrokerError) and refused.receipt_id == pending.receipt.id:
                 pending.fail(refused)
             else:
                 lost = ConnectionLostError(

@@ -351,6 +351,8 @@ class Session(Intake):
         if isinstance(error, BrokerError) and error.receipt_id in self._receipts:
             if not self._blame(error, error.receipt_id):
                 return
+            # Nobody else is to blame.
+            error = _plain(error)
         elif isinstance(error, BrokerError | PeerProtocolError) and not self._steady:
             # Whatever it is, it happens with each connection, and nobody can be told but all.
             self._strikes += 1
@@ -359,6 +361,7 @@ class Session(Intake):
                 return
         else:
             self._strikes = 0
+        self._requests.lose(error)
         for receipt in list(self._receipts.values()):
             if receipt.fate == "again":
                 continue
@@ -367,7 +370,6 @@ class Session(Intake):
                 receipt.confirm()
             else:
                 receipt.fail(_of_loss(receipt, error))
-        self._requests.lose(error)
         for transaction in self._transactions.values():
             transaction.lose()
         self._lost_transactions.update(self._transactions)
