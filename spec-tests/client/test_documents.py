@@ -14,6 +14,23 @@ MANUAL = (ROOT / "docs" / "stomp.md").read_text(encoding="utf-8")
 TEXT = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
 
 
+# What programs import: a name that goes breaks them.
+PUBLIC = """
+    Address BodyError BrokerError BufferFullError Client ClosedError ConnectError
+    ConnectionLostError Consumer Counters HeartbeatError Message NackOptions Options
+    OutcomeUnknownError PeerProtocolError Receipt Reconnect RefusedError RejectError Replies
+    SendOptions SessionEndedError StaleMessageError StompError SubscribeOptions Subscription
+    TimedOutError Transaction TransactionLostError Unconfirmed UsageError connect connect_stream
+    send_frame
+"""
+
+
+def test_public_names() -> None:
+    """The library offers these names, and no other."""
+    assert sorted(stompcli.client.__all__) == PUBLIC.split()
+    assert all(hasattr(stompcli.client, name) for name in PUBLIC.split())
+
+
 def test_every_public_name_is_documented() -> None:
     """What can be imported from stompcli.client stands in the handbook."""
     missing = [name for name in stompcli.client.__all__ if f"`{name}" not in TEXT]

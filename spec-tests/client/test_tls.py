@@ -8,7 +8,14 @@ import pytest
 import trio
 from client.secured import Certificate, listening, polite
 
-from stompcli.client import ConnectError, ConnectionLostError, UsageError, connect, connect_stream
+from stompcli.client import (
+    Address,
+    ConnectError,
+    ConnectionLostError,
+    UsageError,
+    connect,
+    connect_stream,
+)
 from stompcli.client.testing import ScriptedBroker
 
 pytestmark = pytest.mark.needs_tool("openssl")
@@ -148,6 +155,19 @@ async def test_what_cannot_be_meant(broker: Certificate, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="insecure is for TLS"):
         async with connect_stream(near, insecure=True):
             pytest.fail("there is no session")
+
+
+async def test_tls_over_a_given_stream(broker: Certificate) -> None:
+    """A stream that the program opens itself, such as a tunnel's, is put under TLS as well."""
+    async with listening(polite, broker) as port:
+
+        async def dial(address: Address) -> trio.abc.Stream:
+            assert address == Address(host="localhost", port=61614, tls=True)
+            return await trio.open_tcp_stream("127.0.0.1", port)
+
+        async with connect("stomp+ssl://localhost", dial=dial, ca_file=broker.cert) as client:
+            await client.ping()
+    assert client.confirmed
 
 
 async def test_reconnect_over_tls(broker: Certificate) -> None:

@@ -130,9 +130,12 @@ async def _transport(address: urls.Address, settings: Settings) -> trio.abc.Stre
     if address.path is not None:
         return await trio.open_unix_socket(address.path)
     stream = await trio.open_tcp_stream(address.host, address.port)
-    if stream.socket.getsockname() == stream.socket.getpeername():
+    try:
         # On one machine a connection may by chance meet itself where nobody listens, and would
         # then keep the broker from coming back.
+        if stream.socket.getsockname() == stream.socket.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except OSError:
         await trio.aclose_forcefully(stream)
-        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        raise
     return stream
