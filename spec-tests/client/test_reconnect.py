@@ -220,17 +220,29 @@ async def test_giving_up(autojump_clock: MockClock, limit: Reconnect, calls: int
 
 
 async def test_login_refused_later(autojump_clock: MockClock) -> None:
-    """A broker that refuses the login is not asked again; another one is; if all do, it ends."""
+    """A broker that refuses the login three times is not asked again; if all do, it ends."""
     assert autojump_clock.rate == 0
+    others: list[Script | OSError] = [refuse, NOBODY, refuse, NOBODY, refuse, NOBODY]
     async with (
-        on_dial(brief, NOBODY, refuse, NOBODY, refuse) as dial,
+        on_dial(brief, *others, refuse, refuse, refuse) as dial,
         connect(["stomp://a", "stomp://b"], dial=dial) as client,
     ):
         error = await client.wait_ended()
     assert "login failed" in str(error)
     assert error is not None
     assert isinstance(error.__cause__, RefusedError)
-    assert [address.host for _, address in dial.calls] == ["a", "b", "a", "b", "b"]
+    assert "".join(address.host for _, address in dial.calls) == "a" + "ba" * 3 + "aaa"
+
+
+async def test_login_refused_for_a_moment(autojump_clock: MockClock) -> None:
+    """A broker that refuses a client that it knows, perhaps since it stops, is asked once more."""
+    assert autojump_clock.rate == 0
+    async with (
+        on_dial(brief, refuse, NOBODY, refuse, brief, refuse, refuse, polite) as dial,
+        connect(URL, dial=dial, reconnect=True) as client,
+    ):
+        await until(is_back(client, 2))
+    assert len(dial.calls) == 8
 
 
 async def test_same_version_again() -> None:

@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 import trio
-from client.cutting import CancelAtStep, cutting
+from client.cutting import CancelAtStep, Cut, cutting
 from client.programs import running_stompd
 
 from stompcli.client import (
+    Address,
     Client,
     ConnectionLostError,
     Message,
@@ -263,3 +264,38 @@ async def test_cancelled_operations_harm_nobody(stompd: int, queue: str, *, brok
             assert client.unconfirmed == []
             assert (client.counters.reconnects > 0) is broken
         assert step > 6
+
+
+async def test_cancelled_connect_leaves_no_stream_open(stompd: int) -> None:
+    """Cancelled at any await of dialling, login, reconnecting and leaving, no stream stays open."""
+    opened: list[trio.SocketStream] = []
+    chance = random.Random(7)  # noqa: S311 - where to cut
+
+    async def dial(address: Address) -> trio.abc.Stream:
+        # The first address is one where nobody listens.
+        stream = await trio.open_tcp_stream(address.host, stompd if address.port == 2 else 1)
+        opened.append(stream)
+        return Cut(stream, chance.randint(150, 400))
+
+    async def work() -> None:
+        urls = ["stomp://127.0.0.1:1", "stomp://127.0.0.1:2"]
+        async with connect(urls, reconnect=QUICK, dial=dial, receipt_timeout=1) as client:
+            for _ in range(3):
+                await client.send("/topic/nobody", "x" * 50, receipt=True)
+
+    with trio.fail_after(60):
+        step = 0
+        cancelled = True
+        while cancelled:
+            step += 1
+            with trio.CancelScope() as scope:
+                instrument = CancelAtStep(scope, step)
+                trio.lowlevel.add_instrument(instrument)
+                try:
+                    await work()
+                finally:
+                    trio.lowlevel.remove_instrument(instrument)
+            cancelled = scope.cancelled_caught
+            assert {stream.socket.fileno() for stream in opened} <= {-1}
+    assert step > 8
+    assert len(opened) > step

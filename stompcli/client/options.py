@@ -27,7 +27,7 @@ class Reconnect:
     """How a lost connection is made again.
 
     In rounds: each tries every URL once, and before each there is a pause that grows. An address
-    that refuses the login is left out until another one lets us in.
+    that refuses the login three times is left out until another one lets us in.
     """
 
     # Seconds before the first round, the factor from pause to pause, and the longest pause.

@@ -2,8 +2,10 @@
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import trio
 
@@ -13,6 +15,10 @@ from stompcli.client.options import Reconnect, Settings
 from stompcli.client.url import Address
 
 _log = logging.getLogger("stompcli.client")
+
+# How often an address may refuse the login of a client that was let in before: it may be about to
+# stop, or full for a moment.
+_REFUSALS: Final = 3
 
 Opener = Callable[[Address, Settings], Awaitable[Connection]]
 
@@ -38,6 +44,9 @@ class Route:
         self._pause = reconnect.first
         # Why each of them, by its place, cannot be had, since one last could.
         self._failures: dict[int, ConnectError] = {}
+        # How often each of them has refused the login meanwhile, and may.
+        self._refusals: Counter[int] = Counter()
+        self._most_refusals = 1
 
     @property
     def steady(self) -> float:
@@ -65,6 +74,7 @@ class Route:
         """
         # What the program was written for by now: it must not find less than it had.
         self._settings = replace(self._settings, versions=(version,))
+        self._most_refusals = _REFUSALS
         if steady:
             self._pause = self._reconnect.first
         self._advance()
@@ -85,7 +95,7 @@ class Route:
                 return connection
             rounds += 1
             reason = self._reason()
-            if isinstance(reason, RefusedError) or rounds == how.rounds:
+            if all(map(self._is_hopeless, range(len(self._addresses)))) or rounds == how.rounds:
                 raise reason
             if how.patience is not None and trio.current_time() - started >= how.patience:
                 raise reason
@@ -94,17 +104,23 @@ class Route:
     async def _round(self) -> Connection | None:
         """Try each address once, but for those that refused the login; None if all failed."""
         for _ in self._addresses:
-            if not isinstance(self._failures.get(self._at), RefusedError):
+            if not self._is_hopeless(self._at):
                 address = self._addresses[self._at]
                 try:
                     connection = await self._open(address, self._settings.to(address))
                 except ConnectError as error:
                     self._failures[self._at] = error
+                    if isinstance(error, RefusedError):
+                        self._refusals[self._at] += 1
                 else:
                     self._failures.clear()
+                    self._refusals.clear()
                     return connection
             self._advance()
         return None
+
+    def _is_hopeless(self, at: int) -> bool:
+        return self._refusals[at] >= self._most_refusals
 
     def _advance(self) -> None:
         self._at = (self._at + 1) % len(self._addresses)
