@@ -148,3 +148,56 @@ def test_a_destination_that_nobody_uses_goes_unnoticed(connect: Open, terminal: 
     wire.put(queue, b"y")
     wire.subscribe("2", queue)
     wire.expect("MESSAGE", body=b"y")
+
+
+def test_several_destinations_in_one(connect: Open) -> None:
+    """A SEND puts a copy into each; one subscription takes from all of them."""
+    wire = connect()
+    queue, topic = fresh(), fresh("topic")
+    wire.subscribe("both", f"{queue},{topic}")
+    wire.put(f"{topic},{queue}", b"x")
+    assert {message.text("subscription") for message in wire.messages(2)} == {"both"}
+    wire.put(queue, b"queue")
+    wire.expect("MESSAGE", f"destination:{queue}", body=b"queue")
+    wire.put(topic, b"topic")
+    wire.expect("MESSAGE", f"destination:{topic}", body=b"topic")
+    wire.frame_out("SUBSCRIBE", "id:1", f"destination:{topic},/topic/b", "durable:true")
+    wire.fatal("message:durable subscription to several topics")
+
+
+def test_rabbitmqs_names(connect: Open) -> None:
+    """They name the same queues and topics as ours."""
+    wire = connect()
+    queue, topic = fresh(), fresh("topic")
+    wire.subscribe("queue", f"/amq{queue}")
+    wire.put(queue, b"1")
+    wire.expect("MESSAGE", "subscription:queue", body=b"1")
+    wire.subscribe("topic", topic)
+    wire.put(topic.replace("/topic/", "/exchange/amq.topic/"), b"2")
+    wire.expect("MESSAGE", "subscription:topic", body=b"2")
+
+
+def test_a_virtual_topic_fills_the_queues_of_its_consumers(connect: Open) -> None:
+    """Each group gets every message, and misses none while its consumers are away."""
+    wire = connect()
+    topic = fresh("topic", "VirtualTopic")
+    queues = [topic.replace("/topic/", f"/queue/Consumer.{group}.") for group in "ab"]
+    for queue in queues:
+        wire.subscribe(queue, queue)
+        wire.frame_out("UNSUBSCRIBE", f"id:{queue}")
+        wire.sync()
+    wire.put(topic, b"x")
+    for queue in queues:
+        wire.subscribe(queue, queue)
+        wire.expect("MESSAGE", f"subscription:{queue}", body=b"x")
+
+
+def test_a_route_copies(connect: Open) -> None:
+    """A message goes where it was sent to, and where the route says as well."""
+    wire = connect()
+    name = fresh(stem="routed")
+    wire.put(name, b"x")
+    wire.subscribe("1", name)
+    wire.expect("MESSAGE", "subscription:1", body=b"x")
+    wire.subscribe("2", name.replace("routed", "copies"))
+    wire.expect("MESSAGE", "subscription:2", f"destination:{name}", body=b"x")
