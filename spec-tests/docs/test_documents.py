@@ -206,11 +206,25 @@ def test_headers_that_are_never_passed_on_stand_in_the_contract() -> None:
     }
 
 
+def constants(module: ast.Module) -> dict[str, ast.expr]:
+    """Return the values of a module's constants that are texts, by name."""
+    return {
+        node.target.id: node.value
+        for node in module.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
 def error_messages() -> set[str]:
     """Return the `message` of every ERROR that stompd can write, `…` for what varies in it."""
     found = set()
     for path in sorted((ROOT / "stompd").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        named = constants(module)
+        for node in ast.walk(module):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "RemoteProtocolError":
                 first = node.args[0]
             elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
@@ -218,6 +232,8 @@ def error_messages() -> set[str]:
                 first = node.value.elts[0] if path.name == "rules.py" else ast.Constant(value=0)
             else:
                 continue
+            if isinstance(first, ast.Name):
+                first = named.get(first.id, first)
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 found.add(first.value)
             elif isinstance(first, ast.JoinedStr):

@@ -248,6 +248,23 @@ def test_what_cannot_be_durable(connect: Open) -> None:
     wire.fatal("message:malformed name of a durable subscription")
 
 
+def test_what_else_cannot_be_durable(connect: Open) -> None:
+    """The broker's own topics; in 1.0 what has neither id nor name; an id that means several."""
+    wire = connect()
+    wire.frame_out("SUBSCRIBE", "id:1", "destination:/topic/$SYS/events/#", "durable:true")
+    wire.fatal("message:durable subscription to the broker's own topic")
+    wire = connect("1.0")
+    wire.frame_out("SUBSCRIBE", f"destination:{fresh('topic')}", "durable:true")
+    wire.fatal("message:durable subscription without a name")
+    wire = connect()
+    identifier = name()
+    for _ in range(2):
+        wire.subscribe(identifier, fresh("topic"), "durable:true")
+        wire.frame_out("UNSUBSCRIBE", f"id:{identifier}")
+    wire.frame_out("UNSUBSCRIBE", f"id:{identifier}", "durable:true")
+    wire.fatal("message:UNSUBSCRIBE of several durable subscriptions")
+
+
 def test_rabbitmqs_name_goes_with_its_last_subscriber(connect: Open) -> None:
     """Unless it is to stay, as docs/dialects.md has it."""
     wire = connect()

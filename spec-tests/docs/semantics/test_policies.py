@@ -144,13 +144,19 @@ def test_who_makes_a_queue_says_where_dead_letters_go(connect: Open) -> None:
     wire.quiet()
 
 
-@pytest.mark.parametrize("name", ["/topic/a", "a.*", "/temp-queue/a"])
+@pytest.mark.parametrize("name", ["/topic/a", "a.*", "/temp-queue/a", "/exchange/a/b"])
 def test_dead_letters_need_a_queue(connect: Open, name: str) -> None:
-    """Anything else is an ERROR."""
-    wire = connect()
-    line = f"x-dead-letter-routing-key:{name}"
-    wire.frame_out("SEND", f"destination:{fresh()}", line, "receipt:r", body=b"x")
-    wire.fatal("message:no queue for dead letters", "receipt-id:r")
+    """Anything else is reported, and they go where they go without the header."""
+    watcher, wire = connect(), connect()
+    watcher.subscribe("1", "/topic/$SYS/events/unhonoured")
+    queue = fresh()
+    wire.subscribe("1", queue, "ack:client", f"x-dead-letter-routing-key:{name}")
+    told = json.loads(watcher.expect("MESSAGE").body)["headers"]
+    assert told == ["x-dead-letter-routing-key"]
+    wire.put(queue, b"x")
+    wire.frame_out("NACK", ack_id(wire.expect("MESSAGE")), "requeue:false")
+    wire.subscribe("2", queue.replace("/queue/", "/queue/DLQ."))
+    wire.expect("MESSAGE", "dead-letter-reason:rejected", body=b"x")
 
 
 def test_a_queue_that_is_there_stays_as_it_is(connect: Open) -> None:
@@ -164,18 +170,31 @@ def test_a_queue_that_is_there_stays_as_it_is(connect: Open) -> None:
     wire.expect("MESSAGE", "browser:end")
     watcher.quiet()
     wire.put(queue, b"2", "x-max-length:1")
-    assert json.loads(watcher.expect("MESSAGE").body)["headers"] == ["queue settings"]
+    assert json.loads(watcher.expect("MESSAGE").body)["headers"] == ["x-max-length"]
     wire.subscribe("2", queue)
     assert bodies(wire, 2) == ["1", "2"]
 
 
-@pytest.mark.parametrize("line", ["auto-delete:true", "x-expires:100"])
-def test_a_queue_goes_when_its_maker_said(connect: Open, terminal: Terminal, line: str) -> None:
+def test_a_limit_of_the_policy_is_only_lowered(connect: Open) -> None:
+    """Who asks for more than the policy allows gets what the policy allows."""
+    wire = connect()
+    queue = fresh(stem="drop-head")
+    wire.put(queue, b"1", "x-max-length:9")
+    wire.put(queue, b"2")
+    wire.put(queue, b"3")
+    wire.subscribe("1", queue)
+    assert bodies(wire, 2) == ["2", "3"]
+    wire.quiet()
+
+
+def test_an_unused_queue_goes_after_the_time_of_its_maker(
+    connect: Open, terminal: Terminal
+) -> None:
     """Soon after its last subscriber has left, if it is empty; not while it has messages."""
     wire = connect()
     queue, full = fresh(), fresh()
-    wire.subscribe("1", queue, line)
-    wire.put(full, b"kept", line)
+    wire.subscribe("1", queue, "x-expires:100")
+    wire.put(full, b"kept", "x-expires:100")
     wire.sync()
     # Topics come after the queues, and this one is there: `sync` uses it.
     last = "name='/topic/conformance.sync'"
@@ -188,3 +207,45 @@ def test_a_queue_goes_when_its_maker_said(connect: Open, terminal: Terminal, lin
     assert f"'{full}'" in state
     wire.subscribe("2", full)
     wire.expect("MESSAGE", body=b"kept")
+
+
+def test_auto_delete_takes_a_queue_away_with_what_it_holds(connect: Open) -> None:
+    """With its last subscriber, not before its first, and not with a browser."""
+    wire = connect()
+    queue = fresh()
+    wire.put(queue, b"1", "auto-delete:true")
+    wire.subscribe("look", queue, "browser:true")
+    wire.expect("MESSAGE", body=b"1")
+    wire.expect("MESSAGE", "browser:end")
+    wire.frame_out("UNSUBSCRIBE", "id:look")
+    wire.subscribe("a", queue, "ack:client", "prefetch-count:1")
+    wire.expect("MESSAGE", "subscription:a", body=b"1")
+    wire.subscribe("b", queue, "ack:client", "prefetch-count:1")
+    wire.frame_out("UNSUBSCRIBE", "id:a")
+    wire.expect("MESSAGE", "subscription:b", "redelivered:true", body=b"1")
+    wire.frame_out("UNSUBSCRIBE", "id:b")
+    wire.subscribe("c", queue)
+    wire.quiet()
+
+
+def test_what_has_no_queue_has_no_settings(connect: Open) -> None:
+    """A topic, and a wildcard of queues: what is asked of them is reported."""
+    watcher, wire = connect(), connect()
+    watcher.subscribe("1", "/topic/$SYS/events/unhonoured")
+    wire.subscribe("1", fresh("topic"), "x-max-length:1")
+    assert json.loads(watcher.expect("MESSAGE").body)["headers"] == ["x-max-length"]
+    wire.subscribe("2", fresh() + ".*", "x-message-ttl:1")
+    assert json.loads(watcher.expect("MESSAGE").body)["headers"] == ["x-message-ttl"]
+
+
+def test_a_durable_subscription_has_the_settings_of_its_first_frame(connect: Open) -> None:
+    """They bound what waits for it."""
+    wire = connect()
+    topic = fresh("topic")
+    line = f"durable-subscription-name:{topic.replace('/', '-')}"
+    wire.subscribe("1", topic, line, "x-max-length:2")
+    wire.frame_out("UNSUBSCRIBE", "id:1")
+    for body in (b"1", b"2", b"3"):
+        wire.put(topic, body)
+    wire.subscribe("1", topic, line, "x-max-length:3")
+    assert bodies(wire, 2) == ["2", "3"]
