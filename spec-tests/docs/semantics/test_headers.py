@@ -162,5 +162,6 @@ def test_the_brokers_own_topics_have_to_be_named(connect: Open) -> None:
     watcher.subscribe("named", "/topic/$SYS/events/#")
     wire.subscribe("1", fresh(), "from-seq:1")
     message = watcher.expect("MESSAGE", "subscription:named")
-    assert message.text("destination") == "/topic/$SYS/events/unhonoured"
+    while message.text("destination") != "/topic/$SYS/events/unhonoured":
+        message = watcher.expect("MESSAGE", "subscription:named")
     assert message.text("content-type") == "application/json"
