@@ -76,6 +76,15 @@ def test_a_bare_name_is_a_queue_and_stays_as_it_was_written(connect: Open) -> No
     wire.expect("MESSAGE", f"destination:{queue}")
 
 
+def test_letter_case_makes_another_name(connect: Open) -> None:
+    """Upper and lower case differ."""
+    wire = connect()
+    queue = fresh()
+    wire.subscribe("1", queue)
+    wire.put(queue.replace("/a.", "/A."), b"x")
+    wire.quiet()
+
+
 @pytest.mark.parametrize("kind", ["queue", "topic"])
 @pytest.mark.parametrize(
     ("pattern", "matching", "others"),

@@ -124,8 +124,19 @@ def test_a_request_in_a_transaction_is_carried_out_at_commit(connect: Open) -> N
     assert told(wire.expect("MESSAGE"))["ok"] is True
 
 
-def test_acting_changes_something_and_is_told(connect: Open) -> None:
-    """A purge empties a queue, a kick ends a connection; both are events."""
+def test_listings_tell_what_the_contract_names(connect: Open) -> None:
+    """Messages that are not due yet, and headers that have no effect."""
+    wire = connect()
+    queue = fresh()
+    wire.put(queue, b"x", "delay:600000", "transformation:jms-map-json")
+    (row,) = ask(wire, "queues", body=json.dumps({"match": queue}))["result"]
+    assert (row["delayed"], row["ready"]) == (1, 0)
+    mine = [row for row in ask(wire, "connections")["result"] if row["id"] == name_of(wire)]
+    assert mine[0]["unhonoured"] == ["transformation"]
+
+
+def test_acting_changes_something_and_is_told(connect: Open, terminal: Terminal) -> None:
+    """A purge empties a queue, a kick ends a connection; both are events, and logged."""
     wire, watcher, victim = connect(), connect(), connect()
     queue = fresh()
     wire.put(queue, b"x")
@@ -139,6 +150,8 @@ def test_acting_changes_something_and_is_told(connect: Open) -> None:
     body = json.dumps({"connection": name_of(victim), "reason": "enough"})
     assert ask(wire, "kick", body=body)["ok"] is True
     assert b"enough" in victim.fatal("message:closed by an administrator").body
+    assert queue in terminal.log()
+    assert name_of(victim) in terminal.log()
 
 
 # -- Events ----------------------------------------------------------------------------------------

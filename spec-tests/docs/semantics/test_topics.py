@@ -76,6 +76,27 @@ def test_a_subscriber_may_choose(connect: Open) -> None:
     mine.quiet()
 
 
+def test_what_chooses_between_consumers_has_no_effect_on_topics(connect: Open) -> None:
+    """Every subscriber gets a copy, whatever it asks for, as fast as it reads."""
+    wire = connect()
+    topic = fresh("topic")
+    wire.subscribe("1", topic, "exclusive:true", "ack:client-individual", "prefetch-count:1")
+    wire.subscribe("2", topic, "consumer-priority:9")
+    for number in range(3):
+        wire.put(topic, b"%d" % number, "message-group:g")
+    got = [(m.text("subscription"), m.body.decode()) for m in wire.messages(6)]
+    assert sorted(got) == [(name, str(number)) for name in "12" for number in range(3)]
+
+
+def test_no_local_does_not_concern_what_is_retained(connect: Open) -> None:
+    """It is the topic's last value, whoever published it."""
+    wire = connect()
+    topic = fresh("topic")
+    wire.put(topic, b"x", "retain:set")
+    wire.subscribe("1", topic, "no-local:true")
+    wire.expect("MESSAGE", "retained:true", body=b"x")
+
+
 def test_topics_have_no_priorities(connect: Open) -> None:
     """Copies come in the order of publishing."""
     wire = connect()
