@@ -1,5 +1,8 @@
 """Consumers: outcome, concurrency, groups, and a graceful stop, seen from the wire."""
 
+from collections.abc import Mapping
+from contextvars import ContextVar
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -269,6 +272,32 @@ async def test_1_0_has_no_nack() -> None:
         with pytest.raises(UsageError, match=r"1\.0 has no NACK"):
             async with client.consume("/queue/a", process):
                 pytest.fail("there is no consumer")
+
+
+async def test_each_is_processed_in_its_own_trace(autojump_clock: MockClock) -> None:
+    """What the tracing hook sets for a message is set while that message is processed."""
+    assert autojump_clock.rate == 0
+    span: ContextVar[str] = ContextVar("span", default="none")
+    seen: list[tuple[str, str]] = []
+
+    async def process(message: Message) -> None:
+        await trio.sleep(1)
+        seen.append((message.text, span.get()))
+
+    def extract(headers: Mapping[str, str]) -> None:
+        span.set(headers["message-id"])
+        if headers["message-id"] == "bad":
+            raise ZeroDivisionError
+
+    feed = Feed(("a1", "a"), ("a2", "a"), ("b1", "b"), ("bad", None), ("a3", "a"), ("c1", None))
+    async with (
+        on_stream(feed) as stream,
+        connect_stream(stream, heartbeat=(0, 0), extract=extract) as client,
+        client.consume("/queue/a", process, concurrency=2, prefetch=9) as consumer,
+    ):
+        await trio.sleep(10)
+        assert (consumer.processed, consumer.failed) == (5, 1)
+    assert sorted(seen) == [(text, text) for text in ("a1", "a2", "a3", "b1", "c1")]
 
 
 # The end of the session, and new connections.

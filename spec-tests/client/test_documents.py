@@ -48,7 +48,7 @@ def test_every_method_is_documented() -> None:
     inner |= {"taken", "awaiting", "count_awaited", "deliver", "close", "wake", "fail_current"}
     inner |= {"unsubscribe", "enlist", "head_only", "count_heartbeat", "is_full", "ended"}
     inner |= {"check_fresh", "lose", "fail", "here_since", "connection", "receipt", "room_to_read"}
-    inner |= {"enroll", "send_request", "ours", "implicit", "unsubscribe_nowait"}
+    inner |= {"enroll", "send_request", "ours", "implicit", "unsubscribe_nowait", "fetch"}
     names = {
         name
         for kind in (Client, Message, Subscription, Transaction)

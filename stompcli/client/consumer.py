@@ -114,7 +114,7 @@ class Consumer:
             self._fetching.cancel()
 
     async def _take_all(self, subscription: Subscription, working: trio.Nursery) -> None:
-        async for message in subscription:
+        while (message := await subscription.fetch()) is not None:
             group = _group_of(message)
             if group in self._groups:
                 self._groups[group].append(message)
@@ -146,6 +146,9 @@ class Consumer:
             self.stale += 1
             return
         try:
+            # Here, since this is the task, and so the context, of the processing.
+            if self._client.extract is not None:
+                self._client.extract(message.headers)
             await self._process(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, it refuses the message
             await self._refuse(message, error)

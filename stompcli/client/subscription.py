@@ -274,18 +274,25 @@ class Subscription:
         Raises `ConnectionLostError` when the connection was lost for good and all that had come
         before was taken; `BrokerError` if a new connection was refused the subscription.
         """
+        if not await self._has_next():
+            raise StopAsyncIteration
+        self._trace()
+        return self._take()
+
+    async def _has_next(self) -> bool:
+        """Wait for a message; return whether there is one, False when this program ended it."""
         await trio.lowlevel.checkpoint()
         while not self._buffer:
             if self._closed:
-                raise StopAsyncIteration
+                return False
             if self._error is not None:
                 raise again(self._error)
             try:
                 self.client.check_alive()
             except ClosedError:
-                raise StopAsyncIteration from None
+                return False
             await self._arrived.park()
-        return self._take()
+        return True
 
     async def receive(self) -> Message:
         """Return the next message, as iteration does.
@@ -299,7 +306,10 @@ class Subscription:
 
     def receive_nowait(self) -> Message | None:
         """Return a message that has come already, None if there is none. Never waits."""
-        return self._take() if self._buffer else None
+        if not self._buffer:
+            return None
+        self._trace()
+        return self._take()
 
     async def unsubscribe(self, *, forget: bool = False) -> None:
         """End the subscription and wait until the broker has confirmed it.
@@ -315,15 +325,22 @@ class Subscription:
         if not self._closed and self._error is None:
             await self.client.unsubscribe(self, forget=forget)
 
-    def _take(self) -> Message:
+    def _trace(self) -> None:
+        """Tell the tracing hook of the message that is taken now."""
         if self.client.extract is not None:
             self.client.extract(self._buffer[0].headers)
+
+    def _take(self) -> Message:
         message = self._buffer.popleft()
         self.client.taken(1, len(message.body))
         self._current = message
         return message
 
     # For the client only.
+
+    async def fetch(self) -> Message | None:
+        """Return the next message, None at the end; the tracing hook hears of it elsewhere."""
+        return self._take() if await self._has_next() else None
 
     def deliver(self, head: Head, body: bytes) -> None:
         """Keep a message that has come, until somebody takes it."""
