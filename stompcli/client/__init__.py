@@ -11,7 +11,8 @@ The map of this package:
 
 * ``dial``: `connect`, which makes sessions.
 * ``client``: `Client`, what a program works with: ``sender`` and ``receiver`` are its halves,
-  ``session`` is what they share, and ``intake`` what has come and was not taken.
+  ``session`` is what they share, ``intake`` what has come and was not taken, and ``recovery``
+  what becomes of it all between two connections.
 * ``connection``: one connection, its octets and its end.
 * ``options``: what a session may be told.
 * ``receipt``: `Receipt`; ``window``: the SENDs that have none yet.

@@ -12,19 +12,19 @@ from stompcli.client.frames import encoded
 from stompcli.client.reasons import again
 from stompcli.client.receipt import Receipt
 from stompcli.client.receiver import Receiver
+from stompcli.client.recovery import Recovering
 from stompcli.client.sender import Sender
 from stompcli.client.transaction import Transaction
 
 _log = logging.getLogger("stompcli.client")
 
 
-class Client(Sender, Receiver):
+class Client(Sender, Receiver, Recovering):
     """A program's place at a broker; `connect` makes it and ends it.
 
-    Its halves are `Sender` and `Receiver`, over the `Session` that they share; what is left are
-    transactions and the end. After the end every operation raises why it came. A client with
-    several URLs, or ``reconnect``, outlives its connection: it makes a new one, subscribes again
-    and repeats what was not confirmed; meanwhile operations wait.
+    Its halves are `Sender` and `Receiver`, over the `Session` that they share; `Recovering` takes
+    it from one connection to the next; what is left are transactions and the end. After the end
+    every operation raises why it came.
     """
 
     # Transactions.

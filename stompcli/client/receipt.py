@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from stompcli.client.errors import StompError, TimedOutError
+from stompcli.client.errors import (
+    BrokerError,
+    ClosedError,
+    OutcomeUnknownError,
+    SessionEndedError,
+    StompError,
+    TimedOutError,
+)
 from stompcli.client.reasons import again
 
 if TYPE_CHECKING:
@@ -77,3 +84,16 @@ class Receipt:
         """The RECEIPT will never come."""
         self._error = error
         self._event.set()
+
+    def lose(self, error: SessionEndedError) -> None:
+        """The connection has ended, for this reason, and with it the wait for the RECEIPT."""
+        named = isinstance(error, BrokerError) and error.receipt_id == self.id
+        if self.command != "COMMIT" or named or isinstance(error, ClosedError):
+            self.fail(error)
+            return
+        unknown = OutcomeUnknownError(
+            f"the connection broke before COMMIT was confirmed ({error}); "
+            "the transaction has happened as a whole, or not at all"
+        )
+        unknown.__cause__ = error
+        self.fail(unknown)

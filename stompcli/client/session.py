@@ -1,7 +1,7 @@
 """The session: what outlives a connection, and who waits for what of it.
 
 It owns the receipts, the subscriptions, the transactions and the window of what is unconfirmed; it
-reads for them, writes for them, and takes them from one connection to the next.
+reads for them and writes for them.
 """
 
 from __future__ import annotations
@@ -9,19 +9,13 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from stompcli.client.connection import Connection
 from stompcli.client.errors import (
-    BrokerError,
-    BufferFullError,
     ClosedError,
-    ConnectError,
-    ConnectionLostError,
-    OutcomeUnknownError,
-    PeerProtocolError,
     SessionEndedError,
     TransactionLostError,
 )
@@ -42,19 +36,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("stompcli.client")
 
-# Connections in a row that may end by ERROR, soon after their start, before the client gives up.
-_STRIKES: Final = 3
-# On a SEND that the broker may have already.
-_REPEATED: Final = ("possible-duplicate", "true")
-
 
 class Session(Intake):
     """A program's place at a broker; `connect` makes it and ends it.
 
     It owns the receipts that are waited for, the open subscriptions and transactions, what was sent
     and not confirmed, and the reason why it ended. After the end every operation raises that
-    reason. With a ``route`` it outlives its connection: it makes a new one, subscribes again and
-    repeats what was not confirmed; meanwhile operations wait.
+    reason. While there is no connection, operations wait for the next one; see `Recovering`.
     """
 
     def __init__(
@@ -93,8 +81,6 @@ class Session(Intake):
         self._scope = trio.CancelScope()
         self._back = trio.lowlevel.ParkingLot()
         self._began = 0.0
-        self._strikes = 0
-        self._steady = True
         self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:
@@ -107,7 +93,7 @@ class Session(Intake):
         # Seconds that reaching the broker and being let in took.
         self.dial_seconds = connection.dial_seconds
         self.login_seconds = connection.login_seconds
-        connection.attach(self)
+        connection.attach(self._whole)
 
     def __repr__(self) -> str:
         if self._ended.is_set():
@@ -179,7 +165,7 @@ class Session(Intake):
         self._ended.set()
         missing = error or ClosedError("the session was ended before the receipt came")
         for receipt in self._receipts.values():
-            receipt.fail(_of_loss(receipt, missing))
+            receipt.lose(missing)
         self._receipts.clear()
         self._requests.end(missing)
         for subscription in self._subscriptions.values():
@@ -319,124 +305,6 @@ class Session(Intake):
 
     # For the connection only.
 
-    async def run(self) -> None:
-        """Read and write, by one connection after the other, until the session ends."""
-        try:
-            with self._scope:
-                connection = self._connection
-                while connection is not None:
-                    await connection.run()
-                    connection = await self._next()
-        finally:
-            self._end(ClosedError("the session was cancelled"))
-
-    def ended(self, connection: Connection, error: SessionEndedError | None) -> None:
-        """The connection has ended: the session ends with it, or goes on with another."""
-        if self._ended.is_set() or connection is not self._connection:
-            return
-        final = error is None or self._closing or self._route is None
-        if final or isinstance(error, ClosedError | BufferFullError):
-            self._end(error)
-        else:
-            assert error is not None  # noqa: S101 - for the type checker
-            self._lose(error)
-
-    # Between two connections.
-
-    def _lose(self, error: SessionEndedError) -> None:
-        """The connection is gone: say so to whom it concerns, keep what the next one needs."""
-        _log.warning("%s; connecting again", error)
-        self._connection = None
-        self._steady = self._is_steady()
-        if isinstance(error, BrokerError) and error.receipt_id in self._receipts:
-            if not self._blame(error, error.receipt_id):
-                return
-            # Nobody else is to blame.
-            error = _plain(error)
-        elif isinstance(error, BrokerError | PeerProtocolError) and not self._steady:
-            # Whatever it is, it happens with each connection, and nobody can be told but all.
-            self._strikes += 1
-            if self._strikes >= _STRIKES:
-                self._end(error)
-                return
-        else:
-            self._strikes = 0
-        self._requests.lose(error)
-        for receipt in list(self._receipts.values()):
-            if receipt.fate == "again":
-                continue
-            del self._receipts[receipt.id]
-            if receipt.fate == "done":
-                receipt.confirm()
-            else:
-                receipt.fail(_of_loss(receipt, error))
-        for transaction in self._transactions.values():
-            transaction.lose()
-        self._lost_transactions.update(self._transactions)
-        self._transactions.clear()
-        for subscription in list(self._subscriptions.values()):
-            self.counters.messages_stale += subscription.lose()
-            if not subscription.resubscribe:
-                del self._subscriptions[subscription.id]
-                subscription.fail(_plain(error))
-        self.room_to_read.unpark_all()
-
-    def _blame(self, error: BrokerError, id_: str) -> bool:
-        """The broker refused the frame with this receipt: it is not repeated.
-
-        Returns whether the session goes on: not if nobody would hear of the refusal.
-        """
-        receipt = self._receipts.pop(id_)
-        receipt.fail(error)
-        entry = self._window.remove(id_) if self._window is not None else None
-        if entry is not None and not entry.expected:
-            self._end(error)
-            return False
-        for subscription in list(self._subscriptions.values()):
-            if subscription.receipt is receipt:
-                del self._subscriptions[subscription.id]
-                subscription.fail(error)
-        return True
-
-    async def _next(self) -> Connection | None:
-        """Return the next connection, ready for use; None when the session has ended."""
-        if self._ended.is_set() or self._route is None:
-            return None
-        try:
-            connection = await self._route.again(self.version, steady=self._steady)
-        except ConnectError as error:
-            gone = ConnectionLostError(f"the connection is lost for good: {error}")
-            gone.__cause__ = error
-            self._end(gone)
-            return None
-        self._adopt(connection)
-        self.counters.reconnects += 1
-        _log.info("connected again, with %s", self.address)
-        for subscription in self._subscriptions.values():
-            if not subscription.implicit:
-                self._resubscribe(connection, subscription)
-        for entry in self.unconfirmed:
-            pairs = [*entry.pairs, _REPEATED, ("receipt", entry.receipt.id)]
-            connection.put_nowait(encoded("SEND", pairs, entry.body, version=self.version))
-            self.counters.messages_repeated += 1
-        self._back.unpark_all()
-        return connection
-
-    def _resubscribe(self, connection: Connection, subscription: Subscription) -> None:
-        waited_for = subscription.receipt
-        receipt = self._subscribe_nowait(connection, subscription)
-        if waited_for is not None and self._receipts.pop(waited_for.id, None) is not None:
-            # Somebody may still wait for the first one.
-            waited_for.id = receipt.id
-            self._receipts[receipt.id] = subscription.receipt = waited_for
-
-    def _is_steady(self) -> bool:
-        """Return whether the connection has lasted, so that its loss is no reason to hesitate."""
-        lasted = trio.current_time() - self._began
-        return self._route is not None and lasted >= self._route.steady
-
-    # For the connection only.
-
     def count_heartbeat(self) -> None:
         """A heart-beat has come."""
         self.counters.heartbeats_received += 1
@@ -485,26 +353,3 @@ class Session(Intake):
     def here_since(self) -> float:
         """Return since when there is a connection, on trio's clock; now if there is none."""
         return trio.current_time() if self._connection is None else self._began
-
-
-def _of_loss(receipt: Receipt, error: SessionEndedError) -> SessionEndedError:
-    """Return what the end of a connection means for a frame that was not confirmed."""
-    if receipt.command != "COMMIT" or isinstance(error, ClosedError):
-        return error
-    if isinstance(error, BrokerError) and error.receipt_id == receipt.id:
-        return error
-    unknown = OutcomeUnknownError(
-        f"the connection broke before COMMIT was confirmed ({error}); "
-        "the transaction has happened as a whole, or not at all"
-    )
-    unknown.__cause__ = error
-    return unknown
-
-
-def _plain(error: SessionEndedError) -> SessionEndedError:
-    """Return the error of one who is not to blame for an ERROR that ended the connection."""
-    if not isinstance(error, BrokerError):
-        return error
-    lost = ConnectionLostError(f"the broker ended the connection: {error}")
-    lost.__cause__ = error
-    return lost
