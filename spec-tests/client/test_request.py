@@ -314,3 +314,31 @@ async def test_queue_refused_later(autojump_clock: MockClock) -> None:
             await client.request("/queue/a", "1", resend=True)
         got.append(await client.request("/queue/a", "2"))
     assert got[0].body == b"x"
+
+
+async def test_refused_request_is_not_sent_again(autojump_clock: MockClock) -> None:
+    """A request that the broker refuses raises that, resend or not; others are sent again."""
+    assert autojump_clock.rate == 0
+
+    async def first(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.subscribed()
+        frames = [await broker.expect("SEND") for _ in range(2)]
+        bad = next(frame for frame in frames if frame.body == b"bad")
+        await broker.send("ERROR", {"receipt-id": bad.headers["receipt"], "message": "no"})
+        await broker.expect_end()
+
+    got: list[bytes] = []
+
+    async def ask(body: str) -> None:
+        got.append((await client.request("/queue/a", body, resend=True)).body)
+
+    async with (
+        on_dial(first, answering([], b"")) as dial,
+        connect("stomp://a", dial=dial, reconnect=True) as client,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(ask, "good")
+        with pytest.raises(BrokerError, match="no"):
+            await client.request("/queue/a", "bad", resend=True)
+    assert got == [b"good"]
