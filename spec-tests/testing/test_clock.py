@@ -63,6 +63,57 @@ async def test_an_idle_queue_goes(mock_clock: MockClock) -> None:
         assert broker.counts("/queue/a").received == 0
 
 
+async def test_messages_expire(mock_clock: MockClock) -> None:
+    """A message with a time to live is gone when the clock was turned past it."""
+    async with in_trio() as broker:
+        broker.put("/queue/a", "short", headers={"ttl": "5000"})
+        broker.put("/queue/a", "long", headers={"ttl": "60000"})
+        broker.clock.advance(4)
+        assert len(broker.messages("/queue/a")) == 2
+        broker.clock.advance(2)
+        assert [message.text for message in broker.messages("/queue/a")] == ["long"]
+        assert broker.settled("/queue/a") == 0
+
+
+async def test_messages_are_delayed(autojump_clock: MockClock) -> None:
+    """A delayed message is seen as such, and waits when the clock was turned."""
+    async with in_trio() as broker:
+        broker.put("/queue/a", "later", headers={"delay": "3600000"})
+        broker.put("/queue/a", "soon", headers={"delay": "1000"})
+        assert broker.messages("/queue/a") == []
+        soon, later = broker.delayed("/queue/a")
+        assert (soon.text, soon.delay) == ("soon", 1)
+        assert (later.text, later.delay) == ("later", 3600)
+        assert broker.counts("/queue/a").delayed == 2
+        assert broker.delayed("/queue/nothing") == []
+        with pytest.raises(AssertionError, match=r'"later" due in 3\.6e'):
+            await broker.assert_empty("/queue/a")
+        assert [message.text for message in broker.messages("/queue/a")] == ["soon"]
+        broker.clock.advance(3600)
+        # Each takes the place that it would have had without the delay.
+        assert [message.text for message in broker.messages("/queue/a")] == ["later", "soon"]
+
+
+async def test_redelivery_and_dead_letters(mock_clock: MockClock) -> None:
+    """What is refused with a delay comes again after it, and at last is a dead letter."""
+    policy = [{"match": "/queue/a", "max-deliveries": 2}]
+    async with (
+        in_trio(policy=policy) as broker,
+        connect_stream(broker.stream(), heartbeat=(0, 0)) as client,
+        client.subscribe("/queue/a", ack="client-individual") as messages,
+    ):
+        broker.put("/queue/a", "x")
+        message = await messages.receive()
+        await message.nack(headers={"delay": "30000"}, receipt=True)
+        broker.clock.advance(29)
+        assert len(broker.delayed("/queue/a")) == 1
+        broker.clock.advance(1)
+        await (await messages.receive()).nack(receipt=True)
+        (dead,) = broker.messages("/queue/DLQ.a")
+        assert dead.headers["dead-letter-reason"] == "max-deliveries"
+        assert broker.settled("/queue/a") == 0
+
+
 async def test_turning_the_clock_leaves_connections_alone() -> None:
     """Clients with heart-beats count as heard from: their own clocks have not been turned."""
     async with (

@@ -214,8 +214,8 @@ async def test_assert_empty(autojump_clock: MockClock) -> None:
                 await broker.assert_empty("/queue/a", timeout=1)
             assert str(failure.value).splitlines() == [
                 (
-                    "/queue/a is not empty after 1 s: 2 messages wait, 1 are delivered and not "
-                    "acknowledged, 1 subscribers"
+                    "/queue/a is not empty after 1 s: 2 messages wait, 0 are not due yet, "
+                    "1 are delivered and not acknowledged, 1 subscribers"
                 ),
                 '  1. "two"',
                 '  2. "three"',
@@ -368,3 +368,52 @@ async def refusal(broker: TrioBroker, login: str | None = None, passcode: str | 
         async with connect_stream(broker.stream(), login=login, passcode=passcode):
             pass
     return str(refused.value)
+
+
+async def test_requests_to_the_broker_are_answered(mock_clock: MockClock) -> None:
+    """Programs may ask what is going on, as with a daemon without users, and watch it."""
+    async with (
+        in_trio() as broker,
+        connect_stream(broker.stream(), heartbeat=(0, 0)) as client,
+        client.subscribe("/temp-queue/answers") as answers,
+        client.subscribe("/topic/$SYS/stats/#") as statistics,
+    ):
+        broker.put("/queue/a", "x")
+        headers = {"reply-to": "/temp-queue/answers"}
+        await client.send("/admin/queues", "{}", headers=headers)
+        assert '"/queue/a"' in (await answers.receive()).text
+        broker.clock.advance(2)
+        assert (await statistics.receive()).destination.startswith("/topic/$SYS/stats/")
+
+
+async def test_with_users_nobody_may_act() -> None:
+    """With users a program is not trusted with requests to the broker."""
+    async with (
+        in_trio(users={"fred": "secret"}) as broker,
+        connect_stream(broker.stream(), login="fred", passcode="secret") as client,
+        client.subscribe("/temp-queue/answers") as answers,
+    ):
+        headers = {"reply-to": "/temp-queue/answers"}
+        await client.send("/admin/queues", "{}", headers=headers)
+        assert '"ok":false' in (await answers.receive()).text.replace(" ", "")
+
+
+async def test_the_memory_mark(autojump_clock: MockClock) -> None:
+    """Over the memory mark producers wait, as with the daemon."""
+    async with (
+        in_trio(flow={"memory-mark": "1MiB"}) as broker,
+        connect_stream(broker.stream()) as client,
+    ):
+        for _ in range(20):
+            await client.send("/queue/a", "x" * 100_000)
+        with trio.move_on_after(5) as scope:
+            await client.ping()
+        assert scope.cancelled_caught
+        assert len(broker.messages("/queue/a")) < 20
+        async with (
+            connect_stream(broker.stream()) as other,
+            other.subscribe("/queue/a") as messages,
+        ):
+            for _ in range(20):
+                await messages.receive()
+        await client.ping()

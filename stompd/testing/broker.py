@@ -41,17 +41,15 @@ T = TypeVar("T")
 class Counts:
     """How many messages of a queue there are where."""
 
-    # Waiting; delivered and not acknowledged; come altogether.
-    waiting: int
-    unsettled: int
-    received: int
+    # Waiting; not due yet; delivered and not acknowledged.
+    waiting: int = 0
+    delayed: int = 0
+    unsettled: int = 0
+    # Come altogether; acknowledged, which what expired or became a dead letter is not.
+    received: int = 0
+    settled: int = 0
     # Subscriptions that it serves.
-    subscribers: int
-
-    @property
-    def settled(self) -> int:
-        """The messages that are gone: acknowledged, expired, or moved to the dead letters."""
-        return self.received - self.waiting - self.unsettled
+    subscribers: int = 0
 
 
 class InProcessBroker:
@@ -96,6 +94,9 @@ class InProcessBroker:
         self.faults = Faults(self.home, self.clock, self._all_wirings)
         self._tcp: Port | None = None
         self._refusing = False
+        # Octets that were read since the messages were weighed, and how many may be.
+        self.came = 0
+        self._weigh_after = 0
         # The session by which the test itself sends.
         self._own: Session | None = None
         # Set, and made anew, whenever something may have happened.
@@ -199,7 +200,19 @@ class InProcessBroker:
     def messages(self, destination: str) -> list[Message]:
         """Return the messages that wait in a queue, the next one to be delivered first."""
         queue = self._queue(destination)
-        return [] if queue is None else [_shown(message) for message in waiting(queue)]
+        return [] if queue is None else [_shown(message) for message in queue.waiting()]
+
+    @at_home
+    def delayed(self, destination: str) -> list[Message]:
+        """Return the messages of a queue that are not due yet, the first due first.
+
+        `Message.delay` tells in how many seconds of the broker's clock they are.
+        """
+        queue = self._queue(destination)
+        if queue is None:
+            return []
+        now = self.clock.now()
+        return [_shown(message, due - now) for due, message in queue.delayed.entries()]
 
     @at_home
     def sent(self, destination: str | None = None) -> list[Message]:
@@ -222,21 +235,31 @@ class InProcessBroker:
 
     @at_home
     def counts(self, destination: str) -> Counts:
-        """Return how many messages of a queue wait, are unsettled, and have come altogether.
+        """Return how many messages of a queue wait, are delayed, unsettled, gone, and so on.
 
         A queue that is not there, or no more, counts nothing.
         """
         queue = self._queue(destination)
         if queue is None:
-            return Counts(0, 0, 0, 0)
-        return Counts(queue.depth, queue.unsettled, queue.put_count, len(queue.subscriptions))
+            return Counts()
+        return Counts(
+            waiting=queue.depth,
+            delayed=len(queue.delayed),
+            unsettled=queue.unsettled,
+            received=queue.put_count,
+            settled=queue.settled_count,
+            subscribers=len(queue.subscriptions),
+        )
 
     def unsettled(self, destination: str) -> int:
         """Return how many messages of a queue are delivered and not acknowledged."""
         return self.counts(destination).unsettled
 
     def settled(self, destination: str) -> int:
-        """Return how many messages of a queue are gone: acknowledged, expired or dead-lettered."""
+        """Return how many messages of a queue were acknowledged.
+
+        What has expired, or became a dead letter, is not among them.
+        """
         return self.counts(destination).settled
 
     @at_home
@@ -270,21 +293,22 @@ class InProcessBroker:
         return [], self.log.missing(destination, expected, count, seconds)
 
     async def emptied(self, destination: str, seconds: float) -> str:
-        """Wait until nothing of a queue waits or is unsettled; return what is wrong, or nothing."""
+        """Wait until a queue has no message left; return what is wrong, or nothing."""
 
         def is_empty() -> bool:
             counts = self.counts(destination)
-            return not counts.waiting and not counts.unsettled
+            return not (counts.waiting or counts.delayed or counts.unsettled)
 
         if await self.until(is_empty, seconds):
             return ""
         counts = self.counts(destination)
         wrong = (
             f"{destination} is not empty after {seconds:g} s: {counts.waiting} messages wait, "
-            f"{counts.unsettled} are delivered and not acknowledged, "
-            f"{counts.subscribers} subscribers"
+            f"{counts.delayed} are not due yet, {counts.unsettled} are delivered and not "
+            f"acknowledged, {counts.subscribers} subscribers"
         )
-        return "\n".join([wrong, *numbered(self.messages(destination))])
+        left = self.messages(destination) + self.delayed(destination)
+        return "\n".join([wrong, *numbered(left)])
 
     async def subscribed(self, destination: str, count: int, seconds: float) -> str:
         """Wait for so many subscribers; return what is wrong, or nothing."""
@@ -318,6 +342,9 @@ class InProcessBroker:
 
     def stir(self) -> None:
         """Have written what is to be written, and have everybody look who waits for something."""
+        if self.came >= self._weigh_after:
+            self.came = 0
+            self._weigh_after = self.core.memory.check()
         self.core.flush_touched()
         self._changed.set()
         self._changed = trio.Event()
@@ -390,7 +417,9 @@ class InProcessBroker:
         session = self._own_session()
         decoder = Decoder("server", self.settings.limits.of_frames())
         decoder.begin(session.wire_version)
-        frames = decoder.feed(encode(command, with_length(headers.items(), body), body))
+        octets = encode(command, with_length(headers.items(), body), body)
+        self.came += len(octets)
+        frames = decoder.feed(octets)
         now = self.clock.now()
         if decoder.error is not None:
             raise ValueError(str(decoder.error))
@@ -410,7 +439,7 @@ class InProcessBroker:
             session.outbox.flush = lambda: _discard(session)
             octets = encode("CONNECT", {"accept-version": "1.2", "host": "/"}.items())
             session.receive(Decoder("server").feed(octets), 0, now)
-            session.welcome("the test", now)
+            session.welcome("the test", now, trusted=True)
             self.stir()
         return self._own
 
@@ -420,13 +449,7 @@ def _discard(session: Session) -> None:
     session.outbox.size = 0
 
 
-def waiting(queue: Queue) -> list[CoreMessage]:
-    """Return the messages that wait in a queue, in the order in which they will be delivered."""
-    returned = [message for _, message in sorted(queue._returned)]  # noqa: SLF001 - nothing else tells
-    return [*returned, *queue.ready]
-
-
-def _shown(message: CoreMessage) -> Message:
+def _shown(message: CoreMessage, delay: float = 0.0) -> Message:
     headers = message.headers
     return Message(
         headers["destination"],
@@ -434,4 +457,5 @@ def _shown(message: CoreMessage) -> Message:
         message.body,
         redelivered=message.redelivered,
         failures=message.count,
+        delay=delay,
     )

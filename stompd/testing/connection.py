@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from stompd.testing.stream import Wire
 
 _READ: Final = 64 * 1024
+# Who names one of these wants to be told rates and ages, for which the broker has to look at all
+# destinations every second. Nobody else needs that, least of all who turns the clock by days.
+_WATCHED: Final = ("/admin/", "/topic/$SYS/")
 _SLICE: Final = 64 * 1024
 # Octets that were read and wait for the session, from which on nothing more is read.
 _MOST_HELD: Final = 256 * 1024
@@ -258,6 +261,7 @@ class Connection:
                     self._sever(reset=True)
                 return
             session.heard_at = clock.now()
+            self._broker.came += len(data)
             await self._carry_out(self._decoder.feed(data))
 
     def _expect_login(self) -> None:
@@ -347,7 +351,11 @@ class Connection:
             return len(frames)
         done = session.receive(frames, at, self._broker.clock.now())
         # The last one is what a fault was found in.
-        self._broker.log.note(self.id, frames[at : done - (session.fault is not None)])
+        good = frames[at : done - (session.fault is not None)]
+        self._broker.log.note(self.id, good)
+        for head, _ in good:
+            if (head.get("destination") or "").startswith(_WATCHED):
+                self._broker.core.observe()
         return done
 
     def _without_receipt(self, frame: Frame) -> Frame:
@@ -395,7 +403,8 @@ class Connection:
         ):
             session.refuse("login refused", "user or passcode is wrong")
             return
-        session.welcome(user, self._broker.clock.now())
+        # As with the daemon: without users everybody on this machine may look and act.
+        session.welcome(user, self._broker.clock.now(), trusted=users is None)
         self._decoder.begin(session.wire_version, self._broker.settings.limits.of_frames())
 
     # Writing.

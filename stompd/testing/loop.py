@@ -77,7 +77,7 @@ class TrioBroker(InProcessBroker):
         return found
 
     async def assert_empty(self, destination: str, *, timeout: float = PATIENCE) -> None:
-        """Wait until no message of a queue waits or is unsettled.
+        """Wait until a queue has no message left: none waits, is delayed or is unsettled.
 
         Raises `AssertionError`, telling what is there.
         """

@@ -28,6 +28,8 @@ class Message:
     # Of one that waits: whether it was delivered before, and how many attempts counted as failed.
     redelivered: bool = False
     failures: int = 0
+    # Of one that is not due yet: in how many seconds of the broker's clock it is.
+    delay: float = 0.0
 
     @property
     def text(self) -> str:
@@ -49,6 +51,7 @@ class Message:
             if name not in ("destination", "content-length")
         )
         mark = " redelivered" if self.redelivered else ""
+        mark += f" due in {self.delay:.3g} s" if self.delay else ""
         return f"{shown_body(self.body)}{mark}{'  ' if headers else ''}{headers}"
 
 
