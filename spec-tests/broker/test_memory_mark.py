@@ -123,6 +123,8 @@ def test_it_is_told(core: Core) -> None:
     watcher = core.administrator()
     watcher.subscribe("/topic/$SYS/events/producers-paused")
     watcher.subscribe("/topic/$SYS/events/producers-resumed", id="1")
+    told: list[bool] = []
+    core.broker.memory.changed = lambda: told.append(core.broker.memory.heavy)
     _fill(core, 10)
     event = json.loads(watcher.one("MESSAGE").body)
     assert (event["event"], event["mark"]) == ("producers-paused", 10 * _WEIGHT)
@@ -131,6 +133,7 @@ def test_it_is_told(core: Core) -> None:
     core.tick(1)
     event = json.loads(watcher.one("MESSAGE").body)
     assert (event["event"], event["weight"]) == ("producers-resumed", 0)
+    assert told == [True, False]
 
 
 def test_the_mark_may_change(core: Core) -> None:

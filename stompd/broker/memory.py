@@ -13,6 +13,8 @@ from stompd.broker.destination import ADMIN
 from stompd.broker.send import send
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stompd.broker.broker import Broker
     from stompd.broker.session import Session
     from stompd.protocol.frame import Head
@@ -31,7 +33,7 @@ _EVERY: Final = 0.25
 class MemoryMark:
     """Belongs to the broker; ``heavy`` while its messages are over the mark."""
 
-    __slots__ = ("_broker", "blocked", "heavy", "weight")
+    __slots__ = ("_broker", "blocked", "changed", "heavy", "weight")
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -40,6 +42,8 @@ class MemoryMark:
         self.weight = 0
         # Sessions that wait.
         self.blocked: set[Session] = set()
+        # The keeper of the log's: producers wait, or wait no more.
+        self.changed: Callable[[], None] = _nobody
 
     def weigh(self) -> int:
         """Return what all messages take: their octets, and `OVERHEAD` for each."""
@@ -70,6 +74,7 @@ class MemoryMark:
         for session in broker.sessions.values():
             session.heed_memory(heavy=True)
         broker.tell_all("producers-paused", weight=self.weight, mark=mark)
+        self.changed()
         broker.at(broker.now + _EVERY, self._look)
 
     def _look(self) -> None:
@@ -88,6 +93,7 @@ class MemoryMark:
             session.paused_by.discard(self)
             session.resume_reading()
         broker.tell_all("producers-resumed", weight=self.weight, mark=mark)
+        self.changed()
 
 
 def send_heavy(session: Session, head: Head, body: bytes) -> None:
@@ -100,3 +106,7 @@ def send_heavy(session: Session, head: Head, body: bytes) -> None:
         send(session, head, body)
         return
     session.wait_for_memory()
+
+
+def _nobody() -> None:
+    """Log nothing."""

@@ -98,6 +98,7 @@ class Service:
         self._due = trio.Event()
         broker.rescheduled = self._reschedule
         broker.acted = _log_act
+        broker.memory.changed = self._log_memory
         # Set when no connection is left.
         self._empty = trio.Event()
 
@@ -215,14 +216,10 @@ class Service:
 
     def weigh(self) -> None:
         """Have the broker see whether its messages take too much memory."""
-        memory = self.broker.memory
-        heavy = memory.heavy
         self.came = 0
-        self.weigh_after = memory.check()
-        if memory.heavy is not heavy:
-            self.tell_memory()
+        self.weigh_after = self.broker.memory.check()
 
-    def tell_memory(self) -> None:
+    def _log_memory(self) -> None:
         """Log that producers wait for memory, or wait no more."""
         memory = self.broker.memory
         mark = self.broker.settings.memory_mark
