@@ -245,6 +245,17 @@ def test_nobody_takes_what_waits(core: Core) -> None:
     assert watcher.one()["ready"] == 3
 
 
+def test_dead_letters_may_wait_alone(core: Core) -> None:
+    """Nobody has to be there; that they are is told by other means."""
+    watcher = Watcher(core, "no-consumer")
+    consumer = core.client()
+    consumer.subscribe("/queue/a", "client")
+    publish(core.client(), "/queue/a", ["1"])
+    consumer.nack(consumer.one("MESSAGE"), requeue="false")
+    core.tick(1)
+    assert watcher.events() == []
+
+
 @pytest.mark.parametrize("dead_letter", ["/queue/dead", None])
 def test_dead_letters(dead_letter: str | None) -> None:
     """With why, and where they went."""

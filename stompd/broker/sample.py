@@ -25,10 +25,10 @@ _BLUR: Final = 0.05
 class Sample:
     """Belongs to one destination; times are seconds of the broker's time."""
 
-    __slots__ = ("_came", "_places", "_times", "_went", "at", "in_rate", "out_rate")
+    __slots__ = ("_at", "_came", "_places", "_times", "_went", "in_rate", "out_rate")
 
     def __init__(self, now: float, came: int, went: int) -> None:
-        self.at = now
+        self._at = now
         # Messages a second, in the period before the last look.
         self.in_rate = 0.0
         self.out_rate = 0.0
@@ -40,11 +40,16 @@ class Sample:
 
     def count(self, now: float, came: int, went: int) -> None:
         """Note how many messages have come and gone so far."""
-        passed = now - self.at
+        if came == self._came and went == self._went:
+            # So it is with nearly all destinations nearly always.
+            self.in_rate = self.out_rate = 0.0
+            self._at = now
+            return
+        passed = now - self._at
         if passed > 0:
             self.in_rate = round((came - self._came) / passed, 3)
             self.out_rate = round(max(went - self._went, 0) / passed, 3)
-        self.at = now
+        self._at = now
         self._came = came
         self._went = went
 
@@ -80,7 +85,7 @@ class Sample:
 
 
 def look(broker: Broker, since: float) -> None:
-    """Have every destination's sample note what there is now.
+    """Have every destination's sample note what there is now, and tell who is alone with it.
 
     Those that have none yet were made after ``since``, in seconds of the broker's time.
     """
@@ -92,15 +97,16 @@ def look(broker: Broker, since: float) -> None:
                 sample = queue.sample = Sample(since, 0, 0)
             count = queue.count
             sample.count(now, queue.put_count, queue.put_count - count)
-            if count:
-                sample.mark(now, queue.next_place)
-            else:
+            if not count:
                 sample.forget()
-            lonely = not queue.subscriptions and queue.depth > 0
-            if lonely is not queue.lonely:
-                queue.lonely = lonely
-                if lonely:
-                    broker.tell("no-consumer", host, queue=queue.name, ready=queue.depth)
+                queue.lonely = False
+                continue
+            sample.mark(now, queue.next_place)
+            if queue.subscriptions:
+                queue.lonely = False
+            elif not queue.lonely and not queue.is_dead_letter and queue.depth:
+                queue.lonely = True
+                broker.tell("no-consumer", host, queue=queue.name, ready=queue.depth)
         for topic in host.topics.values():
             sample = topic.sample
             if sample is None:

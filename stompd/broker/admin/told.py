@@ -71,7 +71,7 @@ _EVENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
         {"queue": _QUEUE, "connection": maybe(text("whose temporary queue it was"))},
     ),
     "no-consumer": (
-        "Messages wait in a queue that nobody is subscribed to; told once until somebody was.",
+        "Messages, but no dead letters, wait in a queue that nobody is subscribed to. Told once.",
         {"queue": _QUEUE, "ready": count("how many wait")},
     ),
     "dead-lettered": (
