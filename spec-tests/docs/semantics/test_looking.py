@@ -11,6 +11,7 @@ from docs.documents import ROOT, prose
 from docs.semantics.daemon import Open, ack_id, fresh
 from docs.terminal import Terminal
 from stompd.broker.admin.told import EVENTS, STATISTICS
+from stompd.broker.admin.verbs import VERBS
 
 
 def told(message: Frame) -> dict[str, Any]:
@@ -34,10 +35,23 @@ def ask(wire: Wire, verb: str, *lines: str, body: str = "") -> dict[str, Any]:
     return told(wire.expect("MESSAGE", "subscription:/temp-queue/replies"))
 
 
+def rows_of_the_contract() -> list[str]:
+    """Return the lines of the section's tables."""
+    section = prose(ROOT / "docs" / "semantics.md").partition("\n## Looking at the broker\n")[2]
+    return [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+
+
+def test_every_verb_stands_in_the_contract() -> None:
+    """The table of verbs has all of them, by the right that they need."""
+    for right, acts in (("monitor", False), ("admin", True)):
+        (row,) = [line for line in rows_of_the_contract() if f"(`{right}`)" in line]
+        named = re.findall(r"`([^`]+)`", row.split("|")[2])
+        assert named == [verb.name for verb in VERBS.values() if verb.acts is acts]
+
+
 def test_everything_that_is_told_stands_in_the_contract() -> None:
     """The table of topics has the kinds of events and statistics that there are, and no others."""
-    section = prose(ROOT / "docs" / "semantics.md").partition("\n## Looking at the broker\n")[2]
-    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    rows = [line for line in rows_of_the_contract() if line.startswith("| `")]
     names = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert names == {
         *(f"events/{kind}" for kind in EVENTS),
