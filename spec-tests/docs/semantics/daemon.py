@@ -1,5 +1,6 @@
 """The daemon of these tests, connections to it, and names that no other test uses."""
 
+import time
 from collections.abc import Callable
 from itertools import count
 
@@ -140,3 +141,18 @@ def ack_id(message: Frame) -> str:
 def bodies(wire: Wire, count_: int) -> list[str]:
     """Return the bodies of the next MESSAGEs."""
     return [message.body.decode() for message in wire.messages(count_)]
+
+
+def await_waiting(wire: Wire, queue: str, wanted: list[str]) -> None:
+    """Browse a queue until exactly these messages wait in it, in this order."""
+    give_up = time.monotonic() + 30
+    while True:
+        wire.subscribe("look", queue, "browser:true")
+        shown = []
+        while (message := wire.expect("MESSAGE", "subscription:look")).raw("browser") is None:
+            shown.append(message.body.decode())
+        wire.frame_out("UNSUBSCRIBE", "id:look")
+        if shown == wanted:
+            return
+        assert time.monotonic() < give_up, f"there wait {shown}, not {wanted}"
+        time.sleep(0.02)

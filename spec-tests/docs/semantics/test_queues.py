@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from docs.semantics.daemon import Open, ack_id, fresh
+from docs.semantics.daemon import Open, ack_id, await_waiting, fresh
 
 
 @pytest.mark.clause("ACK-04", "ACK-13", "S-09")
@@ -109,7 +109,7 @@ def test_a_nack_may_ask_for_a_rest(connect: Open) -> None:
         wire.put(queue, body)
     wire.frame_out("NACK", ack_id(wire.expect("MESSAGE", body=b"1")), "delay:100")
     second = wire.expect("MESSAGE", body=b"2")
-    wire.quiet()
+    await_waiting(wire, queue, ["1", "3"])
     wire.frame_out("ACK", ack_id(second))
     wire.expect("MESSAGE", "redelivered:true", "delivery-count:2", body=b"1")
 

@@ -139,6 +139,8 @@ def test_a_retained_message_may_expire_or_be_delayed(connect: Open) -> None:
     wire.put(delayed, b"x", "retain:set", "delay:600000")
     wire.put(due, b"due", "retain:set", "delay:50")
     wire.put(queue, b"taken", "retain:set")
+    wire.subscribe("live", due)
+    wire.expect("MESSAGE", "subscription:live", body=b"due")
     wire.quiet()
     for identifier, name in enumerate((expired, delayed, due)):
         wire.subscribe(str(identifier), name)
