@@ -26,8 +26,10 @@ The map of this package, from the values to the whole:
 * ``redelivery``: what becomes of a message that was not acknowledged.
 * ``session``: one connection's conversation; takes frames, has them carried out, answers them.
 * ``broker``: the whole: sessions, virtual hosts, store, what is due.
-* ``event``: what the broker tells about itself.
-* ``admin``: what is going on, as plain values.
+* ``memory``: the mark for what all messages take; over it producers wait.
+* ``event``, ``tap``: what the broker tells about itself, and copies of the frames that pass.
+* ``sample``: rates and ages, from a look a second.
+* ``admin``: requests: what is going on, and what an administrator does about it.
 
 No function here waits, does I/O, reads a clock or logs: time is an argument, octets are lists. So
 there is no interleaving, no race and no lock, and every test is a call.
