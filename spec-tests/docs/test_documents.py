@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+import stompd.broker
 from docs.documents import ALL_PAGES, PAGES, ROOT, Block, anchors, blocks, links, prose, tools
 from docs.terminal import Terminal, normalised
 from stompd.broker.policy import Policy
@@ -258,6 +259,14 @@ def test_every_error_stands_in_the_contract() -> None:
     written = error_messages() | {"login refused"}
     assert len(written) > 40
     assert rows == written
+
+
+def test_every_module_of_the_broker_is_on_its_map() -> None:
+    """The docstring of stompd.broker tells what each module is for, and of no other one."""
+    named = set(re.findall(r"``(\w+)``", stompd.broker.__doc__ or ""))
+    folder = ROOT / "stompd" / "broker"
+    modules = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
+    assert named == modules
 
 
 def options() -> set[str]:
