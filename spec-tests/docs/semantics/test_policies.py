@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from docs.semantics.daemon import Open, ack_id, bodies, fresh
+from docs.semantics.daemon import Open, ack_id, await_waiting, bodies, fresh
 from docs.terminal import Terminal
 
 
@@ -97,6 +97,21 @@ def test_drop_head_leaves_what_is_delivered(connect: Open) -> None:
     wire.expect("MESSAGE", "dead-letter-reason:overflow", body=b"3")
     wire.frame_out("ACK", ack_id(held[1]))
     wire.quiet()
+
+
+@pytest.mark.parametrize("stem", ["reject", "block"])
+def test_what_nobody_can_be_answered_for_enters_a_full_queue(connect: Open, stem: str) -> None:
+    """Repetitions, and dead letters that a policy sends there."""
+    wire = connect()
+    queue, other = fresh(stem=stem), fresh()
+    wire.put(queue, b"x", "AMQ_SCHEDULED_PERIOD:50", "AMQ_SCHEDULED_REPEAT:3")
+    await_waiting(wire, queue, ["x"] * 4)
+    line = f"x-dead-letter-routing-key:{queue.removeprefix('/queue/')}"
+    wire.subscribe("1", other, "ack:client", line)
+    wire.put(other, b"letter")
+    wire.frame_out("NACK", ack_id(wire.expect("MESSAGE")), "requeue:false")
+    await_waiting(wire, queue, ["x"] * 4 + ["letter"])
+    wire.alive()
 
 
 # -- Settings by header ----------------------------------------------------------------------------
