@@ -114,22 +114,6 @@ def test_the_name_of_a_durable_subscription(core: Core, headers: dict[str, str],
     )
 
 
-def test_a_queue_name_of_rabbitmq_is_everybodys(core: Core) -> None:
-    """Where a client-id means nothing, it does not make another subscription of it."""
-    first, second = core.client(client_id="me"), core.client(client_id="you")
-    first.subscribe(TOPIC, "client", x_queue_name="n", durable="true")
-    second.subscribe(TOPIC, "client", x_queue_name="n", durable="true")
-    assert list(core.broker.host("/").durables) == [("", "n")]
-    publish(core.client(), TOPIC, numbers(1, 2))
-    assert (first.bodies(), second.bodies()) == (["1"], ["2"])
-    second.close()
-    first("UNSUBSCRIBE", id="0")
-    assert first.bodies() == ["2"]
-    first("UNSUBSCRIBE", id="0", x_queue_name="n", durable="true", receipt="r")
-    assert first.receipts() == ["r"]
-    assert core.broker.host("/").durables == {}
-
-
 def test_a_name_alone_does(core: Core) -> None:
     """Without client-id, whoever knows the name has the subscription, under any id."""
     first, second, publisher = core.client(), core.client(), core.client()
@@ -389,28 +373,17 @@ def test_exclusive_keeps_it_to_one(core: Core) -> None:
     assert two.bodies() == ["4"]
 
 
-def test_a_shared_name_of_rabbitmq_goes_with_its_last_subscriber(core: Core) -> None:
-    """``x-queue-name`` shares; only durable:true, or auto-delete:false, keeps it."""
+def test_it_may_go_with_its_last_subscriber(core: Core) -> None:
+    """``auto-delete:true``, with what it holds; who made it says so."""
     one, two, publisher = core.client(), core.client(), core.client()
     for client in (one, two):
-        client.subscribe(TOPIC, "client", x_queue_name="q", prefetch_count="1")
-        client.subscribe(TOPIC, "client", id="1", x_queue_name="q", prefetch_count="1")
-    publish(publisher, TOPIC, numbers(1, 6))
-    assert one.bodies() == ["1", "2"]
-    assert two.bodies() == ["3", "4"]
+        client.subscribe(TOPIC, "client", durable_subscription_name="n", auto_delete="true")
+    publish(publisher, TOPIC, numbers(1, 3))
     one.close()
-    assert ("", "q") in core.broker.host("/").durables
+    assert ("", "n") in core.broker.host("/").durables
     two.close()
     publisher("DISCONNECT")
     assert _nothing_left(core)
-    for headers in ({"durable": "true"}, {"auto_delete": "false"}):
-        core = Core()
-        one, two = core.client(), core.client()
-        one.subscribe(TOPIC, x_queue_name="q", **headers)
-        one.close()
-        publish(two, TOPIC, ["x"])
-        two.subscribe(TOPIC, x_queue_name="q", **headers)
-        assert two.bodies() == ["x"]
 
 
 # Ending.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.pattern import matches
 from stompd.broker.queue import Queue
 
 if TYPE_CHECKING:
@@ -25,7 +26,16 @@ def queue_of(client_id: str, name: str) -> str:
 class Feed:
     """A queue that gets a copy of what is published on the topics that it is attached to."""
 
-    __slots__ = ("client_id", "destination", "no_local", "queue", "selector", "topics")
+    __slots__ = (
+        "bound",
+        "client_id",
+        "destination",
+        "lasting",
+        "no_local",
+        "queue",
+        "selector",
+        "topics",
+    )
 
     def __init__(
         self,
@@ -35,6 +45,7 @@ class Feed:
         *,
         no_local: bool = False,
         client_id: str = "",
+        bound: bool = False,
     ) -> None:
         self.queue = queue
         # The topic, or the pattern of topics.
@@ -43,13 +54,21 @@ class Feed:
         self.no_local = no_local
         # Whose messages are its own, for `no-local`.
         self.client_id = client_id
-        # Those of the topics that are there.
+        # True if a SUBSCRIBE named the queue for it, as RabbitMQ binds queues to topics.
+        self.bound = bound
+        # False if it goes with the last of these subscriptions.
+        self.lasting = not bound
+        # Those of the topics that are there, but for those of which its queue has a copy already.
         self.topics: list[Topic] = []
 
     def takes(self, topic: Destination) -> bool:
         """Return whether a topic is one of those that feed it, if its words match."""
         # `/topic/a.b` and `/topic/a/b` have the same words.
         return self.destination.wild or self.destination.name == topic.name
+
+    def covers(self, topic: Destination) -> bool:
+        """Return whether a topic is one of those that feed it."""
+        return matches(self.destination.words, topic.words) and self.takes(topic)
 
     def wants(self, message: Message, sender: tuple[str, str]) -> bool:
         """Return whether a message is to be copied; ``sender`` is session and client-id."""

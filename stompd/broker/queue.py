@@ -745,6 +745,13 @@ class Queue:
             self.assignment.leave(subscription)
             self.maybe_plain()
 
+    def holders(self) -> list[Subscription]:
+        """Return the subscriptions that name it, browsers that follow included: it stays for them.
+
+        Who has a pattern takes from what is there.
+        """
+        return [s for s in (*self.subscriptions, *self.followers) if not s.wild]
+
     @property
     def idle(self) -> bool:
         """True if nothing would be missed without it."""
@@ -754,7 +761,7 @@ class Queue:
             or self.delayed
             or self.paused
             or self.followers
-            or any(not subscription.destination.wild for subscription in self.subscriptions)
+            or any(not subscription.wild for subscription in self.subscriptions)
             or self._remembers
         )
 

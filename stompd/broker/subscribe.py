@@ -113,7 +113,9 @@ def open_subscription(
             "nothing to browse",
             f'"{shown(destination.name)}" is a topic, which holds no messages; browse a queue',
         )
-    policy = session.broker.settings.policies.of(destination.first.name)
+    # Who names a queue for a topic takes from that queue.
+    queue = f"/queue/{options.durable_name}" if options.shared else None
+    policy = session.broker.settings.policies.of(queue or destination.first.name)
     count, octets = options.prefetch_count, options.prefetch_bytes
     subscription = Subscription(
         session,
@@ -179,7 +181,8 @@ def _connect_durable(
 ) -> None:
     """Connect to a durable subscription: by client-id and name, or id, or by a name alone.
 
-    Without either, as RabbitMQ's clients do it, it is known by its id and destination.
+    Without either, as RabbitMQ's clients do it, it is known by its id and destination. Where they
+    name a queue it is that queue.
     """
     destination = subscription.destination
     if destination.parts:
@@ -203,19 +206,30 @@ def _connect_durable(
             "durable subscription without a name",
             "SUBSCRIBE needs an id, or a durable-subscription-name",
         )
-    client_id = "" if options.shared else session.client_id
-    key = _durable_key(client_id, name, subscription.id, destination.name)
+    if options.shared:
+        assert name is not None  # noqa: S101 - it is what is shared
+        session.host.bind(subscription, _queue_name(name), options.settings)
+        return
+    key = _durable_key(session.client_id, name, subscription.id, destination.name)
     # Its dead letters go to a queue of this name.
-    label = ".".join(filter(None, (key[0], name or subscription.id)))
+    label = _queue_name(".".join(filter(None, (key[0], name or subscription.id))))
+    session.host.attach_durable(
+        subscription, key, replace(label, name=queue_of(*key)), options.settings
+    )
+
+
+def _queue_name(label: str) -> Destination:
+    """Return the queue of a durable subscription's name; raise `RemoteProtocolError` if malformed.
+
+    It may be that of its dead letters only.
+    """
     try:
         queue_name = parse(f"/queue/{label}")
     except RemoteProtocolError as error:
         raise RemoteProtocolError(_MALFORMED, error.detail) from error
     if queue_name.wild:
         raise RemoteProtocolError(_MALFORMED, f'"{shown(label)}" has a wildcard')
-    session.host.attach_durable(
-        subscription, key, replace(queue_name, name=queue_of(*key)), options.settings
-    )
+    return queue_name
 
 
 def _durable_key(client_id: str, name: str | None, key: str, destination: str) -> tuple[str, str]:
@@ -227,24 +241,51 @@ def _durable_key(client_id: str, name: str | None, key: str, destination: str) -
 def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     """Carry out UNSUBSCRIBE: nothing of it is delivered any more (U-01).
 
-    With ``durable:true`` a durable subscription ends for good, whether it is connected or not.
+    With ``durable:true`` a durable subscription ends for good, whether it is connected or not, and
+    so does a queue that was named for a topic.
     """
     session.check(head, body)
     deletes, name, shared = unsubscribe_durable(head.get)
-    if deletes and head.get("id") not in session.subscriptions:
-        away = _durable_away(session, head, name, "" if shared else session.client_id)
-        if away is not None:
-            session.host.forget_durable(away)
-            session.receipt(head)
-            return
+    away = deletes and head.get("id") not in session.subscriptions
+    if away and _delete_away(session, head, name, shared=shared):
+        session.receipt(head)
+        return
     subscription = _named_subscription(session, head)
     durable = subscription.durable
+    feed = subscription.feed
     if deletes and durable is not None and len(durable.queue.subscriptions) > 1:
-        raise _in_use(durable)
+        raise _in_use(durable.name)
+    if deletes and feed is not None and len(feed.queue.holders()) > 1:
+        raise _in_use(feed.queue.destination.rest)
     end_subscriptions(session, [subscription], blame=False)
     if deletes and durable is not None and not durable.queue.gone:
         session.host.forget_durable(durable)
+    if deletes and feed is not None and not feed.queue.gone:
+        session.host.remove(feed.queue)
     session.receipt(head)
+
+
+def _delete_away(session: Session, head: Head, name: str | None, *, shared: bool) -> bool:
+    """Delete what UNSUBSCRIBE means if nobody is connected to it; return whether there was any.
+
+    Raises `RemoteProtocolError` if somebody is.
+    """
+    host = session.host
+    if not shared or name is None:
+        durable = _durable_away(session, head, name, session.client_id)
+        if durable is not None:
+            host.forget_durable(durable)
+        return durable is not None
+    queue = host.bound_queue(name)
+    if queue is None:
+        return False
+    if not queue.holders():
+        host.remove(queue)
+        return True
+    if head.get("id") is None:
+        # It may be this session's own: UNSUBSCRIBE of 1.0 names it by its destination.
+        return False
+    raise _in_use(name)
 
 
 def _durable_away(session: Session, head: Head, name: str | None, client_id: str) -> Durable | None:
@@ -278,13 +319,13 @@ def _durable_away(session: Session, head: Head, name: str | None, client_id: str
     if key is None:
         # It may be this session's own: UNSUBSCRIBE of 1.0 names it by its destination.
         return None
-    raise _in_use(durable)
+    raise _in_use(durable.name)
 
 
-def _in_use(durable: Durable) -> RemoteProtocolError:
+def _in_use(name: str) -> RemoteProtocolError:
     return RemoteProtocolError(
         "durable subscription in use",
-        f'"{shown(durable.name)}" has other subscribers; it can be deleted when they have left',
+        f'"{shown(name)}" has other subscribers; it can be deleted when they have left',
     )
 
 

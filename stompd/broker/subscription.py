@@ -13,7 +13,7 @@ from stompd.protocol.headers import escape
 
 if TYPE_CHECKING:
     from stompd.broker.destination import Destination
-    from stompd.broker.durable import Durable
+    from stompd.broker.durable import Durable, Feed
     from stompd.broker.queue import Queue
     from stompd.broker.selector import Selector
     from stompd.broker.session import Session
@@ -44,6 +44,7 @@ class Subscription:
         "ended",
         "enlisted",
         "exclusive",
+        "feed",
         "follows",
         "gone",
         "held_sessions",
@@ -67,6 +68,7 @@ class Subscription:
         "topics",
         "twice",
         "unsettled",
+        "wild",
     )
 
     def __init__(
@@ -116,6 +118,10 @@ class Subscription:
         self.ended = False
         # What keeps the messages of a topic for it while it is away.
         self.durable: Durable | None = None
+        # What fills the queue that it takes from, where it named both the queue and the topic.
+        self.feed: Feed | None = None
+        # False if what it takes from is there for it; who has a pattern keeps nothing that is idle.
+        self.wild = destination.wild
         # Delivered and neither acknowledged nor back in its queue, by delivery number.
         self.unsettled: dict[int, Message] = {}
         # Of these, what an open transaction has settled for the case that it commits.

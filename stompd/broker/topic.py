@@ -287,7 +287,7 @@ class Topic:
         return not (
             (self.retained is not None and not self.retained.has_expired(now))
             or self.delayed
-            or any(not subscription.destination.wild for subscription in self.subscriptions)
+            or any(not subscription.wild for subscription in self.subscriptions)
             or (
                 self._remembered is not None
                 and self._remembered.live(now, self.policy.dedup_window)

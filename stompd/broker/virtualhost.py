@@ -47,7 +47,7 @@ class VirtualHost:
 
     __slots__ = (
         "_configured",
-        "_consumed",
+        "_fed",
         "_feeds",
         "_groups",
         "_joined",
@@ -94,8 +94,9 @@ class VirtualHost:
         self._patterns: PatternTree[Subscription] = PatternTree()
         # And feeds, by pattern or by the name of one topic.
         self._feeds: PatternTree[Feed] = PatternTree()
-        # The queues of virtual topics' consumers, and what fills them.
-        self._consumed: dict[Queue, Feed] = {}
+        # The queues that have names for everybody and are fed by topics, and what fills them: those
+        # of virtual topics' consumers, and those that a SUBSCRIBE bound to a topic.
+        self._fed: dict[Queue, list[Feed]] = {}
         # The groups that subscribed to the queues of several virtual topics, by pattern of topics:
         # one is made for each that fits. And by whom that was.
         self._groups: PatternTree[str] = PatternTree()
@@ -208,7 +209,7 @@ class VirtualHost:
         for subscription in self._patterns.match(destination.words):
             topic.subscribe(subscription)
         for feed in self._feeds.match(destination.words):
-            if feed.takes(destination):
+            if feed.takes(destination) and not self._doubles(topic, feed):
                 topic.feed(feed)
         virtual = self.broker.settings.virtual_topics
         for group in self._groups.match(destination.words):
@@ -221,7 +222,8 @@ class VirtualHost:
         """Have a queue get what is published on a virtual topic, given by its words."""
         # All topics of these words, whichever separators their names have.
         destination = Destination("/".join(("", *topic)), Kind.TOPIC, topic, wild=True)
-        feed = self._consumed[queue] = Feed(queue, destination)
+        feed = Feed(queue, destination)
+        self._fed[queue] = [feed]
         self._feed(feed)
 
     def _feed(self, feed: Feed) -> None:
@@ -232,12 +234,21 @@ class VirtualHost:
         words = feed.destination.words
         self._feeds.add(words, feed)
         for topic in self._topic_names.match(words):
-            if not feed.takes(topic.destination):
+            if not feed.takes(topic.destination) or self._doubles(topic, feed):
                 continue
             topic.feed(feed)
             retained = topic.last_value()
             if retained is not None and feed.wants(retained, NOBODY):
                 feed.queue.admit(retained, None)
+
+    def _doubles(self, topic: Topic, feed: Feed) -> bool:
+        """Return whether a feed would be the second one of its queue on a topic.
+
+        As in RabbitMQ a queue gets one copy, however many of its patterns match.
+        """
+        if len(self._fed.get(feed.queue, ())) < 2:  # noqa: PLR2004 - a second one
+            return False
+        return any(other.queue is feed.queue for other in topic.feeds)
 
     def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
         """Have a queue be as a client wants it that made it by naming it: ``new`` says so.
@@ -245,12 +256,13 @@ class VirtualHost:
         Who wants something else of a queue that is there is told by `Session.report`.
         """
         if new:
-            if queue in self._consumed and settings.expires is not None:
+            feeds = self._fed.get(queue, ())
+            if feeds and settings.expires is not None:
                 # It was we who kept it, not the policy; whoever made it knows better.
                 queue.adopt(self.broker.settings.policies.of(queue.name))
             _adopt(queue, settings, session)
-            if queue in self._consumed:
-                for topic in self._consumed[queue].topics:
+            for feed in feeds:
+                for topic in feed.topics:
                     topic.bounded = topic.bounded or queue.bounded
             # It may have to be looked at earlier than the policy says.
             queue.watched = None
@@ -353,6 +365,76 @@ class VirtualHost:
         subscription.durable = durable
         durable.queue.subscribe(subscription)
 
+    def bind(
+        self, subscription: Subscription, name: Destination, settings: QueueSettings | None
+    ) -> None:
+        """Connect a subscription to the queue ``name``, and have its topic feed that queue.
+
+        Both the queue and what feeds it are made if they are not there yet. ``settings`` are what
+        the queue is made with: with ``auto_delete`` it goes with its last subscriber, or what feeds
+        it does if the queue was there before. Otherwise both stay.
+        Raises `RemoteProtocolError` for a topic that cannot be subscribed to.
+        """
+        destination = subscription.destination
+        self.router.check(destination)
+        session = subscription.session
+        made = self.made_count
+        queue = self.find(name)
+        assert isinstance(queue, Queue)  # noqa: S101 - its name says so
+        if settings is not None:
+            self.ask(queue, settings, session, new=self.made_count != made)
+        keeps = settings is None or not settings.auto_delete
+        asked = queue.asked
+        ends = asked is not None and bool(asked.auto_delete)
+        if keeps and ends and (settings is None or settings.auto_delete is None):
+            session.report(("durable",))
+        if keeps and (asked is None or asked.expires is None):
+            # Its consumers may stay away for as long as they like.
+            queue.adopt(replace(queue.policy, auto_delete_after=None))
+            queue.watched = None
+        feeds = self._fed.setdefault(queue, [])
+        feed = next(
+            (
+                feed
+                for feed in feeds
+                if feed.destination.words == destination.words and feed.takes(destination)
+            ),
+            None,
+        )
+        if feed is None:
+            feed = Feed(queue, destination, bound=True)
+            feeds.append(feed)
+            self._feed(feed)
+        feed.lasting = feed.lasting or keeps or ends
+        subscription.feed = feed
+        subscription.wild = False
+        queue.subscribe(subscription)
+
+    def bound(self) -> list[Feed]:
+        """Return what feeds queues because a SUBSCRIBE named queue and topic."""
+        return [feed for feeds in self._fed.values() for feed in feeds if feed.bound]
+
+    def bound_queue(self, name: str) -> Queue | None:
+        """Return the queue of this name if a SUBSCRIBE bound it to a topic, None if none did."""
+        queue = self.queues.get(f"/queue/{name}")
+        return queue if queue is not None and self._is_bound(queue) else None
+
+    def _is_bound(self, queue: Queue) -> bool:
+        return any(feed.bound for feed in self._fed.get(queue, ()))
+
+    def _unbind(self, feed: Feed) -> None:
+        """End what feeds a queue, unless it stays or is somebody's yet."""
+        queue = feed.queue
+        feeds = self._fed.get(queue, [])
+        if feed.lasting or feed not in feeds:
+            return
+        if any(other.feed is feed for other in queue.subscriptions):
+            return
+        feeds.remove(feed)
+        if not feeds:
+            del self._fed[queue]
+        self._end(feed)
+
     def forget_durable(self, durable: Durable) -> None:
         """End a durable subscription with what it holds; nobody may be connected to it."""
         del self.durables[durable.client_id, durable.name]
@@ -362,8 +444,14 @@ class VirtualHost:
     def _end(self, feed: Feed) -> None:
         """Have a feed get nothing more."""
         self._feeds.remove(feed.destination.words, feed)
+        others = self._fed.get(feed.queue, ())
         for topic in feed.topics:
             topic.unfeed(feed)
+            # Another one may have stood back for it.
+            for other in others:
+                if other.covers(topic.destination):
+                    topic.feed(other)
+                    break
             self._expect_idle(topic)
 
     def _expect_return(self, durable: Durable) -> None:
@@ -391,12 +479,15 @@ class VirtualHost:
         for part in destination.parts or (destination,):
             if part.name.startswith(OWN):
                 self.watchers -= 1
-            if destination.wild:
+            if subscription.wild:
                 self._patterns.remove(part.words, subscription)
         for group, topics in self._joined.pop(subscription, ()):
             self._groups.remove(topics, group)
         for queue in subscription.queues:
             queue.unsubscribe(subscription)
+            if self._expires(queue):
+                # Its time begins anew.
+                queue.watched = None
             self._expect_idle(queue)
         for topic in subscription.topics:
             topic.unsubscribe(subscription)
@@ -411,12 +502,14 @@ class VirtualHost:
             if durable.auto_delete and not durable.queue.subscriptions and not durable.queue.gone:
                 self.forget_durable(durable)
             return
-        if subscription.destination.wild or subscription.browser:
+        if subscription.wild or subscription.browser:
             return
+        if subscription.feed is not None:
+            self._unbind(subscription.feed)
         for queue in list(subscription.queues):
             if queue.asked is None or not queue.asked.auto_delete or queue.owner is not None:
                 continue
-            if not (queue.gone or any(not other.destination.wild for other in queue.subscriptions)):
+            if not (queue.gone or any(not other.wild for other in queue.subscriptions)):
                 self.remove(queue)
 
     # Ending.
@@ -430,14 +523,26 @@ class VirtualHost:
         if after is None or target.watched is not None or target.gone or target.owner is not None:
             return
         due = target.watched = self.broker.now + max(after, least)
-        puts, idle = target.put_count, target.idle
-        self.broker.at(due, lambda: self._remove_idle(target, due, puts, idle=idle))
+        puts = self._puts_while_idle(target)
+        self.broker.at(due, lambda: self._remove_idle(target, due, puts))
 
-    def _remove_idle(self, target: Queue | Topic, due: float, puts: int, *, idle: bool) -> None:
+    def _puts_while_idle(self, target: Queue | Topic) -> int | None:
+        """Return how many messages came to a destination that is idle, None if it is not idle."""
+        if isinstance(target, Queue) and self._expires(target):
+            # Whatever comes and waits: what its topics feed nobody may ever take.
+            return None if target.paused or target.holders() else 0
+        return target.put_count if target.idle else None
+
+    def _expires(self, queue: Queue) -> bool:
+        """Return whether a queue goes with what it holds when it was told how long it stays."""
+        asked = queue.asked
+        return asked is not None and asked.expires is not None and self._is_bound(queue)
+
+    def _remove_idle(self, target: Queue | Topic, due: float, puts: int | None) -> None:
         if target.gone or target.watched != due:
             return
         target.watched = None
-        if idle and target.idle and target.put_count == puts:
+        if puts is not None and self._puts_while_idle(target) == puts:
             self.remove(target)
         else:
             self._expect_idle(target, _LOOK)
@@ -447,8 +552,8 @@ class VirtualHost:
         if isinstance(target, Queue):
             del self.queues[target.name]
             self._queue_names.remove(target)
-            if target in self._consumed:
-                self._end(self._consumed.pop(target))
+            for feed in self._fed.pop(target, ()):
+                self._end(feed)
             for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
                 if target in subscription.parked:

@@ -265,6 +265,31 @@ def test_what_else_cannot_be_durable(connect: Open) -> None:
     wire.fatal("message:UNSUBSCRIBE of several durable subscriptions")
 
 
+def test_rabbitmqs_name_is_that_of_a_queue(connect: Open) -> None:
+    """What its topics get waits in the queue of that name, for whoever takes from it; once."""
+    topic, queue = fresh("topic"), fresh()
+    line = f"x-queue-name:{queue.removeprefix('/queue/')}"
+    wire = connect()
+    for destination in (topic, f"{topic}.#", f"{topic}.other"):
+        wire.subscribe(destination, destination, line, "durable:true")
+        wire.frame_out("UNSUBSCRIBE", f"id:{destination}")
+    wire.put(topic, b"1")
+    wire.put(f"{topic}.other", b"2")
+    wire.put(queue, b"3")
+    wire.subscribe("1", queue, "ack:client")
+    wire.expect("MESSAGE", f"destination:{topic}", body=b"1")
+    wire.expect("MESSAGE", f"destination:{topic}.other", body=b"2")
+    wire.expect("MESSAGE", f"destination:{queue}", body=b"3")
+    other = connect()
+    other.frame_out("UNSUBSCRIBE", "id:1", "durable:true", line)
+    other.fatal("message:durable subscription in use")
+    wire.frame_out("UNSUBSCRIBE", "id:1")
+    wire.frame_out("UNSUBSCRIBE", "id:1", "durable:true", line)
+    wire.put(topic, b"4")
+    wire.subscribe("1", queue)
+    wire.quiet()
+
+
 def test_rabbitmqs_name_goes_with_its_last_subscriber(connect: Open) -> None:
     """Unless it is to stay, as docs/dialects.md has it."""
     wire = connect()

@@ -319,11 +319,12 @@ def delete(
         raise AdminError("not-found", f"there is no {shown(wanted.name)}")
     if target.owner is not None:
         raise AdminError("conflict", f"{target.name} ends with its connection, {target.owner.id}")
-    named = [s for s in target.subscriptions if not s.destination.wild]
     if isinstance(target, Queue):
-        named += [s for s in target.followers if not s.destination.wild]
+        named = target.holders()
         if if_empty and target.count:
             raise AdminError("conflict", f"{target.name} holds {target.count} messages")
+    else:
+        named = [s for s in target.subscriptions if not s.wild]
     if named:
         holders = ", ".join(sorted({subscription.session.id for subscription in named})[:10])
         raise AdminError("conflict", f"{target.name} has subscribers: {holders}")
@@ -350,13 +351,19 @@ def resume(caller: Caller, *, destination: str, vhost: str | None = None) -> Row
 def remove_durable(
     caller: Caller, *, name: str, client_id: str | None = None, vhost: str | None = None
 ) -> Row:
-    """Remove a durable subscription with what it holds; nobody may be connected to it."""
+    """Remove a durable subscription with what it holds; nobody may be connected to it.
+
+    One whose queue has a name for everybody goes with that queue.
+    """
     host = host_of(caller, vhost)
     found: list[Durable] = [
         durable
         for durable in host.durables.values()
         if durable.name == name and client_id in (None, durable.client_id)
     ]
+    queue = host.bound_queue(name)
+    if not found and queue is not None and not client_id:
+        return delete(caller, destination=queue.name, vhost=vhost)
     if not found:
         raise AdminError("not-found", f'there is no durable subscription "{shown(name)}"')
     if len(found) > 1:

@@ -21,7 +21,7 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
-    from stompd.broker.durable import Durable
+    from stompd.broker.durable import Feed
     from stompd.broker.policy import Policy
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
@@ -217,29 +217,42 @@ def destinations(
 
 
 def durables(broker: Broker, *, vhost: str | None = None) -> list[Row]:
-    """Return a row for each durable subscription, by virtual host and name."""
+    """Return a row for each durable subscription, by virtual host and name.
+
+    One whose queue has a name for everybody is there once for each topic that the queue is bound
+    to.
+    """
     return [
         {
             "vhost": host.name,
-            "name": durable.name,
-            "client_id": durable.client_id,
-            "topic": durable.destination.name,
-            "queue": durable.queue.name,
-            "selector": None if durable.selector is None else durable.selector.text,
-            "ready": durable.queue.depth,
-            "inflight": durable.queue.unsettled,
-            "delayed": len(durable.queue.delayed),
-            "bytes": durable.queue.octets,
-            "consumers": len(durable.queue.subscriptions),
-            "oldest": oldest(durable.queue),
+            "name": name,
+            "client_id": client_id,
+            "topic": feed.destination.name,
+            "queue": feed.queue.name,
+            "selector": None if feed.selector is None else feed.selector.text,
+            "ready": feed.queue.depth,
+            "inflight": feed.queue.unsettled,
+            "delayed": len(feed.queue.delayed),
+            "bytes": feed.queue.octets,
+            "consumers": len(feed.queue.subscriptions),
+            "oldest": oldest(feed.queue),
         }
         for host in hosts(broker, vhost)
-        for durable in sorted(host.durables.values(), key=_label)
+        for name, client_id, feed in sorted(_kept(host), key=_label)
     ]
 
 
-def _label(durable: Durable) -> tuple[str, str]:
-    return durable.name, durable.client_id
+def _kept(host: VirtualHost) -> Iterator[tuple[str, str, Feed]]:
+    """Give name and client-id of what keeps messages of topics, and the feed that fills it."""
+    for durable in host.durables.values():
+        yield durable.name, durable.client_id, durable.feed
+    for feed in host.bound():
+        yield feed.queue.destination.rest, "", feed
+
+
+def _label(kept: tuple[str, str, Feed]) -> tuple[str, str, str]:
+    name, client_id, feed = kept
+    return name, client_id, feed.destination.name
 
 
 def dead_letters(broker: Broker, *, vhost: str | None = None) -> list[Row]:
@@ -348,7 +361,6 @@ def subscriptions(
 
 
 def _subscription(session: Session, subscription: Subscription) -> Row:
-    durable = subscription.durable
     return {
         "connection": session.id,
         "id": subscription.id,
@@ -362,11 +374,18 @@ def _subscription(session: Session, subscription: Subscription) -> Row:
         "exclusive": subscription.exclusive,
         "priority": subscription.rank,
         "browser": subscription.browser,
-        "durable": None if durable is None else durable.name,
+        "durable": _durable_name(subscription),
         "prefetch_count": subscription.prefetch[0],
         "prefetch_bytes": subscription.prefetch[1],
         "open": subscription.open,
     }
+
+
+def _durable_name(subscription: Subscription) -> str | None:
+    if subscription.durable is not None:
+        return subscription.durable.name
+    feed = subscription.feed
+    return None if feed is None else feed.queue.destination.rest
 
 
 def transactions(broker: Broker, *, vhost: str | None = None) -> list[Row]:
