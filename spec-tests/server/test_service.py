@@ -1,6 +1,7 @@
 """What all connections share: limits, the log-in time-out, clients in an error loop, writing."""
 
 import gc
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,23 @@ from server.edge import CONNECT, Peer, serving, settings
 
 from stompd.broker.session import CloseReason
 from stompd.server.service import Offenders
+
+# -- The time of day -------------------------------------------------------------------------------
+
+
+async def test_the_time_of_day_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a day ahead while stompd runs, it counts: ``deliver-at`` of that day is now."""
+    async with serving() as edge:
+        peer = await edge.login()
+        broker = edge.service.broker
+        real = time.time
+        monkeypatch.setattr("stompd.server.service.time.time", lambda: real() + 86_400)
+        await edge.until(lambda: broker.epoch_ms() > (real() + 86_000) * 1000)
+        await peer.write("SUBSCRIBE⏎id:1⏎destination:/queue/a⏎⏎^@")
+        moment = round((real() + 80_000) * 1000)
+        await peer.write(f"SEND⏎destination:/queue/a⏎deliver-at:{moment}⏎⏎x^@")
+        await peer.expect("MESSAGE")
+
 
 # -- Limits on connections -------------------------------------------------------------------------
 

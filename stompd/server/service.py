@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -273,8 +274,11 @@ class Service:
         broker = self.broker
         while True:
             self._due = trio.Event()
+            now = trio.current_time()
+            # The time of day may be set, and goes on while a machine is suspended.
+            broker.epoch = time.time() - now
             try:
-                due = broker.tick(trio.current_time())
+                due = broker.tick(now)
             except Exception:
                 # One connection's fault is not the others': the action is gone, time goes on.
                 log.exception("something that was due failed by a fault of stompd")
