@@ -339,6 +339,8 @@ i = 1
     assert line_of(("f", 1, "g", 1), "two", text) == 13
     assert line_of(("c", "absent"), None, text) == 6
     assert line_of(("absent",), None, text) is None
+    # An array of tables begins with its first one.
+    assert line_of(("f",), None, text) == 8
 
 
 # -- What the layers below get ---------------------------------------------------------------------

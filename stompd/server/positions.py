@@ -34,7 +34,8 @@ def line_of(path: Path, value: object, text: str) -> int | None:
     """
     found = lines_of_keys(text)
     for length in range(len(path), 0, -1):
-        line = found.get(path[:length])
+        # An array of tables is set where its first table is.
+        line = found.get(path[:length], found.get((*path[:length], 0)))
         if line is None:
             continue
         if isinstance(value, str) and isinstance(path[-1], int):
