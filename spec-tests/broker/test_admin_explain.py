@@ -185,6 +185,7 @@ def test_what_is_not_due(core: Core, ask: Callable[..., Explained]) -> None:
     assert ask(id="1")["delayed"]["due"] == 9000
     assert ask(id="1")["delayed"]["text"] == "it is due in 9.000 s"
     assert ask("/topic/t")["delayed"]["count"] == 2
+    assert ask("/topic/t")["delayed"]["text"] == "2 messages are not due yet"
 
 
 def test_a_message(core: Core, ask: Callable[..., Explained]) -> None:
@@ -193,6 +194,8 @@ def test_a_message(core: Core, ask: Callable[..., Explained]) -> None:
     publish(publisher, "/queue/a", numbers(1, 3))
     assert ask(id="1").codes == ["no-consumer", "waits"]
     assert ask(id="3")["behind"]["count"] == 2
+    assert ask(id="2")["behind"]["text"] == "1 message is before it"
+    assert "`browse` tells" in ask(id="c2-1")["gone"]["text"]
     consumer = core.client()
     consumer.subscribe("/queue/a", "client", id="s", prefetch_count="1")
     told = ask(id="1")

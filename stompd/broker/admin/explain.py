@@ -85,6 +85,10 @@ def _name(subscription: Subscription) -> str:
     return f"{subscription.session.id}/{subscription.id}"
 
 
+def _are(count: int) -> str:
+    return "1 message is" if count == 1 else f"{count} messages are"
+
+
 # A queue.
 
 
@@ -99,14 +103,14 @@ def _of_queue(queue: Queue, headers: Mapping[str, str] | None) -> Iterator[Row]:
         count = len(queue.delayed)
         yield _reason(
             "delayed",
-            f"{count} messages are not due yet, the next in {due - _now(queue):.3f} s",
+            f"{_are(count)} not due yet, the next in {due - _now(queue):.3f} s",
             count=count,
             due=_moment(queue, due),
         )
     if queue.unsettled:
         yield _reason(
             "in-flight",
-            f"{queue.unsettled} messages are delivered and not settled",
+            f"{_are(queue.unsettled)} delivered and not settled",
             count=queue.unsettled,
         )
     sample = list(islice(queue.waiting(), _LOOKED_AT))
@@ -273,7 +277,9 @@ def _of_message(queue: Queue, name: str) -> Iterator[Row]:
         return
     yield _reason(
         "gone",
-        "no such message is here: it was settled, expired, was moved or became a dead letter",
+        "no such message is here: it was settled, expired, was moved or became a dead letter"
+        if name.isdecimal()
+        else "no message of a queue has such an id; `browse` tells the ids that are meant",
     )
 
 
@@ -281,7 +287,7 @@ def _of_waiting(queue: Queue, message: Message, before: int) -> Iterator[Row]:
     if queue.has_expired(message):
         yield _reason("expired", "it has expired, and will not be delivered")
     if before:
-        yield _reason("behind", f"{before} messages are before it", count=before)
+        yield _reason("behind", f"{_are(before)} before it", count=before)
     yield from _of_flow(queue)
     yield from _of_consumers(queue, message.properties, [message])
     yield from _of_groups(queue, [message])
@@ -298,10 +304,10 @@ def _of_waiting(queue: Queue, message: Message, before: int) -> Iterator[Row]:
 def _of_topic(topic: Topic, headers: Mapping[str, str] | None) -> Iterator[Row]:
     """Give what keeps what is sent to a topic."""
     if not topic.subscriptions and not topic.feeds:
-        yield _reason("no-subscriber", "nobody is subscribed to it: what is sent there is dropped")
+        yield _reason("no-subscriber", "nobody is subscribed to it, and it keeps no messages")
     if topic.delayed:
         yield _reason(
-            "delayed", f"{len(topic.delayed)} messages are not due yet", count=len(topic.delayed)
+            "delayed", f"{_are(len(topic.delayed))} not due yet", count=len(topic.delayed)
         )
     for subscription in topic.subscriptions[:_NAMED]:
         who = _who(subscription)
