@@ -95,10 +95,13 @@ class Out:
         """Return the octets that show a message in the format that was asked for.
 
         ``body`` False leaves the body out, ``end`` follows it where bodies alone are written.
-        ``notes`` are what people, ``more`` what programs that read JSON are told besides.
+        ``notes`` are what people, ``more`` what programs that read JSON are told besides; ``size``
+        among it is that of a body of which only the begin is here.
         """
         settings = self.settings
         form = self.form()
+        told = (more or {}).get("size")
+        size = told if isinstance(told, int) else len(message.body)
         if form == "json":
             return render.as_json(message, n, body=body, more=more)
         if not body:
@@ -114,7 +117,7 @@ class Out:
             return render.stomp_py(message, tty=self.tty)
         if form == "pretty":
             full = settings.verbose > 0
-            return render.pretty(message, n, full=full, tty=self.tty, notes=notes)
+            return render.pretty(message, n, full=full, tty=self.tty, size=size, notes=notes)
         return render.pattern(message, n, form, tty=self.tty)
 
     # Everything else.

@@ -120,13 +120,22 @@ def stomp_py(message: Shown, *, tty: bool) -> bytes:
     return head + body + (b"" if body.endswith(b"\n") else b"\n")
 
 
-def pretty(message: Shown, n: int, *, full: bool, tty: bool, notes: Sequence[str] = ()) -> bytes:
+def pretty(
+    message: Shown,
+    n: int,
+    *,
+    full: bool,
+    tty: bool,
+    size: int | None = None,
+    notes: Sequence[str] = (),
+) -> bytes:
     """Return a message for people: what matters in one line, other headers, the body.
 
-    ``notes`` are what else there is to say of it in that line.
+    ``size`` are the octets of the whole body, None if all of it is here; ``notes`` are what else
+    there is to say of the message in that line.
     """
     headers = message.headers
-    parts = [message.destination, f"{len(message.body):,} B"]
+    parts = [message.destination, f"{len(message.body) if size is None else size:,} B"]
     if "content-type" in headers:
         parts.append(headers["content-type"])
     parts += [f"id {message.id}", *notes]

@@ -66,7 +66,7 @@ def test_every_option_is_asked_for(stomp_admin: Stomp, admin: AdminBroker) -> No
 def test_browse_on_a_terminal(stomp_admin: Stomp, admin: AdminBroker) -> None:
     """People see what else is known of a message, 200 octets of it, and how many there are."""
     late = row(2, state="delayed", due=1_700_000_000_000, delivery_count=3, age=None)
-    long = row(3, body="x" * 300, size=1000, truncated=True)
+    long = row(3, body="x" * 300, size=1000, truncated=True, delivery_count=1)
     admin.answers["browse"] = told(row(1), late, long, total=1204)
     terminal = Terminal(stomp_admin, "browse", "/queue/a", "-n", "3")
     assert terminal.end() == 0
@@ -78,7 +78,7 @@ def test_browse_on_a_terminal(stomp_admin: Stomp, admin: AdminBroker) -> None:
         "  delivered 3 times\n"
         "  x: 2\n"
         "body 2\n"
-        "[#3] /queue/a  200 B  text/plain  id c1-3  1m 01s old\n"
+        "[#3] /queue/a  1,000 B  text/plain  id c1-3  1m 01s old  delivered once\n"
         "  x: 3\n"
         f"{'x' * 200}\n"
         "... 800 more octets\n"

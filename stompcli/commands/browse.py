@@ -98,7 +98,8 @@ class Browsed:
         if isinstance(told.get("age"), int | float):
             notes.append(f"{listing.age(told['age'])} old")
         if told.get("delivery_count"):
-            notes.append(f"delivered {told['delivery_count']} times")
+            times = told["delivery_count"]
+            notes.append("delivered once" if times == 1 else f"delivered {times} times")
         return notes
 
 
