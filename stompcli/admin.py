@@ -19,7 +19,8 @@ from stompcli.failure import Failure
 from stompcli.render import visible_line
 from stompcli.session import Session
 
-_ANSWERS: Final = "/temp-queue/stomp-admin"
+_NAME: Final = "stomp-admin"
+_ANSWERS: Final = f"/temp-queue/{_NAME}"
 # What the codes of refusals mean for the program that asked.
 _CODES: Final = {"bad-request": ExitCode.USAGE, "forbidden": ExitCode.REFUSED}
 
@@ -124,6 +125,15 @@ class Admin:
     async def act(self, verb: str, **fields: object) -> Outcome:
         """Carry out a verb that changes something; as `ask`."""
         return Outcome.of(await self.ask(verb, **fields))
+
+    def is_own(self, row: dict[str, Any]) -> bool:
+        """Return whether a queue or subscription is that of the answers, and no news to anybody."""
+        us = self._client.session
+        if not us:
+            return False
+        if "connection" in row:
+            return row["connection"] == us and row.get("destination") == _ANSWERS
+        return row.get("owner") == us and str(row.get("name")).endswith(f"/{_NAME}")
 
 
 @asynccontextmanager

@@ -6,15 +6,17 @@ from stompcli.render import visible_line
 from stompcli.session import Session
 
 
-def check_consent(session: Session, what: str, *, given: bool) -> None:
+def check_consent(session: Session, what: str, *, given: bool, dry_run: bool = True) -> None:
     """Raise `Failure` if a question has to be put and nobody is there to answer it.
 
-    ``what`` is the command, ``given`` whether it needs no consent any more.
+    ``what`` is the command, ``given`` whether it needs no consent any more, ``dry_run`` whether it
+    can be told to only say what it would do.
     """
     if not given and session.ask is None:
+        hint = "to do it without being asked: --yes"
         raise usage(
             f"{what} asks before it does anything, and nobody is there to answer; nothing was done",
-            "to do it without being asked: --yes     to see what it would do: --dry-run",
+            f"{hint}     to see what it would do: --dry-run" if dry_run else hint,
         )
 
 

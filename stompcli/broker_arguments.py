@@ -202,7 +202,9 @@ EXPLAIN: Final = Verb(
     "explain",
     [
         click.Argument(["destination"], metavar="DEST"),
-        click.Option(["--id", "id_"], metavar="MSGID", help="Ask about this message."),
+        click.Option(
+            ["--id", "id_"], metavar="MSGID", help="Ask about this message; browse tells ids."
+        ),
         click.Option(
             ["-H", "--header", "header"],
             type=HEADER,
@@ -212,7 +214,7 @@ EXPLAIN: Final = Verb(
         ),
     ],
     help="Say why the messages of DEST are not being delivered, and where a message goes.",
-    examples=("stomp explain /queue/orders", "stomp explain /queue/orders --id c17-4"),
+    examples=("stomp explain /queue/orders", "stomp explain /queue/orders --id 4"),
 )
 
 BROWSE: Final = Verb(
@@ -320,11 +322,11 @@ DLQ: Final = Verb(
     ],
     help="Dead letters: list their queues, show some, send them where they came from, or throw "
     "them away. DLQ begins with a slash; it may be left out while only one such queue holds "
-    "messages.",
+    "messages. MSGID is the id that dlq show tells.",
     examples=(
         "stomp dlq ls",
         "stomp dlq show /queue/DLQ.orders",
-        "stomp dlq requeue /queue/DLQ.orders c17-4 c17-5",
+        "stomp dlq requeue /queue/DLQ.orders 4 5",
         "stomp dlq requeue --all /queue/DLQ.orders",
         "stomp dlq purge /queue/DLQ.orders --older-than 24h",
     ),

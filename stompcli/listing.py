@@ -199,6 +199,15 @@ def names(glob: str | None, kind: str = "") -> tuple[str | None, Callable[[str],
     return (f"{head[0]}#" if head and head[0] != "/" else None), matcher(glob)
 
 
+def names_of_any(glob: str | None) -> tuple[str | None, Callable[[str], bool]]:
+    """Return what `names` does, of a GLOB that without a slash at its head is of every kind."""
+    of_queue, of_topic = names(glob, "/queue/"), names(glob, "/topic/")
+    if of_queue[0] == of_topic[0]:
+        return of_queue
+    assert glob is not None  # noqa: S101 - for the type checker; None is of one kind
+    return (glob if "#" in glob else None), lambda name: of_queue[1](name) or of_topic[1](name)
+
+
 def _sorted(rows: list[Row], field: str, *, reverse: bool) -> list[Row]:
     """Return rows sorted: numbers from the largest, text from a to z, what is missing last."""
     there = [row for row in rows if row.get(field) is not None]

@@ -35,6 +35,7 @@ class AdminBroker:
 
     port: int = 0
     server: str = "stompd/1.2.3"
+    session: str = ""
     answers: dict[str, object] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     frames: list[ClientFrame] = field(default_factory=list)
@@ -43,7 +44,7 @@ class AdminBroker:
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end."""
         broker = ScriptedBroker(stream)
-        await broker.accept(headers={"server": self.server})
+        await broker.accept(headers={"server": self.server, "session": self.session})
         answers: ClientFrame | None = None
         while True:
             try:

@@ -247,6 +247,45 @@ def test_globs_filter_every_listing(
     assert stomp_admin(*words[:-1], "*/a", "--no-header").out != b""
 
 
+def test_a_glob_for_subscriptions(stomp_admin: Stomp, admin: AdminBroker) -> None:
+    """Without a slash at its head it is for queues and topics; `#` is left to the broker."""
+    admin.answers["subscriptions"] = [
+        {"connection": "c1", "destination": name}
+        for name in ("/queue/a.b", "/topic/a.b", "/temp-queue/a.b")
+    ]
+    words = ("subscriptions", "--no-header", "--columns", "destination")
+    for glob in ("a.b", "a*"):
+        assert stomp_admin(*words, glob).text == "/queue/a.b\n/topic/a.b\n"
+    assert len(stomp_admin(*words, "a.#").text.splitlines()) == 3
+    assert stomp_admin(*words, "/topic/a.b").text == "/topic/a.b\n"
+    assert [fields.get("match") for _, fields in admin.asked] == [
+        None,
+        None,
+        "a.#",
+        "/topic/a.b",
+    ]
+
+
+def test_the_queue_of_the_answers_is_left_out(stomp_admin: Stomp, admin: AdminBroker) -> None:
+    """What was made for the listing itself is no news; that of another session is."""
+    admin.session = "c7"
+    admin.answers["queues"] = [
+        {"name": f"/remote-temp-queue/{owner}/stomp-admin", "owner": owner}
+        for owner in ("c7", "c8")
+    ]
+    admin.answers["subscriptions"] = [
+        {"connection": owner, "destination": f"/temp-queue/{name}"}
+        for owner, name in (("c7", "stomp-admin"), ("c7", "mine"), ("c8", "stomp-admin"))
+    ]
+    finished = stomp_admin("queues", "--no-header", "--columns", "name")
+    assert finished.text == "/remote-temp-queue/c8/stomp-admin\n"
+    finished = stomp_admin("subscriptions", "--plain", "--no-header", "--sort", "connection")
+    assert [line.split("\t")[0::2][:2] for line in finished.text.splitlines()] == [
+        ["c7", "/temp-queue/mine"],
+        ["c8", "/temp-queue/stomp-admin"],
+    ]
+
+
 def test_queue_info(stomp_admin: Stomp, admin: AdminBroker) -> None:
     """Everything that is known of one queue, a line each; one that is not there is said to be."""
     admin.answers["queues"] = [row for row in QUEUES if row["name"] == "/queue/empty"]
@@ -452,6 +491,9 @@ def test_nobody_to_ask(stomp_admin: Stomp, admin: AdminBroker, words: list[str])
         assert (finished.code, finished.out) == (ExitCode.USAGE, b"")
         assert "nobody is there to answer; nothing was done\n" in finished.err
         assert "--yes" in finished.err
+        assert ("--dry-run" in finished.err) == (
+            words[:2] not in (["durable", "rm"], ["kick", "c1"])
+        )
     assert admin.asked == []
 
 
@@ -568,12 +610,28 @@ def test_acting_on_messages(
 ) -> None:
     """What is asked of the broker, and what is said of its answer, or told beforehand."""
     admin.answers[verb] = done(2)
+    admin.answers["dlq"] = [{"name": "/queue/DLQ.a", "sources": ["/queue/a"], "ready": 2}]
     finished = stomp_admin(*words)
     assert (finished.code, finished.out, finished.err) == (0, b"", said)
-    assert admin.asked == [(verb, fields)]
     dry = stomp_admin(*(word for word in words if word != "-y"), "--dry-run")
     assert dry.text.startswith(f"would {verb} 2 messages from /queue/")
-    assert admin.asked[1] == (verb, {**fields, "dry_run": True})
+    asked = [one for one in admin.asked if one[0] != "dlq"]
+    assert asked == [(verb, fields), (verb, {**fields, "dry_run": True})]
+
+
+def test_only_dead_letters_are_purged_as_such(stomp_admin: Stomp, admin: AdminBroker) -> None:
+    """The queue that dead letters come from is easily named by mistake; it stays as it is."""
+    admin.answers["dlq"] = [{"name": "/queue/DLQ.a", "sources": ["/queue/a"], "ready": 2}]
+    finished = stomp_admin("dlq", "purge", "/queue/a", "--yes")
+    assert finished.code == ExitCode.FAILED
+    assert finished.err == (
+        "stomp: /queue/a is no dead-letter queue; dlq ls lists them, purge empties any queue\n"
+        "  the dead letters of /queue/a are in /queue/DLQ.a\n"
+    )
+    finished = stomp_admin("dlq", "purge", "/queue/b", "--yes")
+    assert finished.code == ExitCode.FAILED
+    assert "dead letters of" not in finished.err
+    assert admin.asked == [("dlq", {})] * 2
 
 
 def test_partial_success(stomp_admin: Stomp, admin: AdminBroker) -> None:

@@ -152,7 +152,7 @@ def test_a_message_that_cannot_be_sent_stays() -> None:
     with running_admin_broker(server="Other/1", on_subscribe=send) as broker:
         finished = Stomp(broker.port)("move", "/queue/a", "/queue/b", "-y")
         assert finished.code == ExitCode.PARTIAL
-        assert finished.err.startswith('Moved 1; 1 failed and stay in /queue/a (the header "id" ')
+        assert finished.err.startswith('Moved 1; 1 failed and stays in /queue/a (the header "id" ')
         assert sent(broker) == [("/queue/b", b"2")]
         assert [frame.headers["id"] for frame in broker.frames if frame.command == "ACK"] == ["m2"]
 
@@ -166,7 +166,7 @@ def test_requeue_some_through_here() -> None:
         assert sent(broker) == [("/queue/b", b"body 1"), ("/queue/b", b"body 3")]
         finished = stomp(*words, "m2", "m9")
         assert finished.code == ExitCode.PARTIAL
-        assert finished.err == "Requeued 1; 1 failed and stay in /queue/DLQ (not there)\n"
+        assert finished.err == "Requeued 1; 1 failed and stays in /queue/DLQ (not there)\n"
 
 
 def test_requeue_asks() -> None:

@@ -61,7 +61,7 @@ async def carry_out(
     if params["dry_run"] or not params["yes"]:
         outcome = await broker.act(verb, dry_run=True, **fields)
         if params["dry_run"]:
-            await foretell(out, verb, place, outcome)
+            await foretell(out, verb, place, outcome, to)
             return outcome
         if outcome.done:
             await ask(listing.messages(outcome.done))
@@ -74,7 +74,7 @@ async def carry_out(
 async def kick(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Close a connection."""
     name = params["connection"]
-    check_consent(session, "kick", given=params["yes"])
+    check_consent(session, "kick", given=params["yes"], dry_run=False)
     async with admin(session, "kick") as broker:
         if not params["yes"]:
             await consent(session, f"Close the connection {await _who(broker, name)}?")
@@ -193,12 +193,12 @@ def _place(place: object) -> str:
 # What was done, in words.
 
 
-async def foretell(out: Out, what: str, place: str, outcome: Outcome) -> None:
+async def foretell(out: Out, what: str, place: str, outcome: Outcome, to: str = "") -> None:
     """Write what a command would do."""
     if out.settings.json:
         await out.json({"destination": place, "dry_run": True, **outcome.as_json()})
     else:
-        text = f"would {what} {listing.messages(outcome.done)} from {place}"
+        text = f"would {what} {listing.messages(outcome.done)} from {place}{to}"
         if outcome.failed:
             text += f"; {outcome.failed:,} would fail{_why(outcome)}"
         await out.line(visible_line(text))
@@ -211,7 +211,8 @@ async def report(out: Out, verb: str, place: str, outcome: Outcome, to: str = ""
         return
     done = _PAST[verb]
     if outcome.failed:
-        text = f"{done} {outcome.done:,}; {outcome.failed:,} failed and stay in {place}"
+        stay = "stays" if outcome.failed == 1 else "stay"
+        text = f"{done} {outcome.done:,}; {outcome.failed:,} failed and {stay} in {place}"
         text += _why(outcome)
     else:
         text = f"{done} {listing.messages(outcome.done)} from {place}{to}"

@@ -45,7 +45,7 @@ async def dlq(session: Session, params: dict[str, Any], out: Out) -> ExitCode | 
     check_consent(session, f"dlq {action}", given=params["yes"] or params["dry_run"])
     if action == "purge":
         async with admin(session, "dlq purge") as broker:
-            queue = queue or await _only_one(broker)
+            queue = await _known(broker, queue) if queue else await _only_one(broker)
             return (await purge_one(session, broker, queue, params, out)).code
     return await _requeue(session, queue, ids, params, out)
 
@@ -76,6 +76,20 @@ async def _show(
         queue = queue or await _only_one(broker)
         wanted = {**params, "id_": ids[0] if ids else None, "count": params["count"] or _SHOWN}
         await look(broker, queue, wanted, out)
+
+
+async def _known(broker: Admin, queue: str) -> str:
+    """Return the name of a dead-letter queue; raises `Failure` for another queue's."""
+    rows = await broker.rows("dlq")
+    if queue in (row.get("name") for row in rows):
+        return queue
+    theirs = [str(row.get("name")) for row in rows if queue in (row.get("sources") or ())]
+    raise Failure(
+        ExitCode.FAILED,
+        "not-found",
+        f"{queue} is no dead-letter queue; dlq ls lists them, purge empties any queue",
+        f"the dead letters of {queue} are in {', '.join(theirs)}" if theirs else "",
+    )
 
 
 async def _only_one(broker: Admin) -> str:

@@ -25,7 +25,8 @@ async def queues(session: Session, params: dict[str, Any], out: Out) -> ExitCode
     pattern, wanted = listing.names(params["glob"], "/queue/")
     async with admin(session, "queues") as broker:
         rows = await broker.rows("queues", match=pattern)
-    await show(listing.QUEUES, [row for row in rows if wanted(str(row.get("name")))], params, out)
+    rows = [row for row in rows if wanted(str(row.get("name"))) and not broker.is_own(row)]
+    await show(listing.QUEUES, rows, params, out)
     return None
 
 
@@ -53,10 +54,10 @@ async def topics(session: Session, params: dict[str, Any], out: Out) -> ExitCode
 
 async def subscriptions(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List subscriptions."""
-    pattern, wanted = listing.names(params["glob"])
+    pattern, wanted = listing.names_of_any(params["glob"])
     async with admin(session, "subscriptions") as broker:
         rows = await broker.rows("subscriptions", match=pattern, connection=params["connection"])
-    rows = [row for row in rows if wanted(str(row.get("destination")))]
+    rows = [row for row in rows if wanted(str(row.get("destination"))) and not broker.is_own(row)]
     await show(listing.SUBSCRIPTIONS, rows, params, out)
     return None
 
@@ -90,7 +91,7 @@ async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCod
         return None
     if name is None:
         raise usage("durable rm: say which one; durable ls lists them")
-    check_consent(session, "durable rm", given=params["yes"])
+    check_consent(session, "durable rm", given=params["yes"], dry_run=False)
     if not params["yes"]:
         await consent(
             session, f"Remove the durable subscription {name} and the messages that it keeps?"
