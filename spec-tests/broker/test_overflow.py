@@ -207,6 +207,28 @@ def test_reject_counts_what_is_delivered_and_not_settled() -> None:
     assert consumer.bodies() == ["3"]
 
 
+@pytest.mark.parametrize("kind", ["queue", "topic"])
+def test_what_goes_nowhere_needs_no_room(kind: str) -> None:
+    """A repetition, and what is expired when it comes, have their RECEIPT from a full queue."""
+    core = Core(settings(max_messages=1, overflow="reject"), epoch=1000.0)
+    producer = core.client()
+    producer.subscribe("/topic/a", durable="true")
+    producer("UNSUBSCRIBE", id="0")
+    name = f"/{kind}/a"
+    producer.send(name, "1", dedup_id="1")
+    producer.send(name, "again", dedup_id="1", receipt="a")
+    producer.send(name, "old", expires="1", receipt="b")
+    producer("BEGIN", transaction="t")
+    producer.send(name, "again", dedup_id="1", transaction="t")
+    producer("COMMIT", transaction="t", receipt="c")
+    assert producer.receipts() == ["a", "b", "c"]
+    producer.send(name, "late", delay="1000", expires="1", receipt="d")
+    assert producer.error()["receipt-id"] == "d"
+    other = core.client()
+    other.send(name, "2", dedup_id="2", receipt="e")
+    assert other.error()["message"] == "queue is full"
+
+
 def test_dead_letters_enter_a_queue_that_rejects() -> None:
     """Rejecting is for producers; a dead letter has none to answer to."""
     core = Core(settings(max_messages=1, overflow="reject"))

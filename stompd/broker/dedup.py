@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stompd.broker.policy import Policy
+    from stompd.broker.terms import Terms
 
 
 class Remembered:
@@ -18,8 +23,8 @@ class Remembered:
         """Return whether one of them was seen in the last ``window`` seconds."""
         return bool(self._ids) and next(reversed(self._ids.values())) > now - window
 
-    def repeats(self, dedup_id: str, now: float, window: float, most: int) -> bool:
-        """Return whether an id was seen in the last ``window`` seconds; remember it if not.
+    def knows(self, dedup_id: str, now: float, window: float, most: int) -> bool:
+        """Return whether an id was seen in the last ``window`` seconds.
 
         Of more than ``most`` ids the oldest are forgotten.
         """
@@ -29,7 +34,24 @@ class Remembered:
             if seen > now - window and len(ids) <= most:
                 break
             del ids[oldest]
-        if dedup_id in ids:
+        return dedup_id in ids
+
+    def repeats(self, dedup_id: str, now: float, window: float, most: int) -> bool:
+        """Return what `knows` returns; remember the id if it was not seen."""
+        if self.knows(dedup_id, now, window, most):
             return True
-        ids[dedup_id] = now
+        self._ids[dedup_id] = now
         return False
+
+
+def goes_nowhere(
+    terms: Terms | None, remembered: Remembered | None, policy: Policy, now: float
+) -> bool:
+    """Return whether a destination will drop a message at once: a repetition, or expired."""
+    if terms is None:
+        return False
+    if terms.dedup_id is not None and remembered is not None:
+        window, most = policy.dedup_window, policy.dedup_ids
+        if remembered.knows(terms.dedup_id, now, window, most):
+            return True
+    return terms.expires <= now and terms.due <= now

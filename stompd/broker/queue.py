@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from stompd.broker.assignment import Assignment
-from stompd.broker.dedup import Remembered
+from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.errors import RemoteProtocolError
@@ -224,8 +224,10 @@ class Queue:
 
     # Taking messages in.
 
-    def filled_by(self, _message: Message, _session: Session | None) -> Sequence[Queue]:
+    def filled_by(self, message: Message, _session: Session | None) -> Sequence[Queue]:
         """Return the queues that a message of a session would wait in: `check_room` of each."""
+        if goes_nowhere(message.terms, self._remembered, self.policy, self.host.broker.now):
+            return ()
         return (self,)
 
     def check_room(self, count: int, size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stompd.broker.dedup import Remembered
+from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import LARGE, Message
 from stompd.broker.terms import NEVER, NOBODY
@@ -88,6 +88,8 @@ class Topic:
 
     def filled_by(self, message: Message, session: Session | None) -> list[Queue]:
         """Return the queues that a message of a session would wait in, to ask them for room."""
+        if goes_nowhere(message.terms, self._remembered, self.policy, self.host.broker.now):
+            return []
         sender = _sender_of(session)
         return [feed.queue for feed in self.feeds if feed.wants(message, sender)]
 

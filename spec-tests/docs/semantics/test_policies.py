@@ -99,6 +99,16 @@ def test_drop_head_leaves_what_is_delivered(connect: Open) -> None:
     wire.quiet()
 
 
+def test_a_duplicate_needs_no_room(connect: Open) -> None:
+    """It gets its RECEIPT from a full queue too, for it goes nowhere."""
+    wire = connect()
+    queue = fresh(stem="reject")
+    for body in (b"1", b"2", b"2"):
+        wire.put(queue, body, f"dedup-id:{body.decode()}")
+    wire.put(queue, b"old", "expires:1")
+    await_waiting(wire, queue, ["1", "2"])
+
+
 @pytest.mark.parametrize("stem", ["reject", "block"])
 def test_what_nobody_can_be_answered_for_enters_a_full_queue(connect: Open, stem: str) -> None:
     """Repetitions, and dead letters that a policy sends there."""
