@@ -418,6 +418,8 @@ def test_durable_subscriptions_are_removed(core: Core, ask: Asker) -> None:
     ]
     assert ask.bodies("/durable/ann/d") == ["1"]
     assert ask.bodies("/durable/bob/d") == []
+    connected = {row["connection"]: row["durable"] for row in ask("subscriptions")}
+    assert connected["c3"] == "d"
     assert ask.refused("durable-rm", name="d") == (
         "conflict",
         "there are several of that name; client_id is one of ann, bob",

@@ -269,6 +269,21 @@ def test_waiting_consumers_keep_their_place_in_other_queues(core: Core) -> None:
     assert wild.bodies() == []
 
 
+def test_who_had_no_credit_waits_on_when_exclusiveness_ends(core: Core) -> None:
+    """It stands in line again when it has settled something, not when another one leaves."""
+    idle, exclusive, producer = core.client(), core.client(), core.client()
+    idle.subscribe("/queue/a", "client", prefetch_count="1")
+    publish(producer, "/queue/a", numbers(1, 2))
+    (first,) = idle.messages(1)
+    exclusive.subscribe("/queue/a", "client", exclusive="true", prefetch_count="1")
+    assert exclusive.bodies() == ["2"]
+    publish(producer, "/queue/a", ["3"])
+    exclusive.close()
+    assert idle.bodies() == []
+    idle.ack(first)
+    assert idle.bodies() == ["2"]
+
+
 # Message groups.
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from broker.client import Client, Core, numbers, publish, settings
+from broker.paging import PagedCore
 
 from stompd.broker.policy import Policy
 from stompd.protocol.encoder import encode
@@ -158,6 +159,20 @@ def test_a_message_repeats_by_its_period(core: Core, kind: str) -> None:
     if kind == "queue":
         queue = core.broker.host("/").queues["/queue/a"]
         assert (queue.count, queue.octets) == (0, 0)
+
+
+def test_a_repeated_message_stays_in_the_store_until_its_last_time() -> None:
+    """Each repetition is kept and settled by itself; the SEND goes with the last of them."""
+    core = PagedCore()
+    producer, consumer = core.client(), core.client()
+    _send(producer, "x", persistent="true", AMQ_SCHEDULED_PERIOD="1000", AMQ_SCHEDULED_REPEAT="1")
+    assert core.paging.count == 1
+    core.tick(1.0)
+    assert core.paging.count == 2
+    consumer.subscribe("/queue/a")
+    assert (consumer.bodies(), core.paging.count) == (["x"], 1)
+    core.tick(1.0)
+    assert (consumer.bodies(), core.paging.count) == (["x"], 0)
 
 
 def test_repetition_without_end_skips_what_was_missed(core: Core) -> None:

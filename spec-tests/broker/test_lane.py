@@ -1,5 +1,6 @@
 """Lanes and agendas: waiting messages by place and by time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +64,10 @@ def test_a_lane_is_like_a_sorted_table(steps: list[tuple[str, int]]) -> None:
             place = min(table) if step == "first" else sorted(table)[number % len(table)]
             if step == "first":
                 assert lane.first() is table[place]
-            lane.take(table[place])
+            if step == "first" and number % 2:
+                assert lane.pop() is table[place]
+            else:
+                lane.take(table[place])
             gone[place] = table.pop(place)
         elif step == "walk":
             behind = [message.place for message in lane.behind(number % 100)]
@@ -85,14 +89,16 @@ def test_many_that_come_out_of_turn_are_sorted_in() -> None:
     assert first.place == 101
 
 
-def test_a_lane_gives_up_the_places_that_are_spent() -> None:
-    """Taking thousands from the front keeps the order of the rest."""
+@pytest.mark.parametrize("way", ["first", "pop"])
+def test_a_lane_gives_up_the_places_that_are_spent(way: str) -> None:
+    """Taking thousands from the front, one way or the other, keeps the order of the rest."""
     messages = [_message(place) for place in range(5000)]
     lane = Lane.of(messages)
     for expected in range(4000):
-        first = lane.first()
+        first = lane.pop() if way == "pop" else lane.first()
         assert first is messages[expected]
-        lane.take(first)
+        if way == "first":
+            lane.take(first)
     assert _places(lane) == list(range(4000, 5000))
 
 

@@ -38,6 +38,16 @@ def test_a_priority_out_of_range_is_an_error(core: Core, priority: str) -> None:
     assert "priority" in producer.error()["message"]
 
 
+def test_a_priority_beside_a_dedup_id(core: Core) -> None:
+    """What is asked for on the way in leaves the rest as it is."""
+    producer, consumer = core.client(), core.client()
+    producer.send("/queue/a", "low", priority="1", dedup_id="1")
+    producer.send("/queue/a", "high", priority="9", dedup_id="2")
+    producer.send("/queue/a", "high", priority="9", dedup_id="2")
+    consumer.subscribe("/queue/a")
+    assert consumer.bodies() == ["high", "low"]
+
+
 def test_credit_goes_to_the_highest_first(core: Core) -> None:
     """Each ACK brings the most urgent of what waits at that moment."""
     producer, consumer = core.client(), core.client()

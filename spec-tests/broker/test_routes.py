@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stompd.broker.course import goes_to, routes
+from stompd.broker.message import Message
 from stompd.broker.policy import Policy
 from stompd.broker.route import Route, Router
 from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.errors import RemoteProtocolError
+from stompd.protocol.frame import Head
 
 
 def routed(*routes: Route, **others: Any) -> Core:  # noqa: ANN401
@@ -297,7 +299,12 @@ def test_a_send_to_several(core: Core) -> None:
         client.send(text, "x")
     assert {m["destination"] for m in client.messages(2)} == {text}
     assert depths(core) == {"/queue/a": 2}
-    assert repr(client.session.host.target(text, client.session)) == f"<Routed {text} targets=0>"
+    target = client.session.host.target(text, client.session)
+    assert repr(target) == f"<Routed {text} targets=0>"
+    # Whom it asks for room it knows when a message is there.
+    assert target is not None
+    assert not target.bounded
+    assert target.filled_by(Message(Head.of("SEND", {}), b"", None, False), None) == ()  # noqa: FBT003
 
 
 def test_a_send_to_several_is_routed_from_each() -> None:

@@ -131,12 +131,6 @@ class Assignment:
                 return message
         return None
 
-    def waits(self, message: Message) -> bool:
-        """Return whether a message waits here."""
-        priority = NORMAL if message.terms is None else message.terms.priority
-        lane = self._lanes.get(priority)
-        return lane is not None and lane.waiting.get(message.place) is message
-
     def waiting(self) -> Iterator[Message]:
         """Walk over what waits, in the order of delivery."""
         return chain.from_iterable(self._lanes[priority] for priority in self._order)
@@ -217,7 +211,6 @@ class Assignment:
                 if subscription is None:
                     return
                 message = lane.pop()
-                assert message is not None  # noqa: S101 - something waits there
                 self.count -= 1
                 terms = message.terms
                 if terms is not None and terms.expires != NEVER:

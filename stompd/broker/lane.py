@@ -70,25 +70,21 @@ class Lane:
             return waiting[early[0]]
         return waiting[places[at]] if at < len(places) else None
 
-    def pop(self) -> Message | None:
-        """Give up the message with the lowest place; None if none waits."""
+    def pop(self) -> Message:
+        """Give up the message with the lowest place; one at least has to wait."""
         if self._early:
             message = self.first()
-            if message is not None:
-                del self.waiting[message.place]
+            assert message is not None  # noqa: S101 - the caller looked
+            del self.waiting[message.place]
             return message
         take = self.waiting.pop
         places = self._places
         at = self._first
-        end = len(places)
-        while at < end:
+        message = None
+        while message is None:
             message = take(places[at], None)
             at += 1
-            if message is not None:
-                break
-        else:
-            message = None
-        if at > _SPENT and at > end - at:
+        if at > _SPENT and at > len(places) - at:
             del places[:at]
             at = 0
         self._first = at
