@@ -121,18 +121,22 @@ def test_a_policy_bounds_the_age(connect: Open) -> None:
     wire.quiet()
 
 
-@pytest.mark.parametrize("line", ["delay:300", "deliver-at"])
-def test_a_delayed_message_comes_when_it_is_due(connect: Open, line: str) -> None:
-    """Not before its time, relative or absolute; in a topic to who is subscribed then."""
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_delayed_message_comes_when_it_is_due(connect: Open, *, relative: bool) -> None:
+    """Not before its time, from a queue as from a topic; its header is passed on."""
     wire = connect()
-    for kind in ("queue", "topic"):
-        name = fresh(kind)
-        wire.subscribe(kind, name)
-        due = time.time() + 0.3
-        written = f"deliver-at:{round(due * 1000)}" if line == "deliver-at" else line
-        wire.put(name, b"later", written)
-        wire.expect("MESSAGE", written, body=b"later")
-        assert time.time() >= due - 0.01
+    names = [fresh("queue"), fresh("topic")]
+    for name in names:
+        wire.subscribe(name, name)
+    began = time.monotonic()
+    moment = round(time.time() * 1000) + 2000
+    line = "delay:1000" if relative else f"deliver-at:{moment}"
+    for name in names:
+        wire.put(name, b"x", line)
+    for _ in names:
+        wire.expect("MESSAGE", line, body=b"x")
+    # The time of day may be set meanwhile; stompd looks at it once a second.
+    assert time.monotonic() - began >= 0.99
 
 
 def test_a_topics_delayed_message_finds_who_subscribes_meanwhile(connect: Open) -> None:
