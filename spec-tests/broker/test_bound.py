@@ -580,6 +580,8 @@ def test_administrators_see_and_remove_it(core: Core) -> None:
     # A durable subscription of that name is what is meant first.
     holder = core.client()
     holder.subscribe(TOPIC, durable_subscription_name=NAME)
+    (row,) = ask("subscriptions", connection=holder.session.id)
+    assert (row["destination"], row["durable"]) == (TOPIC, NAME)
     holder.close()
     assert ask("durable-rm", name=NAME) == done(1)
     assert _queue(core) is not None
