@@ -43,6 +43,8 @@ _VARIES = (
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"\n\s*\n"), "\n"),
 )
+# A question of the program, and what somebody types.
+_ANSWERED = re.compile(r"(\[y/N\]|Type its name to go on:) (\S+)$", re.MULTILINE)
 _CLIENT_COMMAND = re.compile(
     r"(CONNECT|STOMP|SEND|SUBSCRIBE|UNSUBSCRIBE|ACK|NACK|BEGIN|COMMIT|ABORT|DISCONNECT)\Z"
 )
@@ -136,7 +138,8 @@ class Terminal:
     def show(self, command: str, expected: str) -> str:
         """Run a command and return what the terminal shows.
 
-        ``expected`` is what the document shows: of a telnet session it tells what to type.
+        ``expected`` is what the document shows: of a telnet session, and to a question, it tells
+        what to type.
         """
         command = command.replace(str(PORT), str(self.port))
         command = command.replace(str(TLS_PORT), str(self._tls_port))
@@ -148,8 +151,12 @@ class Terminal:
         if command.endswith(" &"):
             return self._start(command.removesuffix(" &"))
         child = self._spawn("bash", ["-c", command])
+        seen = child.logfile_read = io.StringIO()
+        for question, answer in _ANSWERED.findall(expected):
+            child.expect_exact(question)
+            child.sendline(answer)
         child.expect(pexpect.EOF)
-        return str(child.before)
+        return seen.getvalue()
 
     def expect(self, command: str, text: str) -> None:
         """Run a command that does not end by itself, until it has shown ``text``."""

@@ -123,7 +123,9 @@ async def _requeue(
             place = queue or await _only_one(broker)
 
             async def ask(count: str) -> None:
-                await consent(session, f"Requeue {count} from {place} to {goal}?")
+                one = count == listing.messages(1) and not params["to"]
+                there = "its original destination" if one else goal
+                await consent(session, f"Requeue {count} from {place} to {there}?")
 
             fields = {
                 "destination": place,
