@@ -4,6 +4,7 @@ click parses, the table says which command does the work. Until there is work to
 click is imported.
 """
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -97,6 +98,12 @@ def in_words(error: click.ClickException) -> Failure:
     return usage(error.format_message(), hint)
 
 
+def _ask_for_help(words: list[str]) -> bool:
+    """Return whether words of a command ask what it does."""
+    options = itertools.takewhile(lambda word: word != "--", words)
+    return any(word in ("-h", "--help") for word in options)
+
+
 class Program(click.Group):
     """The click group; its commands come from the table, each loaded when it is used."""
 
@@ -123,7 +130,10 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the first word names; raises `Failure` with the closest one."""
-        word = args[0]
+        word, *rest = args
+        record = table.find(word)
+        if record is not None and not record.one_shot and _ask_for_help(rest):
+            return word, record.load_parser(), rest
         command = self.get_command(ctx, word)
         if command is None and not ctx.resilient_parsing:
             raise unknown(word)

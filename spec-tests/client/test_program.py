@@ -695,6 +695,15 @@ def test_usage_errors(words: list[str], err: str) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("name", ["ack", "begin", "unsubscribe", "quit"])
+def test_help_of_what_belongs_to_a_session(name: str) -> None:
+    """It is no use at a command line, but what it does is told there."""
+    done = Stomp(1)(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"Usage: stomp {name}" in done.text
+    assert Stomp(1)(name, "--", "--help").code == ExitCode.USAGE
+
+
 async def test_hostile_error_is_shown_harmless() -> None:
     """What a broker says in an ERROR never reaches the terminal raw."""
     done = await run_against(refusing("\x1b[31mred\x07"), "send", "/queue/a", "x")
