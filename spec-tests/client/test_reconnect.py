@@ -599,9 +599,10 @@ async def test_refused_message_that_nobody_waits_for() -> None:
         await broker.send("ERROR", {"receipt-id": frame.headers["receipt"], "message": "no"})
         await broker.expect_end()
 
-    async with on_dial(first) as dial, connect(URL, dial=dial, reconnect=True) as client:
-        await client.send("/queue/full", "1")
-        assert isinstance(await client.wait_ended(), BrokerError)
+    with trio.fail_after(60):
+        async with on_dial(first) as dial, connect(URL, dial=dial, reconnect=True) as client:
+            await client.send("/queue/full", "1")
+            assert isinstance(await client.wait_ended(), BrokerError)
 
 
 @pytest.mark.parametrize("what", ["error", "nonsense"])
