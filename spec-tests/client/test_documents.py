@@ -47,8 +47,16 @@ def test_every_method_is_documented() -> None:
     inner = {"run", "handshake", "settle", "settle_nowait", "end_transaction", "abort_nowait"}
     inner |= {"taken", "awaiting", "count_awaited", "deliver", "close", "wake", "fail_current"}
     inner |= {"unsubscribe", "enlist", "head_only", "count_heartbeat", "is_full", "ended"}
-    inner |= {"check_fresh", "lose", "fail", "here_since", "connection", "receipt", "room_to_read"}
-    inner |= {"enroll", "send_request", "ours", "implicit", "unsubscribe_nowait", "fetch"}
+    inner |= {"check_fresh", "lose", "fail", "connection", "receipt", "room_to_read"}
+    inner |= {
+        "enroll",
+        "send_request",
+        "ours",
+        "implicit",
+        "unsubscribe_nowait",
+        "fetch",
+        "wait_for_answer",
+    }
     names = {
         name
         for kind in (Client, Message, Subscription, Transaction)

@@ -454,6 +454,29 @@ async def test_window_paces_the_sender(bound: int, octets: int, autojump_clock: 
     assert len([frame for frame in frames if frame.command == "SEND"]) == 10
 
 
+async def test_broker_that_confirms_nothing(autojump_clock: MockClock) -> None:
+    """Room in the window is waited for as long as a receipt may take, and no longer."""
+    assert autojump_clock.rate == 0
+
+    async def mute(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        while (frame := await broker.next()).command != "DISCONNECT":
+            pass
+        await broker.receipt(frame)
+
+    async with (
+        on_dial(mute) as dial,
+        connect(URL, dial=dial, confirm="window", window=3, receipt_timeout=5) as client,
+    ):
+        for n in range(3):
+            await client.send("/queue/a", str(n))
+        started = trio.current_time()
+        with pytest.raises(TimedOutError, match="no RECEIPT for 3 SENDs within 5 s"):
+            await client.send("/queue/a", "3")
+        assert trio.current_time() - started == 5
+        await client.disconnect(flush=False)
+
+
 async def test_confirm_await_and_none(autojump_clock: MockClock) -> None:
     """confirm="await" makes each send() wait; "none" asks for no receipt and keeps nothing."""
     assert autojump_clock.rate == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import trio
@@ -56,15 +55,8 @@ class Receipt:
         if the session ended before, `TimedOutError` after the session's ``receipt_timeout``, which
         a new connection starts anew.
         """
-        timeout = self._client.receipt_timeout
-        patience = math.inf if timeout is None else timeout
-        with self._client.awaiting():
-            deadline = trio.current_time() + patience
-            while not self._event.is_set() and trio.current_time() < deadline:
-                with trio.CancelScope(deadline=deadline):
-                    await self._event.wait()
-                deadline = max(deadline, self._client.here_since() + patience)
-        if not self._event.is_set():
+        if not await self._client.wait_for_answer(self._event.is_set, self._event.wait):
+            timeout = self._client.receipt_timeout
             raise TimedOutError(f"no RECEIPT for {self.command} within {timeout:g} s")
         if self._error is not None:
             raise again(self._error)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Unpack
 
 from stompcli.client.dialect import Pairs, SendOptions
-from stompcli.client.errors import UsageError
+from stompcli.client.errors import TimedOutError, UsageError
 from stompcli.client.frames import extra_headers, merged, send_frame
 from stompcli.client.receipt import Receipt
 from stompcli.client.request import Replies
@@ -133,15 +133,21 @@ class Sender(Session):
             return await self._ask("SEND", pairs, body)
         connection = await self._wait_for_room()
         while not window.has_room():
-            # The receipts that make room may stand behind messages that nobody takes.
-            with self.awaiting():
-                await window.room()
+            if not await self.wait_for_answer(self._may_submit, window.room):
+                raise TimedOutError(
+                    f"no RECEIPT for {len(window)} SENDs within {self.receipt_timeout:g} s, "
+                    "so there is no room for another one"
+                )
             connection = await self._wait_for_room()
         if self._dedup:
             pairs = self._with_dedup_id(pairs)
         receipt = self._ask_nowait(connection, "SEND", pairs, body, fate="again")
         window.add(Unconfirmed(receipt, pairs, body, expected=expected))
         return receipt
+
+    def _may_submit(self) -> bool:
+        """Return whether there is room in the window, or no use in waiting for it."""
+        return self._ended.is_set() or self._window is None or self._window.has_room()
 
     def _with_dedup_id(self, pairs: Pairs) -> Pairs:
         self._dedup_count += 1

@@ -7,8 +7,9 @@ reads for them and writes for them.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import trio
@@ -350,6 +351,20 @@ class Session(Intake):
 
     # For subscriptions and receipts only.
 
-    def here_since(self) -> float:
-        """Return since when there is a connection, on trio's clock; now if there is none."""
-        return trio.current_time() if self._connection is None else self._began
+    async def wait_for_answer(
+        self, done: Callable[[], bool], wait: Callable[[], Awaitable[object]]
+    ) -> bool:
+        """Wait until ``done``, for as long as a receipt may take; return whether it is.
+
+        ``wait`` returns when that may be so. A new connection starts the time anew, and reading
+        goes on meanwhile.
+        """
+        patience = math.inf if self.receipt_timeout is None else self.receipt_timeout
+        deadline = trio.current_time() + patience
+        with self.awaiting():
+            while not done() and trio.current_time() < deadline:
+                with trio.CancelScope(deadline=deadline):
+                    await wait()
+                here_since = trio.current_time() if self._connection is None else self._began
+                deadline = max(deadline, here_since + patience)
+        return done()
