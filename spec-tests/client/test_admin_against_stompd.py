@@ -503,6 +503,9 @@ def test_kick(stomp: Stomp, queue: str) -> None:
         assert terminal.seen.endswith(f"Closed {name}\n")
         error = wire.fatal("message:closed by an administrator")
         assert b"please upgrade" in error.body
+    gone = Terminal(stomp, "kick", name)
+    assert gone.end() == ExitCode.FAILED
+    assert gone.seen == f'stomp: there is no connection "{name}"\n'
     (row,) = rows(stomp, "queues", queue)
     assert (row["ready"], row["inflight"], row["consumers"]) == (1, 0, 0)
     assert rows(stomp, "connections", name) == []

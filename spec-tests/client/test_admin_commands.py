@@ -685,7 +685,10 @@ def test_questions(
 ) -> None:
     """Each destructive command says what it is about to do; anything but yes is no."""
     admin.answers.update(dict.fromkeys(("move", "requeue", "kick", "durable-rm"), done(7)))
-    admin.answers["connections"] = [{"id": "c1", "user": "guest", "peer": "127.0.0.1:5"}]
+    admin.answers["connections"] = [
+        {"id": "c1", "user": "guest", "peer": "127.0.0.1:5"},
+        {"id": "c9", "user": None},
+    ]
     terminal = Terminal(stomp_admin, *words)
     terminal.answer(question, typed)
     assert terminal.end() == (0 if typed == "y" else 1)

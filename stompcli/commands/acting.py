@@ -8,7 +8,7 @@ from stompcli.actions import check_options
 from stompcli.admin import Admin, Outcome, admin
 from stompcli.asking import check_consent, consent, typed_name
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import usage
+from stompcli.failure import Failure, usage
 from stompcli.output import Out
 from stompcli.render import visible_line
 from stompcli.session import Session
@@ -83,12 +83,15 @@ async def kick(session: Session, params: dict[str, Any], out: Out) -> ExitCode |
 
 
 async def _who(broker: Admin, name: str) -> str:
-    """Return a connection with what is known of it, for the question."""
+    """Return a connection with what is known of it, for the question.
+
+    Raises `Failure` if it is not there.
+    """
     for row in await broker.rows("connections"):
         if row.get("id") == name:
             known = [str(row[field]) for field in ("user", "peer") if row.get(field)]
             return f"{name} ({' at '.join(known)})" if known else name
-    return name
+    raise Failure(ExitCode.FAILED, "not-found", f'there is no connection "{name}"')
 
 
 async def pause(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
