@@ -96,7 +96,9 @@ async def _serve(
     task_status: trio.TaskStatus[Started],
 ) -> None:
     now = trio.current_time()
-    broker = Broker(MemoryStore(), settings.for_broker(SERVER), now=now, epoch=time.time() - now)
+    # At once, before anything takes time.
+    epoch = time.time() - now
+    broker = Broker(MemoryStore(), settings.for_broker(SERVER), now=now, epoch=epoch)
     broker.observe()
     service = Service(broker, settings, authenticator, nursery)
     stopping = trio.Event()
