@@ -309,6 +309,24 @@ def test_two_full_queues_do_not_throw_a_message_to_and_fro(core: Core) -> None:
     assert client.bodies() == ["a3", "a2"]
 
 
+def test_two_full_queues_change_their_messages_one_after_the_other(core: Core) -> None:
+    """However many they hold, one more is taken, and each message comes out once at most."""
+    client = core.client()
+    for one, other in (("a", "b"), ("b", "a")):
+        headers = {"x_max_length": "500", "x_dead_letter_routing_key": other}
+        client.send(f"/queue/{one}", f"{one}1", **headers)
+        publish(client, f"/queue/{one}", [f"{one}{number}" for number in range(2, 501)])
+    client.send("/queue/a", "last", receipt="r")
+    assert client.receipts() == ["r"]
+    client.subscribe("/queue/a", id="a")
+    client.subscribe("/queue/b", id="b")
+    bodies = client.bodies()
+    assert len(bodies) == len(set(bodies)) == 1000
+    assert "last" in bodies
+    for queue in core.broker.host("/").queues.values():
+        assert (queue.count, queue.octets) == (0, 0)
+
+
 # Only when it is made.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,7 @@ class VirtualHost:
         "_feeds",
         "_groups",
         "_joined",
+        "_letters",
         "_patterns",
         "_queue_names",
         "_topic_names",
@@ -83,6 +85,8 @@ class VirtualHost:
         self.router = Router(self._configured)
         # Messages that went nowhere because a temporary destination was gone.
         self.dropped = 0
+        # Dead letters and where they go, while one of them is put there; None otherwise.
+        self._letters: deque[tuple[Queue, Message]] | None = None
         # Subscriptions to what the broker tells about itself.
         self.watchers = 0
         # Where admin requests go.
@@ -693,8 +697,24 @@ class VirtualHost:
         queue.store.begin_group()
         if message.stored and not queue.gone:
             queue.store.settle(queue.key, message)
-        target.admit(letter, None)
+        self._file(target, letter)
         queue.store.end_group()
+
+    def _file(self, target: Queue, letter: Message) -> None:
+        """Put a dead letter into its queue, which may push another one out.
+
+        One after the other: two full queues may have each other for their dead letters.
+        """
+        if self._letters is not None:
+            self._letters.append((target, letter))
+            return
+        self._letters = letters = deque([(target, letter)])
+        try:
+            while letters:
+                target, letter = letters.popleft()
+                target.admit(letter, None)
+        finally:
+            self._letters = None
 
     def _sent_to(self, message: Message) -> str:
         """Return the name by which a message can be sent to its queue again.
