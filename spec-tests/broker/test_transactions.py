@@ -4,6 +4,7 @@ import pytest
 from broker.client import Client, Core, numbers, publish, settings
 
 from stompd.broker.policy import Policy, SessionLimits
+from stompd.broker.subscription import Subscription
 
 
 @pytest.fixture
@@ -430,3 +431,41 @@ def test_a_dead_subscription_that_waited_for_room_stays_dead() -> None:
     client.ack(one, transaction="t")
     client.ack(one, receipt="again")
     assert client.receipts() == ["again"]
+
+
+def test_abort_restores_deliveries_of_several_frames_in_order(core: Core) -> None:
+    """Whatever the order of the ACKs was, what is outstanding again is in the order it came in."""
+    publish(core.client(), "/queue/in", numbers(1, 6))
+    client = core.client()
+    client.subscribe("/queue/in", "client-individual")
+    messages = client.messages(6)
+    client("BEGIN", transaction="t")
+    for place in (4, 0, 2):
+        client.ack(messages[place], transaction="t")
+    client("ABORT", transaction="t")
+    (subscription,) = client.session.subscriptions.values()
+    assert [message.body for message in subscription.unsettled.values()] == [
+        str(number).encode() for number in range(1, 7)
+    ]
+
+
+def test_abort_puts_each_subscription_in_order_once(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction of many ACKs is undone in the time that they took, not in its square."""
+    restored: list[int] = []
+    restore = Subscription.restore
+
+    def counted(subscription: Subscription, enlisted: list[int]) -> None:
+        restored.append(len(enlisted))
+        restore(subscription, enlisted)
+
+    monkeypatch.setattr(Subscription, "restore", counted)
+    publish(core.client(), "/queue/in", numbers(1, 50))
+    client = core.client()
+    client.subscribe("/queue/in", "client-individual")
+    client("BEGIN", transaction="t")
+    for message in client.messages(50):
+        client.ack(message, transaction="t")
+    client("ABORT", transaction="t")
+    assert restored == [50]

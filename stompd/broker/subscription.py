@@ -317,7 +317,10 @@ class Subscription:
         return [self.enlisted.pop(number) for number in numbers]
 
     def restore(self, numbers: list[int]) -> None:
-        """Have messages outstanding again that an aborted transaction had enlisted (TX-11)."""
+        """Have messages outstanding again that an aborted transaction had enlisted (TX-11).
+
+        ``numbers`` are all that this transaction had of the subscription, in any order.
+        """
         back = {number: self.enlisted.pop(number) for number in numbers}
         if self.gone:
             for number in back:

@@ -10,6 +10,7 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
     from stompd.broker.session import Session
+    from stompd.broker.subscription import Subscription
     from stompd.protocol.frame import Head
 
 # Transactions.
@@ -110,5 +111,9 @@ def abort(session: Session, head: Head, body: bytes) -> None:
 
 def undo(transaction: Transaction) -> None:
     """Have everything that a transaction settled outstanding again."""
+    numbers: dict[Subscription, list[int]] = {}
     for settlement in transaction.settlements:
-        settlement.subscription.restore(settlement.numbers)
+        numbers.setdefault(settlement.subscription, []).extend(settlement.numbers)
+    # Once for each subscription, which puts what comes back in order among all that it holds.
+    for subscription, enlisted in numbers.items():
+        subscription.restore(enlisted)
