@@ -219,6 +219,7 @@ def test_a_message_that_is_in_the_store_only() -> None:
     publish(core.client(), "/queue/a", numbers(1, 3))
     assert Explained(asker, destination="a", id="3").codes == ["in-store"]
     assert Explained(asker, destination="a", id="4").codes == ["gone"]
+    assert Explained(asker, destination="a", id="9" * 5000).codes == ["gone"]
 
 
 def test_what_an_aborted_consumer_enlisted_is_in_flight(core: Core) -> None:

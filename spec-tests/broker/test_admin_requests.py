@@ -11,6 +11,7 @@ from stompd.broker.admin.request import Act
 from stompd.broker.admin.schema import count, flag, headers, lack, number, text, texts
 from stompd.broker.admin.verbs import VERBS
 from stompd.broker.policy import Policy
+from stompd.broker.route import Route
 
 
 def test_a_reply_goes_to_a_queue_that_was_subscribed_before(core: Core) -> None:
@@ -185,9 +186,9 @@ def test_a_verb_without_fields_says_so(core: Core) -> None:
     [
         (text(""), ["", "é"], [1, None, ["a"]]),
         (flag(""), [True, False], [0, 1, "true"]),
-        (count(""), [0, 7, 10**30], [-1, True, 1.0, "1"]),
+        (count(""), [0, 7, 2**53 - 1], [-1, 2**53, True, 1.0, "1"]),
         (count("", least=2), [2], [1]),
-        (number(""), [0, 0.5], [-0.5, True, float("nan"), float("inf"), "1"]),
+        (number(""), [0, 0.5], [-0.5, 10**400, True, float("nan"), float("inf"), "1"]),
         (texts(""), [[], ["a"]], ["a", [1]]),
         (headers(""), [{}, {"a": "b"}], [[], {"a": 1}, {"\ud800": "b"}]),
     ],
@@ -210,3 +211,44 @@ def test_every_verb_tells_its_schemas(core: Core) -> None:
     for row in rows:
         Draft202012Validator.check_schema(row["request"])
         Draft202012Validator.check_schema(row["reply"])
+
+
+def test_a_reply_that_cannot_be_sent_any_more_does_not_undo_a_commit(core: Core) -> None:
+    """All that stands behind the request in its transaction is carried out; the reply is dropped.
+
+    Its exchange was there when the request was made, and is gone with its only route.
+    """
+    client = Asker(core).client
+    host = core.broker.host("/")
+    host.add_route(Route("r", "/exchange/e", ("/queue/replies",)))
+    client("BEGIN", transaction="t")
+    client.send("/queue/a", "1", transaction="t")
+    client.send("/admin/users", reply_to="/exchange/e/k", transaction="t")
+    client.send("/queue/b", "2", transaction="t")
+    host.remove_route("r")
+    client("COMMIT", transaction="t", receipt="c")
+    assert client.receipts() == ["c"]
+    assert (host.queues["/queue/a"].depth, host.queues["/queue/b"].depth) == (1, 1)
+    assert host.dropped == 1
+
+
+def test_a_reply_needs_an_exchange_that_is_there(core: Core) -> None:
+    """Otherwise the request is refused before anything is done."""
+    client = Asker(core).client
+    client.send("/admin/users", reply_to="/exchange/nowhere/k")
+    assert client.error()["message"] == "no such exchange"
+
+
+@pytest.mark.parametrize(
+    ("verb", "field"),
+    [("browse", "offset"), ("browse", "count"), ("purge", "older_than"), ("purge", "keep")],
+)
+def test_numbers_of_a_request_have_a_limit(core: Core, verb: str, field: str) -> None:
+    """One with which nobody can reckon is refused, and the connection goes on."""
+    asker = Asker(core)
+    asker.client.send("/queue/a", "x")
+    for number in (10**400, 2**53):
+        code, text = asker.refused(verb, destination="/queue/a", **{field: number})
+        assert code == "bad-request"
+        assert "up to" in text
+    asker(verb, destination="/queue/a", **{field: 2**53 - 1})

@@ -36,7 +36,10 @@ class AdminDoor:
         self.gone = False
 
     def check(self, head: Head) -> None:
-        """Raise `RemoteProtocolError` unless a SEND says where its reply is to go."""
+        """Raise `RemoteProtocolError` unless a SEND says where its reply is to go.
+
+        And as a SEND to there would.
+        """
         text = head.get("reply-to")
         if not text:
             raise RemoteProtocolError(
@@ -49,28 +52,34 @@ class AdminDoor:
                 "admin request without reply-to",
                 f'"{shown(text)}" is no queue or topic that a reply can be sent to',
             )
+        # Where routes have to lead, they have to be there.
+        self.host.steps(text)
 
     def filled_by(self, message: Message, session: Session | None) -> Sequence[Queue]:  # noqa: ARG002 - as of a queue
         """Return none: a request is not kept."""
         return ()
 
     def admit(self, message: Message, session: Session) -> None:
-        """Carry out a request and send the reply."""
+        """Carry out a request and send the reply; one that cannot be sent any more is dropped."""
         self.host.broker.observe()
         headers = message.properties
         verb = headers["destination"].removeprefix(ADMIN)
         trusted = session.trusted
         caller = Caller(self.host, session.id, session.user, trusted, trusted)
         reply = carry_out(caller, verb, message.body)
-        target = self.host.target(headers["reply-to"], session)
-        if target is None or target is self:
-            # A temporary destination that is gone with its connection.
-            return
         answer = json_message(headers["reply-to"], reply)
         correlation_id = headers.get("correlation-id")
         if correlation_id is not None:
             answer.extra = {"correlation-id": correlation_id}
-        # Room is not asked for: the request has been carried out already.
-        target.put(answer, session)
+        try:
+            target = self.host.target(headers["reply-to"], session)
+            if target is not None:
+                # A queue is not asked for room.
+                target.put(answer, session)
+                return
+        except RemoteProtocolError:
+            # The request has been carried out, and what is behind it in its transaction has to be.
+            pass
+        self.host.dropped += 1
 
     put = admit

@@ -272,7 +272,7 @@ def _of_message(queue: Queue, name: str) -> Iterator[Row]:
                 due=_moment(queue, due),
             )
             return
-    if queue.tail and name.isdecimal() and int(name) < queue.next_place:
+    if queue.tail and _is_place(queue, name):
         yield _reason("in-store", "it may be in the store, behind what is in memory")
         return
     yield _reason(
@@ -281,6 +281,13 @@ def _of_message(queue: Queue, name: str) -> Iterator[Row]:
         if name.isdecimal()
         else "no message of a queue has such an id; `browse` tells the ids that are meant",
     )
+
+
+def _is_place(queue: Queue, name: str) -> bool:
+    """Return whether a queue has had a message of this id."""
+    # Of many digits it would be expensive to make a number.
+    fits = name.isdecimal() and len(name) <= len(str(queue.next_place))
+    return fits and int(name) < queue.next_place
 
 
 def _of_waiting(queue: Queue, message: Message, before: int) -> Iterator[Row]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Any
+from typing import Any, Final
+
+# Larger numbers have no meaning in a request, and not every program can read them.
+MOST: Final = 2**53 - 1
 
 Schema = dict[str, Any]
 
@@ -93,10 +95,11 @@ def lack(value: object, schema: Schema) -> str:
         return "" if fits else "an object with texts"
     least = schema["minimum"]
     if kind == "integer":
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        return "" if fits else f"a whole number of {least} or more"
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
-    return "" if fits and isfinite(float(value)) else f"a number of {least} or more"  # type: ignore[arg-type] # `fits` says so
+        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
+        return "" if fits else f"a whole number of {least} or more, up to {MOST}"
+    # Not NaN, nor what is too large to be reckoned with.
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= MOST
+    return "" if fits else f"a number of {least} or more, up to {MOST}"
 
 
 def _is_text(value: object) -> bool:
