@@ -597,3 +597,53 @@ def test_a_dropped_head_leaves_the_store() -> None:
         [Operation("put", "/queue/a", 2)],
         [Operation("settle", "/queue/a", 1)],
     ]
+
+
+# What empties the window without a consumer.
+
+
+def test_a_window_that_is_purged_is_filled_again() -> None:
+    """So the next purge reaches what the first one could not."""
+    core = _paged(3)
+    _backlog(core, 7)
+    queue = core.broker.host("/").queues["/queue/a"]
+    depths = []
+    for _ in range(3):
+        queue.discard(list(queue.waiting()))
+        core.answer_all()
+        depths.append(queue.depth)
+    assert depths == [4, 1, 0]
+    assert core.paging.count == 0
+    assert queue.octets == 0
+
+
+def test_what_is_in_the_store_expires_without_a_consumer() -> None:
+    """As the window empties, the tail comes to where it is looked at."""
+    core = _paged(2)
+    _backlog(core, 9, ttl="1000")
+    queue = core.broker.host("/").queues["/queue/a"]
+    for _ in range(5):
+        core.tick(1.0)
+        core.answer_all()
+    assert (queue.depth, queue.expired_count, core.paging.count) == (0, 9, 0)
+
+
+def test_what_comes_from_the_store_is_seen_by_who_looked_at_a_later_place() -> None:
+    """A delayed message that came due before may stand behind it, and have been passed over."""
+    core = _paged(2)
+    producer, blue, consumer = core.client(), core.client(), core.client()
+    publish(producer, "/queue/a", ["1", "2"])
+    producer.send("/queue/a", "3", colour="blue")
+    producer.send("/queue/a", "4", colour="red", persistent="true")
+    producer.send("/queue/a", "5", delay="1000")
+    blue.subscribe("/queue/a", "client-individual", selector="colour = 'blue'")
+    core.tick(1.0)
+    assert [message.body for message in core.broker.host("/").queues["/queue/a"].waiting()] == [
+        b"1",
+        b"2",
+        b"5",
+    ]
+    consumer.subscribe("/queue/a", "client-individual", selector="colour is null")
+    assert consumer.bodies() == ["1", "2", "5"]
+    core.answer_all()
+    assert blue.bodies() == ["3"]

@@ -508,7 +508,8 @@ class Queue:
             if assignment is None:
                 self.ready.append(message)
             else:
-                assignment.add(message)
+                # What was delayed may have come before it although its place is behind.
+                assignment.add(message, back=True)
                 if terms is not None and terms.expires != NEVER:
                     self._expect_expiry(message, terms.expires)
         self.tail -= len(messages)
@@ -590,6 +591,8 @@ class Queue:
                 self.expect_no_expiry(message)
         if self.blocked:
             self._unblock()
+        if self.tail:
+            self._page()
 
     def discard(self, messages: Collection[Message]) -> None:
         """Drop messages that wait or are not due yet."""
@@ -678,6 +681,8 @@ class Queue:
             self.expire(message)
         if ready:
             self.dispatch()
+        if self.tail:
+            self._page()
         coming = [due for due in (self.delayed.next(), self._expiries.next()) if due is not None]
         if coming:
             self._wake_at(max(min(coming), now + BREATH))
