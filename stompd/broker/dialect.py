@@ -343,8 +343,14 @@ class _Headers:
         name = self.chosen.get(asked)
         if name is None:
             return None
+        value = self._get(name) or ""
+        # Nearly all of them; a million delayed messages have a number each.
+        if value.isdecimal() and value.isascii() and len(value) < _DIGITS:
+            plain = int(value)
+            if name == asked or plain <= highest:
+                return plain
         if name == asked:
-            return whole_number(self._get(name), name, signed=signed, meaning=meaning)
+            return whole_number(value, name, signed=signed, meaning=meaning)
         text = self.text(asked)
         number = _number(text)
         if number is None or not lowest <= number <= highest:
@@ -465,32 +471,12 @@ def send_options(get: Get, present: Collection[str]) -> SendOptions:
     options = SendOptions()
     chosen = headers.chosen
     if chosen:
-        if "priority" in chosen:
-            options.priority = _priority(headers)
-        if "ttl" in chosen:
-            ttl = headers.number("ttl", "milliseconds", lowest=-LARGEST) or 0
-            options.ttl = ttl if ttl > 0 else None
-        if "expires" in chosen:
-            expires = headers.number("expires", "milliseconds since 1970", lowest=-LARGEST) or 0
-            options.expires = expires if expires > 0 else None
-        if "delay" in chosen:
-            options.delay = max(0, headers.number("delay", "milliseconds", lowest=-LARGEST) or 0)
-        if "deliver-at" in chosen:
-            at = headers.number("deliver-at", "milliseconds since 1970", lowest=-LARGEST) or 0
-            options.deliver_at = at if at > 0 else None
-        if "AMQ_SCHEDULED_CRON" in chosen:
-            text = headers.text("AMQ_SCHEDULED_CRON")
-            options.cron = parse(text) if text else None
+        for asked in chosen:
+            read = _READERS.get(asked)
+            if read is not None:
+                read(headers, options)
         if "AMQ_SCHEDULED_PERIOD" in chosen:
             _repeat(headers, options)
-        if "message-group" in chosen:
-            options.group = headers.name("message-group")
-        if "dedup-id" in chosen:
-            options.dedup_id = headers.name("dedup-id")
-        if "retain" in chosen:
-            options.retain = _retain(headers)
-        if "JMSXGroupSeq" in chosen and (_number(headers.text("JMSXGroupSeq")) or 0) < 0:
-            headers.foreign.append("JMSXGroupSeq")
         if not _OF_QUEUES.isdisjoint(chosen):
             options.settings = headers.settings()
         nothing_else = (
@@ -509,6 +495,66 @@ def send_options(get: Get, present: Collection[str]) -> SendOptions:
         options.simple = nothing_else and not common
     options.foreign = tuple(headers.foreign)
     return options
+
+
+def _read_priority(headers: _Headers, options: SendOptions) -> None:
+    options.priority = _priority(headers)
+
+
+def _read_ttl(headers: _Headers, options: SendOptions) -> None:
+    ttl = headers.number("ttl", "milliseconds", lowest=-LARGEST) or 0
+    options.ttl = ttl if ttl > 0 else None
+
+
+def _read_expires(headers: _Headers, options: SendOptions) -> None:
+    expires = headers.number("expires", "milliseconds since 1970", lowest=-LARGEST) or 0
+    options.expires = expires if expires > 0 else None
+
+
+def _read_delay(headers: _Headers, options: SendOptions) -> None:
+    options.delay = max(0, headers.number("delay", "milliseconds", lowest=-LARGEST) or 0)
+
+
+def _read_deliver_at(headers: _Headers, options: SendOptions) -> None:
+    at = headers.number("deliver-at", "milliseconds since 1970", lowest=-LARGEST) or 0
+    options.deliver_at = at if at > 0 else None
+
+
+def _read_cron(headers: _Headers, options: SendOptions) -> None:
+    text = headers.text("AMQ_SCHEDULED_CRON")
+    options.cron = parse(text) if text else None
+
+
+def _read_group(headers: _Headers, options: SendOptions) -> None:
+    options.group = headers.name("message-group")
+
+
+def _read_dedup_id(headers: _Headers, options: SendOptions) -> None:
+    options.dedup_id = headers.name("dedup-id")
+
+
+def _read_retain(headers: _Headers, options: SendOptions) -> None:
+    options.retain = _retain(headers)
+
+
+def _read_sequence(headers: _Headers, options: SendOptions) -> None:  # noqa: ARG001 - as the others
+    if (_number(headers.text("JMSXGroupSeq")) or 0) < 0:
+        headers.foreign.append("JMSXGroupSeq")
+
+
+# What else is asked for is read together, when all of it is known.
+_READERS: Final[Mapping[str, Callable[[_Headers, SendOptions], None]]] = {
+    "priority": _read_priority,
+    "ttl": _read_ttl,
+    "expires": _read_expires,
+    "delay": _read_delay,
+    "deliver-at": _read_deliver_at,
+    "AMQ_SCHEDULED_CRON": _read_cron,
+    "message-group": _read_group,
+    "dedup-id": _read_dedup_id,
+    "retain": _read_retain,
+    "JMSXGroupSeq": _read_sequence,
+}
 
 
 def _priority(headers: _Headers) -> int:

@@ -68,10 +68,10 @@ class SendShape:
         self.drop = sorted(
             ((at >> 1) - 1 for name, at in index.items() if name in NEVER_FORWARDED), reverse=True
         )
-        # Whether a header asks for more than to be delivered.
-        self.optional = not SEND_NAMES.isdisjoint(index)
+        # The headers that ask for more than to be delivered.
+        self.optional = [name for name in index if name in SEND_NAMES]
         self.special = (
-            self.optional
+            bool(self.optional)
             or self.receipt is not None
             or self.transaction is not None
             or self.reply_to is not None
@@ -174,7 +174,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
     text = head.parts[shape.destination]
     options = None
     if shape.optional:
-        options = send_options(head.get, head.shape.index)
+        options = send_options(head.get, shape.optional)
     host = session.host
     made = host.made_count
     target = shape.target
