@@ -247,8 +247,8 @@ def test_numbers_of_a_request_have_a_limit(core: Core, verb: str, field: str) ->
     """One with which nobody can reckon is refused, and the connection goes on."""
     asker = Asker(core)
     asker.client.send("/queue/a", "x")
-    for number in (10**400, 2**53):
-        code, text = asker.refused(verb, destination="/queue/a", **{field: number})
+    for large in (10**400, 2**53):
+        code, text = asker.refused(verb, destination="/queue/a", **{field: large})
         assert code == "bad-request"
         assert "up to" in text
     asker(verb, destination="/queue/a", **{field: 2**53 - 1})

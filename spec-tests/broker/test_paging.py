@@ -647,3 +647,38 @@ def test_what_comes_from_the_store_is_seen_by_who_looked_at_a_later_place() -> N
     assert consumer.bodies() == ["1", "2", "5"]
     core.answer_all()
     assert blue.bodies() == ["3"]
+
+
+@pytest.mark.parametrize("special", [{"priority": "9"}, {"priority": "0"}, {"delay": "1000"}])
+@pytest.mark.parametrize("most", [1, 3, 1_000_000])
+def test_what_did_not_wait_for_the_tail_is_not_fetched_with_it(
+    special: dict[str, str], most: int
+) -> None:
+    """The store has it among the places of the tail, but it is in memory, or somebody has it."""
+    core = _paged(2, most)
+    producer, consumer = core.client(), core.client()
+    publish(producer, "/queue/a", numbers(1, 5))
+    publish(producer, "/queue/a", ["special", "another"], persistent="true", **special)
+    publish(producer, "/queue/a", numbers(6, 8))
+    consumer.subscribe("/queue/a", "client", prefetch_count="0")
+    core.answer_all()
+    core.tick(1.0)
+    core.answer_all()
+    messages = consumer.messages()
+    assert sorted(m.text for m in messages) == sorted([*numbers(1, 8), "special", "another"])
+    consumer.ack(messages[-1])
+    queue = core.broker.host("/").queues["/queue/a"]
+    assert (queue.count, queue.octets, core.paging.count) == (0, 0, 0)
+
+
+def test_a_drop_head_queue_comes_down_to_its_limit_when_the_store_answers() -> None:
+    """While its window is empty there is nothing to drop."""
+    core = _paged(2, max_messages=3, overflow="drop-head")
+    producer, consumer = core.client(), core.client()
+    _backlog(core, 3)
+    consumer.subscribe("/queue/a", "client-individual", prefetch_count="2")
+    publish(producer, "/queue/a", ["4"])
+    queue = core.broker.host("/").queues["/queue/a"]
+    assert (queue.count, queue.tail) == (4, 2)
+    core.answer_all()
+    assert (queue.count, queue.tail, queue.dead_letter_count) == (3, 0, 1)

@@ -44,6 +44,7 @@ class Queue:
     """
 
     __slots__ = (
+        "_ahead",
         "_alarm",
         "_edge",
         "_expiries",
@@ -136,6 +137,9 @@ class Queue:
         # The tail begins behind this place, and has that many octets.
         self._edge = 0
         self._tail_bytes = 0
+        # The places behind it whose messages are in the store, but not of the tail: they did not
+        # have to wait for it.
+        self._ahead: set[int] = set()
         self.windowed = self.store.pages
         self.bounded = False
         # Sessions that wait for room, under the overflow rule `block`.
@@ -337,6 +341,8 @@ class Queue:
         elif (self.tail and not _urgent(message)) or not assignment.give(message):
             # Whoever stands in line does not want it, so there is nothing to give out.
             self._keep(message)
+        elif self.tail and message.stored:
+            self._ahead.add(message.place)
         if self.bounded:
             self._bound(session)
 
@@ -362,6 +368,8 @@ class Queue:
             ):
                 self._leave_to_store(message)
                 return
+        elif self.tail and message.stored:
+            self._ahead.add(message.place)
         if assignment is None:
             self.ready.append(message)
             return
@@ -498,6 +506,10 @@ class Queue:
     def fetched(self, messages: list[Message]) -> None:
         """Take a part of the tail into the window; the answer to a `fetch`."""
         self.fetching = False
+        self._edge = messages[-1].place
+        if self._ahead:
+            messages = [message for message in messages if message.place not in self._ahead]
+            self._ahead = {place for place in self._ahead if place > self._edge}
         for message in messages:
             message.queue = self
             message.stored = True
@@ -513,8 +525,12 @@ class Queue:
                 if terms is not None and terms.expires != NEVER:
                     self._expect_expiry(message, terms.expires)
         self.tail -= len(messages)
-        self._edge = messages[-1].place
+        if not self.tail:
+            self._ahead.clear()
         self.dispatch()
+        if self.bounded:
+            # While all was in the store there was nothing to drop.
+            self._bound(None)
 
     # Getting messages back, or rid of them.
 
@@ -624,6 +640,8 @@ class Queue:
         if message.persistent:
             message.stored = True
             self.store.put(self.key, message)
+            if self.tail:
+                self._ahead.add(message.place)
         due = message.terms.due
         self.delayed.add(due, message)
         if due < self._alarm:
