@@ -1,10 +1,13 @@
 """Delay, repetition, back-off: nothing comes before its time."""
 
+from typing import Literal
+
 import pytest
 from broker.client import Client, Core, numbers, publish, settings
 from broker.paging import PagedCore
 
 from stompd.broker.policy import Policy
+from stompd.broker.terms import NEVER, Schedule
 from stompd.protocol.encoder import encode
 
 # A Monday, 00:00:00 UTC.
@@ -328,3 +331,71 @@ def test_an_earlier_one_comes_before_what_was_waited_for(core: Core) -> None:
     for expected in (["early"] * 2, [], ["late"] * 2, [], ["latest"] * 2):
         core.tick(1.0)
         assert consumer.bodies() == expected
+
+
+def test_a_full_queue_drops_what_is_not_due_when_nothing_waits() -> None:
+    """A limit that drops counts delayed messages too: nobody fills a queue with them."""
+    core = Core(settings(max_messages=3, overflow="drop-head"))
+    producer, consumer = core.client(), core.client()
+    for number in range(1, 7):
+        _send(producer, str(number), delay=str(1000 * number))
+    queue = core.broker.host("/").queues["/queue/a"]
+    assert (queue.count, len(queue.delayed), queue.dead_letter_count) == (3, 3, 3)
+    core.tick(10.0)
+    consumer.subscribe("/queue/a")
+    assert consumer.bodies() == ["4", "5", "6"]
+    assert (queue.count, queue.octets) == (0, 0)
+
+
+@pytest.mark.parametrize("overflow", ["block", "reject"])
+def test_a_repetition_that_finds_no_room_is_left_out(overflow: Literal["block", "reject"]) -> None:
+    """Its sender cannot be made to wait. When there is room, it goes on."""
+    core = Core(settings({"/queue/a": Policy(max_messages=3, overflow=overflow)}))
+    producer, consumer = core.client(), core.client()
+    _send(producer, "x", AMQ_SCHEDULED_PERIOD="1000", AMQ_SCHEDULED_REPEAT="-1")
+    for _ in range(20):
+        core.tick(1.0)
+    queue = core.broker.host("/").queues["/queue/a"]
+    assert (queue.depth, len(queue.delayed)) == (3, 1)
+    consumer.subscribe("/queue/a")
+    assert len(consumer.bodies()) == 3
+    core.tick(1.0)
+    assert consumer.bodies() == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["queue", "topic"])
+def test_repetitions_over_the_memory_mark_are_left_out(kind: str) -> None:
+    """They come without being read from anybody, so the mark is looked at once a second."""
+    core = Core(settings(memory_mark=20_000))
+    core.broker.observe()
+    durable = core.client(client_id="c")
+    durable.subscribe("/topic/a", id="d", durable="true")
+    durable.close()
+    producer = core.client()
+    _send(producer, "x", f"/{kind}/a", AMQ_SCHEDULED_PERIOD="1000", AMQ_SCHEDULED_REPEAT="-1")
+    for _ in range(200):
+        core.tick(1.0)
+    assert core.broker.memory.heavy
+    assert 20_000 <= core.broker.memory.weigh() < 30_000
+
+
+def test_what_a_topic_keeps_counts_against_the_memory_mark() -> None:
+    """Messages that are not due yet, and the retained one."""
+    core = Core(settings(memory_mark=20_000))
+    client = core.client()
+    _send(client, "x" * 5000, "/topic/a", delay="1000")
+    _send(client, "x" * 7000, "/topic/a", retain="set")
+    weight = core.broker.memory.weigh()
+    assert 12_000 + 2 * 512 < weight < 12_400 + 2 * 512
+    core.tick(1.0)
+    assert 7_000 + 512 < core.broker.memory.weigh() < 7_200 + 512
+    _send(client, "", "/topic/a", retain="remove")
+    assert core.broker.memory.weigh() == 0
+
+
+def test_what_was_missed_costs_nothing() -> None:
+    """However often a message should have come while nobody looked, the next time is found."""
+    schedule = Schedule(0.0, 0.001, 10**15, None)
+    assert schedule.following(0.0, 10.0**9, 0.0) == pytest.approx(10.0**9 + 0.001, abs=0.002)
+    assert schedule.left == pytest.approx(10**15 - 10**12, abs=10)
+    assert schedule.following(10.0**9, 10.0**18, 0.0) == NEVER

@@ -238,6 +238,7 @@ class Broker:
     def _look(self, since: float) -> None:
         now = self.now
         look(self, since)
+        self.memory.check()
         tell_statistics(self)
         self.at(now + PERIOD, lambda: self._look(now))
 

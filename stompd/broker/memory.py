@@ -1,8 +1,9 @@
 """The mark for the memory that all messages take: over it producers wait.
 
 Nothing is counted per message. Whoever reads from connections says now and then how much came
-(`MemoryMark.read`), and only then the queues are added up. While they are over the mark the
-sessions' SEND is another function, which waits.
+(`MemoryMark.check`), and only then the queues are added up; and once a second, because what
+repeats comes without being read. While they are over the mark the sessions' SEND is another
+function, which waits.
 """
 
 from __future__ import annotations
@@ -47,8 +48,11 @@ class MemoryMark:
 
     def weigh(self) -> int:
         """Return what all messages take: their octets, and `OVERHEAD` for each."""
-        queues = [queue for host in self._broker.hosts for queue in host.all_queues()]
-        self.weight = sum(queue.octets + OVERHEAD * queue.count for queue in queues)
+        self.weight = sum(
+            target.octets + OVERHEAD * target.count
+            for host in self._broker.hosts
+            for target in (*host.all_queues(), *host.topics.values())
+        )
         return self.weight
 
     def check(self) -> int:

@@ -409,17 +409,20 @@ class Queue:
             session.halt = True
 
     def _take_oldest(self) -> Message | None:
-        """Take what an overflow drops; None if nothing waits in the window."""
+        """Take what an overflow drops: what waits in the window, else what is due first.
+
+        None if there is neither.
+        """
+        message = None
         if self.assignment is not None:
             message = self.assignment.take_oldest()
             if message is not None:
                 self.expect_no_expiry(message)
-            return message
-        if self._returned:
-            return heappop(self._returned)[1]
-        if self.ready:
-            return self.ready.popleft()
-        return None
+        elif self._returned:
+            message = heappop(self._returned)[1]
+        elif self.ready:
+            message = self.ready.popleft()
+        return message or self.delayed.take(NEVER)
 
     # Being more than plain.
 
@@ -705,6 +708,12 @@ class Queue:
         if coming:
             self._wake_at(max(min(coming), now + BREATH))
 
+    @property
+    def _crowded(self) -> bool:
+        """True if there is no room for a repetition: then it is left out, for nobody can wait."""
+        full = self.bounded and self.policy.overflow != "drop-head" and self._over(0, 0)
+        return full or self.host.broker.memory.heavy
+
     def _come_due(self, message: Message, now: float) -> None:
         terms = message.terms
         if terms is not None and terms.due:
@@ -718,7 +727,8 @@ class Queue:
                     self.delayed.add(again, message)
                     if message.stored:
                         self.store.requeue(self.key, message)
-                    self.admit(copy, None)
+                    if not self._crowded:
+                        self.admit(copy, None)
                     return
             message.terms = terms.settled()
             if self.policy.max_age is not None:

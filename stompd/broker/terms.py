@@ -45,12 +45,16 @@ class Schedule:
 
         What was missed while nobody looked is not made up for: the answer lies behind ``now``.
         """
-        while self.period and self.left:
-            if self.left > 0:
-                self.left -= 1
-            due += self.period
-            if self.left < 0 and due <= now:
-                due += self.period * int((now - due) // self.period)
+        if self.period and self.left:
+            # How many periods it takes to be behind `now`; no loop, for they may be many.
+            steps = int(max(0.0, now - due) // self.period) + 1
+            if due + steps * self.period <= now:
+                # It was rounded.
+                steps += 1
+            if self.left < 0:
+                return due + steps * self.period
+            due += self.period * min(steps, self.left)
+            self.left = max(0, self.left - steps)
             if due > now:
                 return due
         if self.cron is None:

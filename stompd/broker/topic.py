@@ -31,6 +31,7 @@ class Topic:
     __slots__ = (
         "_alarm",
         "_choosy",
+        "_delayed_bytes",
         "_place",
         "_remembered",
         "_sender",
@@ -67,6 +68,7 @@ class Topic:
         # Messages that are not due yet, and how they are numbered.
         self.delayed = Agenda()
         self._place = 0
+        self._delayed_bytes = 0
         self._alarm = NEVER
         # Who sent the message at hand, if its session is not there to tell.
         self._sender = NOBODY
@@ -85,6 +87,16 @@ class Topic:
 
     def __repr__(self) -> str:
         return f"<Topic {self.name} subscriptions={len(self.subscriptions)}>"
+
+    @property
+    def count(self) -> int:
+        """The messages that it keeps: those not due yet, and the retained one."""
+        return len(self.delayed) + (self.retained is not None)
+
+    @property
+    def octets(self) -> int:
+        """What these measure."""
+        return self._delayed_bytes + (0 if self.retained is None else self.retained.size)
 
     def filled_by(self, message: Message, session: Session | None) -> list[Queue]:
         """Return the queues that a message of a session would wait in, to ask them for room."""
@@ -198,6 +210,7 @@ class Topic:
         message.place = self._place
         terms.sender = _sender_of(session)
         self.delayed.add(terms.due, message)
+        self._delayed_bytes += message.size
         self._wake_at(terms.due)
 
     def _wake_at(self, due: float) -> None:
@@ -223,6 +236,11 @@ class Topic:
                 if again != NEVER:
                     terms.due = again
                     self.delayed.add(again, message)
+                    if broker.memory.heavy:
+                        # Nobody can wait with it, so it is left out.
+                        continue
+            if message not in self.delayed:
+                self._delayed_bytes -= message.size
             self._sender = terms.sender
             self._publish(copy, terms, None)
             self._sender = NOBODY
@@ -301,6 +319,7 @@ class Topic:
         self.gone = True
         self.retained = None
         self.delayed.clear()
+        self._delayed_bytes = 0
 
 
 def _sender_of(session: Session | None) -> tuple[str, str]:
