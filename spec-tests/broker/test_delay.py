@@ -1,11 +1,13 @@
 """Delay, repetition, back-off: nothing comes before its time."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
 from broker.client import Client, Core, numbers, publish, settings
 from broker.paging import PagedCore
 
+from stompd.broker.broker import Broker
 from stompd.broker.policy import Policy
 from stompd.broker.terms import NEVER, Schedule
 from stompd.protocol.encoder import encode
@@ -399,3 +401,46 @@ def test_what_was_missed_costs_nothing() -> None:
     assert schedule.following(0.0, 10.0**9, 0.0) == pytest.approx(10.0**9 + 0.001, abs=0.002)
     assert schedule.left == pytest.approx(10**15 - 10**12, abs=10)
     assert schedule.following(10.0**9, 10.0**18, 0.0) == NEVER
+
+
+@pytest.mark.parametrize("kind", ["queue", "topic"])
+def test_what_is_due_late_holds_nothing_that_is_gone(core: Core, kind: str) -> None:
+    """A temporary destination with a message for next year leaves no timer for that long."""
+    for _ in range(3):
+        client = core.client()
+        client.subscribe(f"/temp-{kind}/a")
+        _send(client, "x", f"/temp-{kind}/a", delay=str(10**17))
+        client.close()
+    assert core.tick(0.0) is not None
+    assert core.tick(60.0) is None
+
+
+def test_a_day_is_waited_for_in_steps(core: Core) -> None:
+    """What is due after many looks comes at its time."""
+    client = core.client()
+    client.subscribe("/queue/a")
+    _send(client, "x", delay="86400000")
+    for _ in range(86_399 // 50):
+        core.tick(50.0)
+    assert client.bodies() == []
+    core.tick(86_400.0 - core.now - 0.5)
+    assert client.bodies() == []
+    core.tick(0.5)
+    assert client.bodies() == ["x"]
+
+
+def test_ever_earlier_times_take_one_timer(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message expires before the last one, and none of them for years."""
+    timers: list[float] = []
+    at = Broker.at
+
+    def counted(broker: Broker, due: float, action: Callable[[], None]) -> None:
+        timers.append(due)
+        at(broker, due, action)
+
+    client = core.client()
+    client.send("/queue/a", "x")
+    monkeypatch.setattr(Broker, "at", counted)
+    for number in range(100):
+        client.send("/queue/a", "x", ttl=str(10**12 - 1000 * number))
+    assert timers == [60.0]

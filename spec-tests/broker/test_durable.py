@@ -890,3 +890,31 @@ def test_in_1_0_it_needs_a_name(core: Core) -> None:
     error = client.error()
     assert error["message"] == "durable subscription without a name"
     assert error.text == "SUBSCRIBE needs an id, or a durable-subscription-name\n"
+
+
+def test_a_durable_subscription_that_is_gone_is_not_held_by_its_time(core: Core) -> None:
+    """Whoever makes and deletes one after the other, with a long life, leaves no timers."""
+    client = core.client()
+    for number in range(10):
+        name = f"n{number}"
+        _durable(client, durable_subscription_name=name, x_expires=str(10**17))
+        client("UNSUBSCRIBE", id="0")
+        client("UNSUBSCRIBE", id="0", durable_subscription_name=name)
+    assert core.broker.host("/").durables == {}
+    core.tick(60.0)
+    core.tick(300.0)
+    assert core.tick(0.0) is None
+
+
+def test_the_time_without_a_subscriber_begins_anew_each_time(core: Core) -> None:
+    """However long it is, and however often somebody came in between."""
+    for _ in range(3):
+        client = core.client()
+        _durable(client, durable_subscription_name="n", x_expires="200000")
+        client.close()
+        core.tick(150.0)
+    assert len(core.broker.host("/").durables) == 1
+    core.tick(49.9)
+    assert len(core.broker.host("/").durables) == 1
+    core.tick(0.1)
+    assert len(core.broker.host("/").durables) == 0

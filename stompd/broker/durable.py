@@ -97,11 +97,12 @@ class Durable:
         "destination",
         "expires_after",
         "feed",
-        "left_count",
+        "goes_at",
         "name",
         "no_local",
         "queue",
         "selector",
+        "watched",
     )
 
     def __init__(
@@ -126,8 +127,9 @@ class Durable:
         self.auto_delete = False
         # Seconds without a subscriber after which it goes; None: never.
         self.expires_after: float | None = None
-        # How often its last subscriber has left.
-        self.left_count = 0
+        # When that is, after its last subscriber has left; and whether a timer waits for it.
+        self.goes_at = 0.0
+        self.watched = False
         self.queue = Queue(host, queue_name, host.broker.settings.policies.of(destination.name))
         self.feed = Feed(self.queue, destination, selector, no_local=no_local, client_id=client_id)
 

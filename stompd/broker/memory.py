@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stompd.broker.broker import Broker
+    from stompd.broker.queue import Queue
     from stompd.broker.session import Session
+    from stompd.broker.topic import Topic
     from stompd.protocol.frame import Head
 
 # What a message takes beside its octets.
@@ -48,11 +50,11 @@ class MemoryMark:
 
     def weigh(self) -> int:
         """Return what all messages take: their octets, and `OVERHEAD` for each."""
-        self.weight = sum(
-            target.octets + OVERHEAD * target.count
-            for host in self._broker.hosts
-            for target in (*host.all_queues(), *host.topics.values())
-        )
+        targets: list[Queue | Topic] = []
+        for host in self._broker.hosts:
+            targets += host.all_queues()
+            targets += host.topics.values()
+        self.weight = sum(target.octets + OVERHEAD * target.count for target in targets)
         return self.weight
 
     def check(self) -> int:

@@ -15,6 +15,7 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
 from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
@@ -115,8 +116,8 @@ class Queue:
         self.delayed = Agenda()
         # Those of the ready messages that expire.
         self._expiries = Agenda()
-        # When the timer for either of them rings.
-        self._alarm = NEVER
+        # For either of them.
+        self._alarm = Alarm(host.broker, self._ring)
         self._remembered: Remembered | None = None
         self.next_place = 1
         # Octets of the window, and messages delivered and not settled.
@@ -561,7 +562,7 @@ class Queue:
         if delay > 0:
             due = self.host.broker.now + delay
             self.delayed.add(due, message)
-            self._wake_at(due)
+            self._alarm.set(due)
         else:
             self._wait_again(message)
 
@@ -647,8 +648,7 @@ class Queue:
                 self._ahead.add(message.place)
         due = message.terms.due
         self.delayed.add(due, message)
-        if due < self._alarm:
-            self._wake_at(due)
+        self._alarm.set(due)
         if self.bounded:
             self._bound(session)
 
@@ -658,8 +658,7 @@ class Queue:
 
     def _expect_expiry(self, message: Message, expires: float) -> None:
         self._expiries.add(expires, message)
-        if expires < self._alarm:
-            self._wake_at(expires)
+        self._alarm.set(expires)
 
     def expect_no_expiry(self, message: Message) -> None:
         """Note that a message waits no more."""
@@ -680,17 +679,9 @@ class Queue:
         if self.blocked:
             self._unblock()
 
-    def _wake_at(self, due: float) -> None:
-        if due < self._alarm:
-            self._alarm = due
-            self.host.broker.at(due, self._ring)
-
     def _ring(self) -> None:
-        """Do what is due; a timer that rings too early, because a later one replaced it, rests."""
+        """Do what is due, and set the alarm for what comes next."""
         now = self.host.broker.now
-        if self.gone or now < self._alarm:
-            return
-        self._alarm = NEVER
         left = AT_ONCE
         ready = False
         while left and (message := self.delayed.take(now)) is not None:
@@ -706,7 +697,7 @@ class Queue:
             self._page()
         coming = [due for due in (self.delayed.next(), self._expiries.next()) if due is not None]
         if coming:
-            self._wake_at(max(min(coming), now + BREATH))
+            self._alarm.set(max(min(coming), now + BREATH))
 
     @property
     def _crowded(self) -> bool:
@@ -811,6 +802,7 @@ class Queue:
     def remove(self) -> None:
         """End the queue; what it held is dropped."""
         self.gone = True
+        self._alarm.stop()
         self.ready.clear()
         self._returned.clear()
         self.takers.clear()

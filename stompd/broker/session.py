@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.alarm import LOOK
 from stompd.broker.event import OWN, is_limit
 from stompd.broker.memory import send_heavy
 from stompd.broker.outbox import Outbox
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from stompd.broker.topic import Topic
     from stompd.broker.transaction import Transaction
     from stompd.broker.virtualhost import VirtualHost
-
-
-# A timer holds its session in memory: those of sessions that ended must not be due in weeks.
-_LOOK: Final = 60.0
 
 
 class State(Enum):
@@ -655,7 +652,7 @@ class Session:
                 outbox.add(b"\n")
                 outbox.sent_at = now
             due = now + half
-        self.broker.at(min(due, now + _LOOK), self.beat_due)
+        self.broker.at(min(due, now + LOOK), self.beat_due)
 
     def silence_due(self) -> None:
         """End the session if nothing was heard for too long; else come again (H-12)."""
@@ -669,7 +666,7 @@ class Session:
             # Nothing is read from it, so nothing can be heard.
             self.heard_at = now
         if self.heard_at + patience > now:
-            self.broker.at(min(self.heard_at + patience, now + _LOOK), self.silence_due)
+            self.broker.at(min(self.heard_at + patience, now + LOOK), self.silence_due)
             return
         asked = f"{round(self.expects_every * 1000)}"
         self.fail(

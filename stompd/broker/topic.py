@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stompd.broker.alarm import Alarm
 from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import LARGE, Message
@@ -69,7 +70,7 @@ class Topic:
         self.delayed = Agenda()
         self._place = 0
         self._delayed_bytes = 0
-        self._alarm = NEVER
+        self._alarm = Alarm(host.broker, self._ring)
         # Who sent the message at hand, if its session is not there to tell.
         self._sender = NOBODY
         self._remembered: Remembered | None = None
@@ -211,20 +212,12 @@ class Topic:
         terms.sender = _sender_of(session)
         self.delayed.add(terms.due, message)
         self._delayed_bytes += message.size
-        self._wake_at(terms.due)
-
-    def _wake_at(self, due: float) -> None:
-        if due < self._alarm:
-            self._alarm = due
-            self.host.broker.at(due, self._ring)
+        self._alarm.set(terms.due)
 
     def _ring(self) -> None:
-        """Publish what is due; a timer that rings too early, because of a later one, rests."""
+        """Publish what is due, and set the alarm for what comes next."""
         broker = self.host.broker
         now = broker.now
-        if self.gone or now < self._alarm:
-            return
-        self._alarm = NEVER
         left = AT_ONCE
         while left and (message := self.delayed.take(now)) is not None:
             left -= 1
@@ -246,7 +239,7 @@ class Topic:
             self._sender = NOBODY
         due = self.delayed.next()
         if due is not None:
-            self._wake_at(max(due, now + BREATH))
+            self._alarm.set(max(due, now + BREATH))
 
     # Subscribers and feeds.
 
@@ -317,6 +310,7 @@ class Topic:
     def remove(self) -> None:
         """End the topic."""
         self.gone = True
+        self._alarm.stop()
         self.retained = None
         self.delayed.clear()
         self._delayed_bytes = 0

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.alarm import LOOK
 from stompd.broker.destination import (
     ADMIN,
     SUBSCRIBED_LIMIT,
@@ -462,14 +463,23 @@ class VirtualHost:
         """Forget a durable subscription when nobody connects to it for as long as it was told."""
         if durable.expires_after is None or durable.queue.subscriptions:
             return
-        durable.left_count += 1
-        left = durable.left_count
-        due = self.broker.now + durable.expires_after
-        self.broker.at(due, lambda: self._forget_left(durable, left))
+        durable.goes_at = self.broker.now + durable.expires_after
+        if not durable.watched:
+            self._watch_left(durable)
 
-    def _forget_left(self, durable: Durable, left: int) -> None:
+    def _watch_left(self, durable: Durable) -> None:
+        durable.watched = True
+        due = min(durable.goes_at, self.broker.now + LOOK)
+        self.broker.at(due, lambda: self._forget_left(durable))
+
+    def _forget_left(self, durable: Durable) -> None:
         queue = durable.queue
-        if durable.left_count == left and not queue.subscriptions and not queue.gone:
+        durable.watched = False
+        if queue.gone or queue.subscriptions:
+            return
+        if self.broker.now < durable.goes_at:
+            self._watch_left(durable)
+        else:
             self.forget_durable(durable)
 
     def detach(self, subscription: Subscription) -> None:
@@ -527,8 +537,7 @@ class VirtualHost:
         if after is None or target.watched is not None or target.gone or target.owner is not None:
             return
         due = target.watched = self.broker.now + max(after, least)
-        puts = self._puts_while_idle(target)
-        self.broker.at(due, lambda: self._remove_idle(target, due, puts))
+        self._watch(target, due, self._puts_while_idle(target))
 
     def _puts_while_idle(self, target: Queue | Topic) -> int | None:
         """Return how many messages came to a destination that is idle, None if it is not idle."""
@@ -542,11 +551,21 @@ class VirtualHost:
         asked = queue.asked
         return asked is not None and asked.expires is not None and self._is_bound(queue)
 
+    def _watch(self, target: Queue | Topic, due: float, puts: int | None) -> None:
+        at = min(due, self.broker.now + LOOK)
+        self.broker.at(at, lambda: self._remove_idle(target, due, puts))
+
     def _remove_idle(self, target: Queue | Topic, due: float, puts: int | None) -> None:
+        """Remove a destination at ``due`` if it was found idle each time until then."""
         if target.gone or target.watched != due:
             return
+        if puts != self._puts_while_idle(target):
+            puts = None
+        if self.broker.now < due:
+            self._watch(target, due, puts)
+            return
         target.watched = None
-        if puts is not None and self._puts_while_idle(target) == puts:
+        if puts is not None:
             self.remove(target)
         else:
             self._expect_idle(target, _LOOK)
