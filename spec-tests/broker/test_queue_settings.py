@@ -330,6 +330,17 @@ def test_two_full_queues_change_their_messages_one_after_the_other(core: Core) -
 # Only when it is made.
 
 
+def test_of_several_only_those_that_are_made_are_as_asked(core: Core) -> None:
+    """Who subscribes to one that is there together with a new one changes the new one alone."""
+    client = core.client()
+    publish(client, QUEUE, ["x"])
+    client.subscribe(f"{QUEUE},/queue/new", x_max_length="1")
+    assert client.session.unhonoured.keys() == {"x-max-length"}
+    queues = core.broker.host("/").queues
+    assert queues[QUEUE].policy.max_messages is None
+    assert queues["/queue/new"].policy.max_messages == 1
+
+
 @pytest.mark.parametrize("command", ["SEND", "SUBSCRIBE"])
 def test_a_differing_repeat_is_reported(core: Core, command: str) -> None:
     """Once for each header and connection, and changes nothing; the same again is no news."""

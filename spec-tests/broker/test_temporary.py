@@ -197,3 +197,15 @@ def test_octets_on_their_way_outlive_their_queue(core: Core) -> None:
     client.read_again()
     assert [frame.command for frame in client.take()] == ["MESSAGE", "RECEIPT"]
     assert core.broker.host("/").queues == {}
+
+
+def test_a_subscription_to_several_that_fails_leaves_nothing_behind() -> None:
+    """Whatever comes before the one whose name is too long with its connection's before it."""
+    core = Core()
+    client = core.administrator()
+    client.subscribe(f"/topic/$SYS/events/#,/queue/#,/temp-queue/{'x' * 319}")
+    assert client.error()["message"] == "malformed destination name"
+    host = core.broker.host("/")
+    assert host.watchers == 0
+    publish(core.client(), "/queue/new", ["x"])
+    assert host.queues["/queue/new"].subscriptions == []

@@ -71,6 +71,7 @@ class Queue:
         "lost_count",
         "name",
         "next_place",
+        "number",
         "owner",
         "paused",
         "policy",
@@ -96,6 +97,8 @@ class Queue:
         # What the store knows it by.
         self.key: Key = (host.name, destination.name)
         self.policy = policy
+        # The how many-th of its virtual host it is.
+        self.number = 0
         # What the client wanted that made it, if it wanted anything.
         self.asked: QueueSettings | None = None
         self.store = host.broker.store

@@ -189,10 +189,10 @@ def _plan(session: Session, head: Head) -> SendPlan:
     if text.startswith(ADMIN):
         host.door.check(head)
     if (
-        host.made_count != made
-        and options is not None
+        options is not None
         and options.settings is not None
         and isinstance(target, Queue)
+        and target.number > made
     ):
         host.ask(target, options.settings, session, new=True)
     forward = None

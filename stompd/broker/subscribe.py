@@ -141,7 +141,7 @@ def open_subscription(
         made = host.made_count
         host.attach(subscription)
         if options.settings is not None:
-            _ask(subscription, options.settings, new=host.made_count != made)
+            _ask(subscription, options.settings, made)
     session.subscriptions[key] = subscription
     return subscription
 
@@ -162,8 +162,11 @@ def _told(subscription: Subscription) -> dict[str, str | None]:
     }
 
 
-def _ask(subscription: Subscription, settings: QueueSettings, *, new: bool) -> None:
-    """Have the queue be as its subscriber wants it, or tell him that it is not."""
+def _ask(subscription: Subscription, settings: QueueSettings, made: int) -> None:
+    """Have the queue be as its subscriber wants it, or tell him that it is not.
+
+    ``made`` is how many queues there had been before him.
+    """
     session = subscription.session
     destination = subscription.destination
     if destination.kind is Kind.TOPIC:
@@ -173,7 +176,7 @@ def _ask(subscription: Subscription, settings: QueueSettings, *, new: bool) -> N
         session.report(settings.beyond(None))
     else:
         for queue in subscription.queues:
-            session.host.ask(queue, settings, session, new=new)
+            session.host.ask(queue, settings, session, new=queue.number > made)
 
 
 def _connect_durable(

@@ -196,6 +196,7 @@ class VirtualHost:
         queue = Queue(self, destination, policy)
         queue.owner = owner
         self.made_count += 1
+        queue.number = self.made_count
         self.queues[destination.name] = queue
         self._queue_names.add(destination.words, queue)
         if topic is not None:
@@ -296,16 +297,18 @@ class VirtualHost:
                 )
         found: dict[Queue | Topic, None] = {}
         for part in parts:
+            if not part.wild:
+                # Its name may be too long, so this comes before anything is counted or filed.
+                target = self.locate(part, subscription.session)
+                assert target is not None  # noqa: S101 - only a remote one may be gone
+                found[target] = None
+        for part in parts:
             if part.name.startswith(OWN):
                 self.watchers += 1
             if part.wild:
                 self._join(part, subscription)
                 found |= dict.fromkeys(self._queue_names.match(part.words))
                 found |= dict.fromkeys(self._topic_names.match(part.words))
-                continue
-            target = self.locate(part, subscription.session)
-            assert target is not None  # noqa: S101 - only a remote one may be gone
-            found[target] = None
         for target in found:
             target.subscribe(subscription)
         if destination.wild:
