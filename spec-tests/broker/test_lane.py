@@ -102,6 +102,18 @@ def test_a_lane_gives_up_the_places_that_are_spent(way: str) -> None:
     assert _places(lane) == list(range(4000, 5000))
 
 
+def test_a_lane_forgets_what_was_taken_behind_one_that_stays() -> None:
+    """A message that nobody wants does not keep the places of thousands that came after it."""
+    lane = Lane()
+    lane.add(_message(1))
+    for place in range(2, 10_000):
+        message = _message(place)
+        lane.add(message)
+        lane.take(message)
+    assert _places(lane) == [1]
+    assert len(lane._places) < 1100  # noqa: SLF001 - what holds the memory
+
+
 def test_an_agenda_tells_what_is_due_when() -> None:
     """The first due comes first, equal times in the order in which they were noted."""
     agenda = Agenda()

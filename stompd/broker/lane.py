@@ -92,7 +92,11 @@ class Lane:
 
     def take(self, message: Message) -> None:
         """Give up a message that waits here."""
-        del self.waiting[message.place]
+        waiting = self.waiting
+        del waiting[message.place]
+        # One that nobody takes must not keep the places of all that came after it.
+        if len(self._places) - self._first > 2 * len(waiting) + _SPENT:
+            self._sort_in()
 
     def behind(self, place: int) -> Iterator[Message]:
         """Walk over what waits behind a place, in order; stop before adding or taking."""
