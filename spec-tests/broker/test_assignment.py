@@ -5,6 +5,7 @@ from broker.client import Client, Core, numbers, publish, settings
 from broker.paging import PagedCore
 
 import stompd.broker.assignment
+from stompd.broker.dialect import send_options
 from stompd.broker.policy import Policy
 
 
@@ -500,3 +501,31 @@ def test_the_window_of_dedup_ids_is_bounded() -> None:
     for dedup_id in ("1", "2", "3", "4", "4", "1"):
         producer.send("/queue/a", dedup_id, dedup_id=dedup_id)
     assert consumer.bodies() == ["1", "2", "3", "4", "1"]
+
+
+@pytest.mark.parametrize("header", ["dedup_id", "message_group"])
+def test_a_long_key_is_remembered_by_its_digest(core: Core, header: str) -> None:
+    """It does its work whatever its length, and does not take the memory of it."""
+    one, two, producer = core.client(), core.client(), core.client()
+    one.subscribe("/queue/a", "client")
+    two.subscribe("/queue/a", "client")
+    keys = ["k" * 9000 + end for end in ("a", "b", "a")]
+    for key in keys:
+        producer.send("/queue/a", key[-1], **{header: key})
+    bodies = (one.bodies(), two.bodies())
+    assert bodies == ((["a"], ["b"]) if header == "dedup_id" else (["a", "a"], ["b"]))
+    options = send_options({"dedup-id": keys[0]}.get, ["dedup-id"])
+    assert options.dedup_id is not None
+    assert len(options.dedup_id) < 255
+
+
+def test_groups_are_forgotten_many_at_once(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each time everybody has to search anew; so one in a hundred of them goes."""
+    monkeypatch.setattr(stompd.broker.assignment, "GROUPS", 300)
+    consumer, producer = core.client(), core.client()
+    consumer.subscribe("/queue/a", "client")
+    for group in range(301):
+        producer.send("/queue/a", "x", message_group=f"g{group}")
+    assignment = core.broker.host("/").queues["/queue/a"].assignment
+    assert assignment is not None
+    assert list(assignment.groups) == [f"g{group}" for group in range(3, 301)]

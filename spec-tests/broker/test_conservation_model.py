@@ -237,6 +237,11 @@ class ConservationMachine(RuleBasedStateMachine):
         self.number += 1
         peer = Peer(self.core.client(), self.number, follower=True)
         self.peers.append(peer)
+        queue = self.host.queues.get(IN)
+        if queue is not None:
+            # What somebody has already is nothing new when it comes back.
+            peer.seen.update(message.body.decode() for message, _ in in_flight(queue))
+            peer.seen.update(m.body.decode() for m in _delayed(queue) if m.redelivered)
         peer.client.subscribe(IN, browser="true", browser_end="false")
         self._look()
 
@@ -288,6 +293,8 @@ class ConservationMachine(RuleBasedStateMachine):
         if politely and not peer.client.waiting:
             for name in list(peer.client.session.subscriptions):
                 peer.client("UNSUBSCRIBE", id=name)
+            # What one of them gave back may have come to the next one.
+            peer.client.take()
             peer.held.clear()
             peer.follower = False
         else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Empty lanes are kept, as long as there are few to look through.
 _LANES: Final = 16
-# More groups than that are not remembered; the one that was used longest ago is free again.
+# More groups than that are not remembered; those that were used longest ago are free again.
 GROUPS: Final = 100_000
 # Seconds without a message that has terms before a queue is plain again.
 _REST: Final = 1.0
@@ -185,7 +185,9 @@ class Assignment:
             groups[terms.group] = subscription
             groups.move_to_end(terms.group)
             if len(groups) > GROUPS:
-                groups.popitem(last=False)
+                # Many at once: after each time everybody has to search from the beginning.
+                for _ in range(max(1, GROUPS // 100)):
+                    groups.popitem(last=False)
                 self._reached.clear()
         self.queue.unsettled += 1
         subscription.deliver(message)

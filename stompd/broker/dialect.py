@@ -8,6 +8,7 @@ program asked for is dropped silently.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Final
 
 from stompd.broker.cron import Cron, parse
@@ -23,6 +24,9 @@ LARGEST: Final = 10**18 - 1
 _DIGITS: Final = 19
 # Longer numbers are not looked at: they would only cost.
 _NUMBER_LIMIT: Final = 64
+# Longer ids of groups and repetitions stand by their digest, behind so much of their begin.
+_KEY_LIMIT: Final = 255
+_KEY_SHOWN: Final = 32
 
 # --- Names: ours, and what other brokers call the same thing. ---
 
@@ -314,6 +318,17 @@ class _Headers:
         value = "" if name is None else self._get(name) or ""
         return value if value.strip() else None
 
+    def key(self, asked: str) -> str | None:
+        """Return a value to be compared with others, as `name` does; a long one by its digest.
+
+        It is remembered beside a hundred thousand others, which must not take gigabytes.
+        """
+        value = self.name(asked)
+        if value is None or len(value) <= _KEY_LIMIT:
+            return value
+        digest = blake2b(value.encode("utf-8", "surrogateescape"), digest_size=32)
+        return f"{value[:_KEY_SHOWN]}... {digest.hexdigest()}"
+
     def boolean(self, asked: str) -> bool | None:
         """Return what a header says; None if it is absent, or another broker's and garbage."""
         name = self.chosen.get(asked)
@@ -526,11 +541,11 @@ def _read_cron(headers: _Headers, options: SendOptions) -> None:
 
 
 def _read_group(headers: _Headers, options: SendOptions) -> None:
-    options.group = headers.name("message-group")
+    options.group = headers.key("message-group")
 
 
 def _read_dedup_id(headers: _Headers, options: SendOptions) -> None:
-    options.dedup_id = headers.name("dedup-id")
+    options.dedup_id = headers.key("dedup-id")
 
 
 def _read_retain(headers: _Headers, options: SendOptions) -> None:
