@@ -245,12 +245,17 @@ class Router:
 
     __slots__ = ("_exchanges", "_rules", "_tree", "routes")
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
-        """Raise `RemoteProtocolError` for a route that cannot be, or that closes a loop."""
+    def __init__(self, routes: Iterable[Route] = (), known: Iterable[_Rule] = ()) -> None:
+        """Raise `RemoteProtocolError` for a route that cannot be, or that closes a loop.
+
+        ``known`` are rules of another router: they come first, and are known to be no loop.
+        """
         self._rules: dict[str, _Rule] = {}
         self._tree: PatternTree[_Rule] = PatternTree()
         # Those that a route leads from or to.
         self._exchanges: set[str] = set()
+        for rule in known:
+            self._add(rule)
         for route in routes:
             self._admit(route)
         self.routes = tuple(rule.route for rule in self._rules.values())
@@ -263,10 +268,9 @@ class Router:
             raise RemoteProtocolError(
                 "route name in use", f'there is a route "{shown(route.name)}"; take another name'
             )
-        rule = _Rule(route, len(self._rules))
-        self._rules[route.name] = rule
-        self._tree.add(rule.source.words, rule)
-        self._exchanges |= {rule.source.exchange, *(each.exchange for each in rule.templates)}
+        last = next(reversed(self._rules.values()), None)
+        rule = _Rule(route, 0 if last is None else last.order + 1)
+        self._add(rule)
         loop = self._loop(rule)
         if loop:
             names = " -> ".join(f'"{shown(name)}"' for name in loop)
@@ -275,6 +279,11 @@ class Router:
                 f"a message could come back to where it was by {names}; "
                 "what a route sends to an exchange must not reach the route again",
             )
+
+    def _add(self, rule: _Rule) -> None:
+        self._rules[rule.route.name] = rule
+        self._tree.add(rule.source.words, rule)
+        self._exchanges |= {rule.source.exchange, *(each.exchange for each in rule.templates)}
 
     def _loop(self, rule: _Rule) -> list[str]:
         """Return the names of the routes by which a route may reach itself; none if it cannot."""
@@ -299,13 +308,13 @@ class Router:
 
     def added(self, route: Route) -> Router:
         """Return a router with one route more; raise `RemoteProtocolError` as the class does."""
-        return Router((*self.routes, route))
+        return Router((route,), self._rules.values())
 
     def removed(self, name: str) -> Router:
         """Return a router without a route; raise `RemoteProtocolError` if there is none."""
         if name not in self._rules:
             raise RemoteProtocolError("no such route", f'"{shown(name)}"')
-        return Router(route for route in self.routes if route.name != name)
+        return Router(known=(rule for rule in self._rules.values() if rule.route.name != name))
 
     def free_name(self) -> str:
         """Return a name that no route has, for one that was added without a name."""

@@ -387,6 +387,13 @@ class RouteSettings(_Table):
 
 def _together(routes: tuple[RouteSettings, ...]) -> tuple[RouteSettings, ...]:
     """Refuse a route that closes a loop with those before it, or has the name of one."""
+    try:
+        Router(route.route() for route in routes)
+    except RemoteProtocolError:
+        pass
+    else:
+        return routes
+    # One after the other, to say which of them it is.
     router = Router()
     for index, route in enumerate(routes):
         try:

@@ -6,7 +6,6 @@ What is done with messages is done with all of them or none, and becomes durable
 from __future__ import annotations
 
 from collections import Counter
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.admin.messages import (
@@ -415,8 +414,7 @@ def add_route(
     """Route what is sent from now on, until the broker stops; one without a name gets one."""
     host = host_of(caller, vhost)
     if name is None:
-        taken = {route.name for route in host.router.routes}
-        name = next(text for number in count(1) if (text := f"route-{number}") not in taken)
+        name = host.router.free_name()
     try:
         host.add_route(Route(name, match, tuple(to), when, move))
     except RemoteProtocolError as error:
