@@ -8,7 +8,8 @@ from broker.paging import Operation, PagedCore
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stompd.broker.course import goes_to, routes
+from stompd.broker.admin.rows import routes
+from stompd.broker.course import goes_to
 from stompd.broker.message import Message
 from stompd.broker.policy import Policy
 from stompd.broker.route import Route, Router
@@ -625,7 +626,7 @@ def test_routes_are_listed() -> None:
     core = routed(route("/queue/a", "b", name="route-1", when="x = 1"))
     host = core.broker.host("/")
     host.add_route(route("/queue/*", "c", "/topic/d", name=host.router.free_name(), move=True))
-    listed = [tuple(row.values()) for row in routes(host)]
+    listed = [tuple(row.values()) for row in routes(host.broker)]
     assert listed == [
         ("/", "route-1", "/queue/a", ["b"], "x = 1", False, True),
         ("/", "route-2", "/queue/*", ["c", "/topic/d"], None, True, False),

@@ -12,14 +12,14 @@ The map of this package, from the values to the whole:
 * ``storage``: what the broker needs of a store.
 * ``outbox``: octets waiting to be written to one connection.
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
-* ``lane``: messages by place, and by time.
+* ``lane``: messages by place, and by time; ``alarm``: the one timer of a destination.
 * ``assignment``: who of a queue's subscribers gets what, where that is more than the next in line.
 * ``dedup``: the ids that a destination has seen.
 * ``queue``, ``topic``: the two kinds of destination.
 * ``durable``: what keeps a topic's messages for who is away.
 * ``virtualhost``: a name space of destinations.
 * ``route``: where else a message goes, and ``routed``: what a SEND goes to then.
-* ``course``: what routes there are and where a message would go, for who asks.
+* ``course``: where a message would go, for who asks.
 * ``virtualtopic``: topics that are copied into the queues of their consumers.
 * ``transaction``: what BEGIN opened.
 * ``send``, ``subscribe``, ``settle``, ``transact``: what the client's commands do.

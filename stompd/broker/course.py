@@ -1,4 +1,4 @@
-"""What routes there are, and where a message would go, without sending one."""
+"""Where a message would go, without sending one."""
 
 from __future__ import annotations
 
@@ -16,25 +16,6 @@ if TYPE_CHECKING:
     from stompd.broker.virtualhost import VirtualHost
 
 Row = dict[str, Any]
-
-
-def routes(host: VirtualHost) -> list[Row]:
-    """Return a row for each route of a virtual host, in their order.
-
-    ``configured`` is False for one that was added since the start.
-    """
-    return [
-        {
-            "vhost": host.name,
-            "name": route.name,
-            "match": route.match,
-            "to": list(route.to),
-            "when": route.when,
-            "move": route.move,
-            "configured": host.configured(route),
-        }
-        for route in host.router.routes
-    ]
 
 
 def goes_to(

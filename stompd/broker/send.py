@@ -10,6 +10,7 @@ from stompd.broker.dialect import (
     QueueSettings,
     SendOptions,
     SubscribeOptions,
+    is_true,
     send_options,
 )
 from stompd.broker.message import SMALL, Message
@@ -111,7 +112,7 @@ class SendPlan:
         self.forward = forward
         self.lengthened = shape.lengthened
         at = shape.persistent
-        self.persistent = at is not None and parts[at].strip().lower() in ("true", "1")
+        self.persistent = at is not None and is_true(parts[at])
         self.special = shape.special
         if shape.special:
             self.receipt = None if shape.receipt is None else parts[shape.receipt]
