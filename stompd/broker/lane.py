@@ -205,7 +205,8 @@ class Agenda:
         live = self._live
         return [
             (due, message)
-            for due, number, message in sorted(self._entries, key=lambda entry: entry[:2])
+            # No two have the same number, so messages are never compared.
+            for due, number, message in sorted(self._entries)
             if live.get(message.place) == number
         ]
 

@@ -208,7 +208,9 @@ def _put(
     moves: bool,
 ) -> None:
     """Put twins of messages elsewhere and, if it is a move, drop the messages; all together."""
-    dues = {message.place: due for due, message in queue.delayed.entries()}
+    dues = {}
+    if any(message in queue.delayed for message in messages):
+        dues = {message.place: due for due, message in queue.delayed.entries()}
     store = queue.store
     store.begin_group()
     if moves:

@@ -164,20 +164,23 @@ def browse(
     """Return messages of a queue, without taking them, and how many there are to look at."""
     queue = find_queue(host_of(caller, vhost), destination)
     wanted = selecting(selector)
-    everything = [
-        entry
-        for entry in _entries(queue)
-        if (id is None or str(entry.message.place) == id) and wanted(entry.message)
-    ]
-    if id is not None and not everything:
-        raise AdminError("not-found", f'there is no message "{shown(id)}" in {queue.name}')
-    total = len(everything)
+    entries = _entries(queue)
     if id is None and selector is None:
-        # What is in the store only can be counted, but not seen.
-        total = max(total, queue.count)
+        # No further than the page goes. What is in the store only is counted, but not seen.
+        total = queue.count
+    else:
+        everything = [
+            entry
+            for entry in entries
+            if (id is None or str(entry.message.place) == id) and wanted(entry.message)
+        ]
+        if id is not None and not everything:
+            raise AdminError("not-found", f'there is no message "{shown(id)}" in {queue.name}')
+        total = len(everything)
+        entries = iter(everything)
     rows: list[Row] = []
     octets = 0
-    for entry in islice(everything, offset, offset + min(count, MOST_BROWSED)):
+    for entry in islice(entries, offset, offset + min(count, MOST_BROWSED)):
         row = _row(queue, entry)
         if not headers_only:
             octets += _add_body(row, entry.message.body, body_bytes)
@@ -185,12 +188,8 @@ def browse(
         octets += len(entry.message.head.block)
         if octets >= ANSWER_OCTETS:
             break
-    following = offset + len(rows)
-    return {
-        "messages": rows,
-        "total": total,
-        "next": following if rows and following < len(everything) else None,
-    }
+    more = bool(rows) and next(entries, None) is not None
+    return {"messages": rows, "total": total, "next": offset + len(rows) if more else None}
 
 
 class _Entry(NamedTuple):
