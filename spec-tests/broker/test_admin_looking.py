@@ -371,3 +371,11 @@ def test_routes_that_cannot_be(ask: Asker, fields: dict[str, object], code: str)
     assert ask.refused("route-add", **fields)[0] == code
     assert ask.refused("route-rm", name="none")[0] == "not-found"
     assert len(ask("routes")) == 1
+
+
+def test_a_subscription_to_several_is_found_by_each_of_them(ask: Asker) -> None:
+    """By any of the destinations that it names."""
+    ask.client.subscribe("/queue/a,/topic/b", id="several")
+    for match in ("a", "/queue/a", "/topic/*", "b"):
+        assert [row["id"] for row in ask("subscriptions", match=match)] == ["several"], match
+    assert ask("subscriptions", match="c") == []

@@ -356,7 +356,11 @@ def subscriptions(
         for session in sessions(broker, vhost)
         if connection in (None, session.id)
         for subscription in session.subscriptions.values()
-        if any(_fits(match, kind, subscription.destination.words) for kind in ("queue", "topic"))
+        if any(
+            _fits(match, kind, part.words)
+            for kind in ("queue", "topic")
+            for part in subscription.destination.parts or (subscription.destination,)
+        )
     ]
 
 
