@@ -529,3 +529,26 @@ def test_groups_are_forgotten_many_at_once(core: Core, monkeypatch: pytest.Monke
     assignment = core.broker.host("/").queues["/queue/a"].assignment
     assert assignment is not None
     assert list(assignment.groups) == [f"g{group}" for group in range(3, 301)]
+
+
+def test_what_is_no_repetition_keeps_its_priority(core: Core) -> None:
+    """A dedup-id has done its work when the message is taken; its other terms hold on."""
+    producer, consumer = core.client(), core.client()
+    for priority in ("1", "9", "5"):
+        producer.send("/queue/a", priority, dedup_id=priority, priority=priority)
+    consumer.subscribe("/queue/a")
+    assert consumer.bodies() == ["9", "5", "1"]
+
+
+def test_who_has_no_credit_is_not_lined_up_by_the_end_of_an_exclusive_one(core: Core) -> None:
+    """It comes back into line by itself, and once."""
+    one, exclusive, producer = core.client(), core.client(), core.client()
+    publish(producer, "/queue/a", numbers(1, 2))
+    one.subscribe("/queue/a", "client", prefetch_count="1", consumer_priority="1")
+    (message,) = one.messages(1)
+    exclusive.subscribe("/queue/a", "client", exclusive="true")
+    assert exclusive.bodies() == ["2"]
+    exclusive.close()
+    assert one.messages() == []
+    one.ack(message)
+    assert one.bodies() == ["2"]

@@ -114,6 +114,21 @@ def test_a_lane_forgets_what_was_taken_behind_one_that_stays() -> None:
     assert len(lane._places) < 1100  # noqa: SLF001 - what holds the memory
 
 
+def test_a_lane_gives_up_one_after_the_other() -> None:
+    """The first each time, those that came back in between."""
+    lane = Lane.of(_message(place) for place in range(1, 3001))
+    for place in range(1, 2001):
+        assert lane.pop().place == place
+    assert len(lane._places) < 2000  # noqa: SLF001 - what holds the memory
+    back = _message(1000)
+    lane.add(back)
+    assert lane.pop() is back
+    lane.add(back)
+    lane.take(back)
+    popped = [lane.pop().place for _ in range(len(lane))]
+    assert popped == list(range(2001, 3001))
+
+
 def test_an_agenda_tells_what_is_due_when() -> None:
     """The first due comes first, equal times in the order in which they were noted."""
     agenda = Agenda()

@@ -7,6 +7,7 @@ from broker.client import Client, numbers, publish, settings
 from broker.paging import Operation, PagedCore
 
 from stompd.broker.policy import Policy
+from stompd.protocol.encoder import encode
 
 
 def _paged(window: int = 3, most: int = 1_000_000, **policy: Any) -> PagedCore:  # noqa: ANN401
@@ -682,3 +683,29 @@ def test_a_drop_head_queue_comes_down_to_its_limit_when_the_store_answers() -> N
     assert (queue.count, queue.tail) == (4, 2)
     core.answer_all()
     assert (queue.count, queue.tail, queue.dead_letter_count) == (3, 0, 1)
+
+
+def test_what_is_given_past_the_tail_at_once_is_not_fetched_with_it() -> None:
+    """It has come to somebody whose fetch of what waits before it was on its way."""
+    core = _paged(2)
+    producer, consumer = core.client(), core.client()
+    publish(producer, "/queue/a", ["first"], priority="9")
+    _backlog(core, 6)
+    consumer.subscribe("/queue/a", "client", prefetch_count="0", consumer_priority="1")
+    publish(producer, "/queue/a", ["urgent"], priority="9", persistent="true")
+    assert consumer.bodies() == ["first", "1", "2", "urgent"]
+    core.answer_all()
+    assert consumer.bodies() == numbers(3, 6)
+
+
+def test_a_repetition_is_written_down_with_its_next_time() -> None:
+    """The store keeps what repeats as one message, whose time moves on."""
+    core = _paged(2)
+    producer = core.client()
+    pairs = {"AMQ_SCHEDULED_PERIOD": "1000", "AMQ_SCHEDULED_REPEAT": "-1", "persistent": "true"}
+    head = [("destination", "/queue/a"), *pairs.items()]
+    producer.write(encode("SEND", head, b"x", version="1.2"))
+    core.durable()
+    core.tick(1.0)
+    kinds = [operation.kind for group in core.durable() for operation in group]
+    assert kinds == ["requeue", "put"]

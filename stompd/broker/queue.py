@@ -363,17 +363,18 @@ class Queue:
         """Have a new message wait, in the window or in the tail."""
         terms = message.terms
         assignment = self.assignment if terms is None else self._assign()
-        if self.windowed and not _urgent(message):
+        if self.windowed:
             waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
-            if (
+            if _urgent(message):
+                if self.tail and message.stored:
+                    self._ahead.add(message.place)
+            elif (
                 self.tail
                 or waiting >= self.policy.window_messages
                 or self.bytes > self.policy.window_bytes
             ):
                 self._leave_to_store(message)
                 return
-        elif self.tail and message.stored:
-            self._ahead.add(message.place)
         if assignment is None:
             self.ready.append(message)
             return
