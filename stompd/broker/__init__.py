@@ -17,6 +17,7 @@ The map of this package, from the values to the whole:
 * ``dedup``: the ids that a destination has seen.
 * ``queue``, ``topic``: the two kinds of destination.
 * ``durable``: what keeps a topic's messages for who is away.
+* ``deadletter``: what becomes of messages that no consumer may have any more.
 * ``virtualhost``: a name space of destinations.
 * ``route``: where else a message goes, and ``routed``: what a SEND goes to then.
 * ``course``: where a message would go, for who asks.

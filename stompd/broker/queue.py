@@ -401,7 +401,7 @@ class Queue:
                 oldest = self._take_oldest()
                 if oldest is None:
                     return
-                self.host.dead_letter(oldest, "overflow", "")
+                self.host.dead_letters.file(oldest, "overflow", "")
         elif session is not None:
             # Under `reject` check_room was asked before; a move or a race of one transaction may
             # still end here, and pausing is right for it too.
@@ -590,7 +590,7 @@ class Queue:
         """Dead-letter a message that was delivered."""
         self.unsettled -= 1
         self.bytes -= message.size
-        self.host.dead_letter(message, reason, message.detail, settled=True)
+        self.host.dead_letters.file(message, reason, message.detail, settled=True)
         if self.blocked:
             self._unblock()
 
@@ -679,7 +679,7 @@ class Queue:
     def drop_expired(self, message: Message) -> None:
         """Have a message that waits nowhere dropped or dead-lettered: it has expired."""
         self.expired_count += 1
-        self.host.expired(message)
+        self.host.dead_letters.expired(message)
         if self.blocked:
             self._unblock()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.alarm import LOOK
+from stompd.broker.deadletter import DeadLetters
 from stompd.broker.destination import (
     ADMIN,
     SUBSCRIBED_LIMIT,
@@ -17,13 +17,12 @@ from stompd.broker.destination import (
 )
 from stompd.broker.durable import DURABLE, Durable, Feed
 from stompd.broker.event import OWN
-from stompd.broker.message import Message
 from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
 from stompd.broker.route import Router, Step
 from stompd.broker.routed import Routed
 from stompd.broker.subscription import Subscription
-from stompd.broker.terms import NOBODY, Terms
+from stompd.broker.terms import NOBODY
 from stompd.broker.topic import Topic
 from stompd.protocol.errors import RemoteProtocolError, shown
 
@@ -53,12 +52,12 @@ class VirtualHost:
         "_feeds",
         "_groups",
         "_joined",
-        "_letters",
         "_patterns",
         "_queue_names",
         "_topic_names",
         "broker",
         "clients",
+        "dead_letters",
         "door",
         "dropped",
         "durables",
@@ -86,8 +85,7 @@ class VirtualHost:
         self.router = Router(self._configured)
         # Messages that went nowhere because a temporary destination was gone.
         self.dropped = 0
-        # Dead letters and where they go, while one of them is put there; None otherwise.
-        self._letters: deque[tuple[Queue, Message]] | None = None
+        self.dead_letters = DeadLetters(self)
         # Subscriptions to what the broker tells about itself.
         self.watchers = 0
         # Where admin requests go.
@@ -662,127 +660,6 @@ class VirtualHost:
             if session.host is self:
                 session.router = router
 
-    # Dead letters.
-
-    def dead_letter(
-        self, message: Message, reason: str, detail: str, *, settled: bool = False
-    ) -> None:
-        """Move a message that no consumer may have any more to its queue's dead-letter queue.
-
-        It keeps headers and body and gains what explains it (semantics: dead letters). Where the
-        policy names no such queue, or the queue is one itself, the message is dropped.
-        ``settled`` says that the queue counts it no more.
-        """
-        queue = message.queue
-        if not settled:
-            queue.bytes -= message.size
-        queue.lost_count += 1
-        queue.dead_letter_count += 1
-        target = self._dead_letter_queue(queue)
-        if self.watchers:
-            self.broker.tell(
-                "dead-lettered",
-                self,
-                queue=queue.name,
-                id=str(message.place),
-                reason=reason,
-                detail=detail,
-                attempts=message.count,
-                to=None if target is None else target.name,
-            )
-        # What was there no room for twice would go round for ever where two queues are full.
-        if target is None or (reason == "overflow" and _was(message, reason)):
-            if message.stored and not queue.gone:
-                queue.store.settle(queue.key, message)
-            return
-        letter = Message(message.head, message.body, None, message.persistent)
-        headers = message.headers
-        moment = str(self.broker.epoch_ms())
-        letter.extra = {
-            **(message.extra or {}),
-            "destination": target.name,
-            "original-destination": self._sent_to(message),
-            "dead-letter-reason": reason,
-            "dead-letter-time": moment,
-            "delivery-count": str(message.count),
-        }
-        if detail:
-            letter.extra["dead-letter-detail"] = detail
-        if "timestamp" not in headers:
-            # ActiveMQ's messages have one, and programs that file its dead letters rely on that.
-            letter.extra["timestamp"] = moment
-        letter.first_id = message.first_id
-        if message.terms is not None:
-            # Dead letters keep their order by priority, but do not expire once more.
-            letter.terms = Terms(message.terms.priority).settled()
-        # Together or not at all: a crash in between must not lose it, nor double it.
-        queue.store.begin_group()
-        if message.stored and not queue.gone:
-            queue.store.settle(queue.key, message)
-        self._file(target, letter)
-        queue.store.end_group()
-
-    def _file(self, target: Queue, letter: Message) -> None:
-        """Put a dead letter into its queue, which may push another one out.
-
-        One after the other: two full queues may have each other for their dead letters.
-        """
-        if self._letters is not None:
-            self._letters.append((target, letter))
-            return
-        self._letters = letters = deque([(target, letter)])
-        try:
-            while letters:
-                target, letter = letters.popleft()
-                target.admit(letter, None)
-        finally:
-            self._letters = None
-
-    def _sent_to(self, message: Message) -> str:
-        """Return the name by which a message can be sent to its queue again.
-
-        As the sender wrote it, unless a route or a feed brought it there.
-        """
-        sent = message.headers["destination"]
-        name = message.queue.name
-        return name if name in self.queues and name not in (sent, f"/queue/{sent}") else sent
-
-    def expired(self, message: Message) -> None:
-        """Drop or dead-letter a message that its queue has taken out because it expired."""
-        queue = message.queue
-        self.broker.tell("expired", self, queue=queue.name, id=str(message.place))
-        if queue.policy.expired == "dead-letter":
-            self.dead_letter(message, "expired", "")
-            return
-        queue.lost_count += 1
-        queue.bytes -= message.size
-        if message.stored:
-            queue.store.settle(queue.key, message)
-
-    def dead_letter_name(self, queue: Queue) -> str | None:
-        """Return the name of a queue's dead-letter queue, None if it has none."""
-        form = queue.policy.dead_letter
-        if form is None or queue.is_dead_letter:
-            return None
-        if queue.name.startswith(DURABLE):
-            name = ".".join(queue.destination.words[1:])
-        else:
-            name = queue.name.partition("/")[2].partition("/")[2]
-        target = parse(form.replace("{name}", name), limit=_NO_LIMIT)
-        return None if target.name == queue.name else target.name
-
-    def _dead_letter_queue(self, queue: Queue) -> Queue | None:
-        name = self.dead_letter_name(queue)
-        if name is None:
-            return None
-        found = self.find(parse(name, limit=_NO_LIMIT))
-        if not isinstance(found, Queue):
-            return None
-        # One that was made with a queue for its own dead letters is a station on their way.
-        if found.asked is None or found.asked.dead_letter is None:
-            found.is_dead_letter = True
-        return found
-
 
 def _adopt(queue: Queue, settings: QueueSettings, session: Session) -> None:
     """Have a new queue be as a client wants it; what cannot be is reported."""
@@ -805,11 +682,6 @@ def _takes_dead_letters(name: str) -> bool:
         and not destination.temporary
         and not destination.remote
     )
-
-
-def _was(message: Message, reason: str) -> bool:
-    """Return whether a message is a dead letter already, for this reason."""
-    return message.extra is not None and message.extra.get("dead-letter-reason") == reason
 
 
 def _owner(queue: Queue) -> str | None:

@@ -277,7 +277,7 @@ def _origin(host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
         queues = [
             durable.queue.name
             for durable in host.durables.values()
-            if host.dead_letter_name(durable.queue) == letters.name
+            if host.dead_letters.name_of(durable.queue) == letters.name
             and matches(durable.destination.words, words_of(name))
         ]
         if len(queues) > 1:

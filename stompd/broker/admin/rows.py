@@ -167,7 +167,7 @@ def _queue(host: VirtualHost, queue: Queue) -> Row:
         "paused": queue.paused,
         "paused_producers": len(queue.blocked),
         "blocked_producers": len(queue.blocked),
-        "dead_letter_queue": host.dead_letter_name(queue),
+        "dead_letter_queue": host.dead_letters.name_of(queue),
         "owner": None if queue.owner is None else queue.owner.id,
     }
 
@@ -261,7 +261,7 @@ def dead_letters(broker: Broker, *, vhost: str | None = None) -> list[Row]:
     for host in hosts(broker, vhost):
         sources: dict[str, set[str]] = {}
         for queue in host.all_queues():
-            name = host.dead_letter_name(queue)
+            name = host.dead_letters.name_of(queue)
             if name is not None:
                 sources.setdefault(name, set()).add(queue.name)
         for queue in _queues_of(host, None):
