@@ -703,11 +703,12 @@ class Queue:
         if coming:
             self._alarm.set(max(min(coming), now + BREATH))
 
-    @property
-    def _crowded(self) -> bool:
-        """True if there is no room for a repetition: then it is left out, for nobody can wait."""
-        full = self.bounded and self.policy.overflow != "drop-head" and self._over(0, 0)
-        return full or self.host.broker.memory.heavy
+    def _has_room(self, repetition: Message) -> bool:
+        """Return whether there is room for a repetition; if not it is left out: nobody can wait."""
+        full = (
+            self.bounded and self.policy.overflow != "drop-head" and self._over(1, repetition.size)
+        )
+        return not full and not self.host.broker.memory.heavy
 
     def _come_due(self, message: Message, now: float) -> None:
         terms = message.terms
@@ -722,7 +723,7 @@ class Queue:
                     self.delayed.add(again, message)
                     if message.stored:
                         self.store.requeue(self.key, message)
-                    if not self._crowded:
+                    if self._has_room(copy):
                         self.admit(copy, None)
                     return
             message.terms = terms.settled()
