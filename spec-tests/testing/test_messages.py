@@ -399,15 +399,23 @@ async def test_with_users_nobody_may_act() -> None:
 
 
 async def test_the_memory_mark(autojump_clock: MockClock) -> None:
-    """Over the memory mark producers wait, as with the daemon."""
+    """Over the memory mark producers wait, as with the daemon, and go on when there is room."""
+    sent = trio.Event()
     async with (
         in_trio(flow={"memory-mark": "1MiB"}) as broker,
         connect_stream(broker.stream()) as client,
+        trio.open_nursery() as nursery,
     ):
-        for _ in range(20):
-            await client.send("/queue/a", "x" * 100_000)
-        with trio.move_on_after(5) as scope:
+
+        async def produce() -> None:
+            for _ in range(20):
+                await client.send("/queue/a", "x" * 100_000)
             await client.ping()
+            sent.set()
+
+        nursery.start_soon(produce)
+        with trio.move_on_after(5) as scope:
+            await sent.wait()
         assert scope.cancelled_caught
         assert len(broker.messages("/queue/a")) < 20
         async with (
@@ -416,4 +424,4 @@ async def test_the_memory_mark(autojump_clock: MockClock) -> None:
         ):
             for _ in range(20):
                 await messages.receive()
-        await client.ping()
+        await sent.wait()
