@@ -8,15 +8,16 @@ not there, a second `fetch` before the first was answered, a group without an en
 `PagedCore` is a core with such a store.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from broker.client import Core
 
 from stompd.broker.message import Message
 from stompd.broker.policy import Settings
-from stompd.broker.storage import Key
-from stompd.broker.terms import Terms
+from stompd.broker.storage import Fetch, Key, Kind
+from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.frame import Head
 
 
@@ -34,9 +35,10 @@ class Record:
     first_id: str
     size: int
     terms: Terms | None
+    due: float
 
     @classmethod
-    def of(cls, message: Message) -> "Record":
+    def of(cls, message: Message, due: float) -> "Record":
         """Write a message down."""
         return cls(
             dict(message.head.headers),
@@ -49,6 +51,7 @@ class Record:
             message.first_id,
             message.size,
             None if message.terms is None else message.terms.copy(),
+            due,
         )
 
     def message(self, place: int) -> Message:
@@ -62,7 +65,18 @@ class Record:
         message.first_id = self.first_id
         message.size = self.size
         message.terms = None if self.terms is None else self.terms.copy()
+        message.stored = True
         return message
+
+    @property
+    def priority(self) -> int:
+        """The priority that it has among those that wait."""
+        return NORMAL if self.terms is None else self.terms.priority
+
+    @property
+    def expires(self) -> float:
+        """When nobody may have it any more."""
+        return NEVER if self.terms is None else self.terms.expires
 
 
 class Operation(NamedTuple):
@@ -77,13 +91,15 @@ class PagingStore:
     """Satisfies `stompd.broker.storage.Store`; see the top of this file."""
 
     pages = True
+    congested = False
+    full = False
 
     def __init__(self, most: int = 1_000_000) -> None:
         # One answer brings no more than this, whatever was asked for.
         self.most = most
         self.kept: dict[Key, dict[int, Record]] = {}
         # Fetches that wait for their answer, oldest first.
-        self.asked: list[tuple[Key, int, int]] = []
+        self.asked: list[Fetch] = []
         # Operations of the present batch, in groups that belong together.
         self.batch: list[list[Operation]] = []
         self._number = 1
@@ -97,13 +113,13 @@ class PagingStore:
         else:
             self.batch.append([operation])
 
-    def put(self, queue: Key, message: Message) -> None:
+    def put(self, queue: Key, message: Message, due: float = 0.0) -> None:
         """Keep a new message."""
         assert message.stored
         records = self.kept.setdefault(queue, {})
         assert message.place not in records, "the place is taken"
         assert message.place > max(records, default=0), "put before an older message"
-        records[message.place] = Record.of(message)
+        records[message.place] = Record.of(message, due)
         self._tell("put", queue, message.place)
 
     def settle(self, queue: Key, message: Message) -> None:
@@ -111,17 +127,40 @@ class PagingStore:
         del self.kept[queue][message.place]
         self._tell("settle", queue, message.place)
 
-    def requeue(self, queue: Key, message: Message) -> None:
+    def requeue(self, queue: Key, message: Message, due: float = 0.0) -> None:
         """Write down anew a message that is there."""
         assert message.place in self.kept[queue]
-        self.kept[queue][message.place] = Record.of(message)
+        self.kept[queue][message.place] = Record.of(message, due)
         self._tell("requeue", queue, message.place)
 
     def forget(self, queue: Key) -> None:
         """Forget a queue with all that is in it."""
         self.kept.pop(queue, None)
-        self.asked = [request for request in self.asked if request[0] != queue]
+        self.asked = [fetch for fetch in self.asked if fetch.queue != queue]
         self._tell("forget", queue)
+
+    def drop(
+        self, queue: Key, priority: int, after: int, upto: int, spare: Collection[int]
+    ) -> None:
+        """Forget what waits of a priority in a range of places."""
+        records = self.kept.get(queue, {})
+        for place, record in list(records.items()):
+            waits = record.priority == priority and not record.due
+            if waits and after < place <= upto and place not in spare:
+                del records[place]
+        self._tell("drop", queue, upto)
+
+    def remember(self, queue: Key, dedup_id: str, seen: float) -> None:
+        """Keep a dedup-id."""
+
+    def unremember(self, queue: Key, dedup_id: str) -> None:
+        """Forget a dedup-id."""
+
+    def define(self, kind: Kind, key: tuple[str, ...], record: Mapping[str, Any]) -> None:
+        """Keep what something is."""
+
+    def undefine(self, kind: Kind, key: tuple[str, ...]) -> None:
+        """Forget what something is."""
 
     def begin_group(self) -> None:
         """Begin what belongs together; groups within it are parts of it."""
@@ -142,11 +181,11 @@ class PagingStore:
             return self._number
         return self._number - 1 if self._number - 1 > self._durable else 0
 
-    def fetch(self, queue: Key, after: int, count: int) -> None:
+    def fetch(self, fetch: Fetch) -> None:
         """Note a question; only one at a time makes sense."""
-        assert count > 0
-        assert queue not in [asked[0] for asked in self.asked], "asked before the first answer"
-        self.asked.append((queue, after, count))
+        assert fetch.count > 0
+        assert fetch.queue not in [other.queue for other in self.asked], "asked twice"
+        self.asked.append(fetch)
 
     # The test's side.
 
@@ -157,12 +196,39 @@ class PagingStore:
         self._number += 1
         return self._number - 1, batch
 
-    def answer(self) -> tuple[Key, list[Message]]:
+    def answer(self) -> tuple[Fetch, list[Message], list[float]]:
         """Return the answer to the oldest question."""
-        queue, after, count = self.asked.pop(0)
-        records = self.kept.get(queue, {})
-        places = sorted(place for place in records if place > after)
-        return queue, [records[place].message(place) for place in places[: min(count, self.most)]]
+        fetch = self.asked.pop(0)
+        records = self.kept.get(fetch.queue, {})
+        if fetch.what == "ready":
+            found = [
+                (0.0, place)
+                for place, record in records.items()
+                if place > fetch.after and record.priority == fetch.priority and not record.due
+            ]
+        elif fetch.what == "delayed":
+            found = [
+                (record.due, place)
+                for place, record in records.items()
+                if record.due and (record.due, place) > (fetch.due, fetch.after)
+            ]
+        else:
+            found = [
+                (record.expires, place)
+                for place, record in records.items()
+                if not record.due and record.expires <= fetch.due
+            ]
+        messages: list[Message] = []
+        dues: list[float] = []
+        octets = 0
+        for due, place in sorted(found)[: min(fetch.count, self.most)]:
+            messages.append(records[place].message(place))
+            octets += messages[-1].size
+            if fetch.what == "delayed":
+                dues.append(due)
+            if octets >= fetch.octets:
+                break
+        return fetch, messages, dues
 
     def confirmed(self, ticket: int) -> None:
         """Note that everything up to ``ticket`` is durable."""

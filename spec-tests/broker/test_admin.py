@@ -6,6 +6,7 @@ from broker.paging import PagedCore
 
 from stompd.broker import admin
 from stompd.broker.message import Message
+from stompd.broker.storage import Fetch
 from stompd.protocol.frame import Head
 from stompd.store.memory import MemoryStore
 
@@ -229,11 +230,18 @@ def test_the_memory_store_has_nothing_pending() -> None:
     store.requeue(key, message)
     store.settle(key, message)
     store.end_group()
+    store.drop(key, 4, 0, 9, ())
     store.forget(key)
+    store.remember(key, "one", 1.0)
+    store.unremember(key, "one")
+    store.define("queue", key, {})
+    store.undefine("queue", key)
     assert store.ticket() == 0
     assert not store.pages
+    assert not store.congested
+    assert not store.full
     with pytest.raises(AssertionError):
-        store.fetch(key, 0, 1)
+        store.fetch(Fetch(key, "ready", lambda _messages, _dues: None, count=1, octets=1))
 
 
 @pytest.mark.clause("R-02")

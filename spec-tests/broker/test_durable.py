@@ -816,10 +816,10 @@ def test_the_answer_for_one_that_is_gone_is_dropped() -> None:
     publisher, client = core.client(), core.client(client_id="me")
     publish(publisher, TOPIC, numbers(1, 9))
     _durable(client, ack="client")
-    key, messages = core.paging.answer()
+    answer = core.paging.answer()
     client("UNSUBSCRIBE", id="0", durable="true")
     client.take()
-    core.broker.fetched(key, messages)
+    core.broker.fetched(*answer)
     core.run()
     assert client.take() == []
 

@@ -488,7 +488,7 @@ class CoreMachine(RuleBasedStateMachine):
                 left = [sent.holder is None for sent in messages if not sent.settled]
                 assert counted[name] == (left.count(True), left.count(False))
         fetching = (
-            {key[1] for key, *_ in self.core.paging.asked}
+            {fetch.queue[1] for fetch in self.core.paging.asked}
             if isinstance(self.core, PagedCore)
             else set()
         )

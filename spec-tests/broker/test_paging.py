@@ -107,7 +107,7 @@ def test_the_window_is_filled_when_it_is_down_to_its_half() -> None:
     consumer = core.client()
     consumer.subscribe("/queue/a", "client", prefetch_count="1")
     consumer.ack(consumer.messages(1)[0])
-    assert [(after, count) for _, after, count in core.paging.asked] == [(4, 2)]
+    assert [(fetch.after, fetch.count) for fetch in core.paging.asked] == [(4, 2)]
     consumer.ack(consumer.messages(1)[0])
     assert len(core.paging.asked) == 1
     core.answer()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stompd.broker.admin.request import Act
     from stompd.broker.message import Message
     from stompd.broker.outbox import Outbox
-    from stompd.broker.storage import Key, Store
+    from stompd.broker.storage import Fetch, Store
     from stompd.broker.subscription import Subscription
     from stompd.broker.tap import Tap
 
@@ -204,12 +204,10 @@ class Broker:
             if not session.confirm(self.durable_ticket):
                 self._awaiting.pop(session, None)
 
-    def fetched(self, queue: Key, messages: list[Message]) -> None:
-        """Take in what the store answers to a ``fetch``; a queue that is gone takes nothing."""
-        host, name = queue
-        found = self.host(host).kept(name)
-        if found is not None:
-            found.fetched(messages)
+    @staticmethod
+    def fetched(fetch: Fetch, messages: list[Message], dues: list[float]) -> None:
+        """Bring the answer to a `Fetch` to who asked; ``dues`` are for delayed messages only."""
+        fetch.taker(messages, dues)
 
     # Time.
 

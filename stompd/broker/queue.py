@@ -19,6 +19,7 @@ from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
 from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
+from stompd.broker.storage import Fetch
 from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.errors import RemoteProtocolError
 
@@ -509,10 +510,21 @@ class Queue:
         if self.fetching or not self.tail or waiting > window // 2:
             return
         self.fetching = True
-        self.store.fetch(self.key, self._edge, max(1, window - waiting))
+        self.store.fetch(
+            Fetch(
+                self.key,
+                "ready",
+                self._fetched,
+                count=max(1, window - waiting),
+                octets=self.policy.window_bytes,
+                after=self._edge,
+            )
+        )
 
-    def fetched(self, messages: list[Message]) -> None:
-        """Take a part of the tail into the window; the answer to a `fetch`."""
+    def _fetched(self, messages: list[Message], _dues: list[float]) -> None:
+        """Take a part of the tail into the window; the answer to a `Fetch`."""
+        if self.gone:
+            return
         self.fetching = False
         self._edge = messages[-1].place
         if self._ahead:

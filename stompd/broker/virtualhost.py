@@ -15,7 +15,7 @@ from stompd.broker.destination import (
     parse,
     parse_several,
 )
-from stompd.broker.durable import DURABLE, Durable, Feed
+from stompd.broker.durable import Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
@@ -156,13 +156,6 @@ class VirtualHost:
         if destination.temporary:
             return self.temporary(destination, session)
         return self.find(destination)
-
-    def kept(self, name: str) -> Queue | None:
-        """Return the queue that the store knows by this name, None if it is gone."""
-        if not name.startswith(DURABLE):
-            return self.queues.get(name)
-        durables = self.durables.values()
-        return next((durable.queue for durable in durables if durable.queue.name == name), None)
 
     def find(self, destination: Destination) -> Queue | Topic | None:
         """Return the queue or topic of this name; made if missing, but for a remote temporary."""
