@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stompd.broker.policy import Policy
     from stompd.broker.sample import Sample
     from stompd.broker.session import Session
-    from stompd.broker.storage import Key
+    from stompd.broker.storage import KeptQueue, Key
     from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
 
@@ -231,6 +231,17 @@ class Queue:
             yield message
         yield from self.ready
 
+    def restore(self, kept: KeptQueue) -> None:
+        """Have what the store has kept of it; to be called while it is empty.
+
+        Nothing is fetched before somebody wants it.
+        """
+        self.next_place = kept.last_place + 1
+        lane = kept.lanes.get(NORMAL)
+        if lane is not None:
+            self.tail = lane.count
+            self._tail_bytes = lane.octets
+
     # Taking messages in.
 
     def filled_by(self, message: Message, _session: Session | None) -> Sequence[Queue]:
@@ -270,7 +281,7 @@ class Queue:
             return
         if terms.incoming:
             now = self.host.broker.now
-            if terms.dedup_id is not None and self._repeats(terms.dedup_id):
+            if terms.dedup_id is not None and self._repeats(message, terms.dedup_id):
                 self.repeated_count += 1
                 return
             if terms.due > now:
@@ -290,12 +301,23 @@ class Queue:
             self._assign().choosy = True
         self.put(message, session)
 
-    def _repeats(self, dedup_id: str) -> bool:
+    def _repeats(self, message: Message, dedup_id: str) -> bool:
         policy = self.policy
         if self._remembered is None:
-            self._remembered = Remembered()
-        now = self.host.broker.now
-        return self._remembered.repeats(dedup_id, now, policy.dedup_window, policy.dedup_ids)
+            self._remembered = Remembered(self.store, self.key)
+        return self._remembered.repeats(
+            dedup_id,
+            self.host.broker.now,
+            policy.dedup_window,
+            policy.dedup_ids,
+            persistent=message.persistent,
+        )
+
+    def remember(self, dedup_id: str, seen: float) -> None:
+        """Remember a dedup-id that the store has kept; the oldest have to come first."""
+        if self._remembered is None:
+            self._remembered = Remembered(self.store, self.key)
+        self._remembered.restore(dedup_id, seen)
 
     def put(self, message: Message, session: Session | None) -> None:
         """Take a new message; deliver it at once if somebody can take it.
