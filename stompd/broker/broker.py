@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
@@ -12,6 +13,8 @@ from stompd.broker.admin.statistics import tell_statistics
 from stompd.broker.event import publish
 from stompd.broker.memory import MemoryMark
 from stompd.broker.policy import Settings
+from stompd.broker.restore import Loading, persist, restore
+from stompd.broker.room import StoreRoom
 from stompd.broker.sample import PERIOD, look
 from stompd.broker.session import CloseReason, Session
 from stompd.broker.tap import Taps
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from stompd.broker.admin.request import Act
     from stompd.broker.message import Message
     from stompd.broker.outbox import Outbox
-    from stompd.broker.storage import Fetch, Store
+    from stompd.broker.storage import Fetch, Kept, Store
     from stompd.broker.subscription import Subscription
     from stompd.broker.tap import Tap
 
@@ -40,16 +43,21 @@ class Broker:
         "_numbers",
         "_observing",
         "_order",
+        "_prefix",
         "_timers",
+        "_waiting",
         "acted",
         "closed_count",
         "draining",
         "durable_ticket",
         "epoch",
+        "loading",
         "memory",
         "now",
         "opened_count",
         "rescheduled",
+        "restoring",
+        "room",
         "sessions",
         "settings",
         "started_at",
@@ -79,6 +87,10 @@ class Broker:
         # There while somebody looks at frames.
         self.taps: Taps | None = None
         self.memory = MemoryMark(self)
+        self.room = StoreRoom(self)
+        # What was retained and is on its way from the store.
+        self.loading = Loading()
+        self.restoring = False
         self.draining = False
         self.opened_count = 0
         self.closed_count = 0
@@ -90,6 +102,8 @@ class Broker:
         self.acted: Callable[[Act], None] = _nobody_cares
         # True while destinations are looked at once a second.
         self._observing = False
+        # How the ids of sessions begin: with a store that outlives them no two are ever the same.
+        self._prefix = "c"
         self._numbers = count(1)
         self._order = count()
         self._hosts: dict[str, VirtualHost] = {}
@@ -97,6 +111,8 @@ class Broker:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         # Sessions whose receipts wait for the store.
         self._awaiting: dict[Session, None] = {}
+        # What else waits for the store, by ticket.
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
     def __repr__(self) -> str:
         return f"<Broker sessions={len(self.sessions)} hosts={len(self._hosts)}>"
@@ -105,12 +121,34 @@ class Broker:
         """Return the present as milliseconds since 1970."""
         return round((self.now + self.epoch) * 1000)
 
+    # What outlives it.
+
+    def restore(self, kept: Kept) -> list[str]:
+        """Have again what the store has kept; to be called once, before the first session.
+
+        `epoch` has to be true already. Returns a sentence for the log on each thing that could not
+        be made of what is kept of it; that is left in the store as it is.
+        """
+        self._prefix = f"c{kept.starts}-"
+        self.restoring = True
+        troubles = restore(self, kept)
+        self.restoring = False
+        return troubles
+
+    def persist_transient(self) -> int:
+        """Put the transient messages of all queues into the store; return how many those are.
+
+        For an end in good order, when no session is left. Those of temporary queues went with
+        their sessions, and those that topics hold are lost.
+        """
+        return persist(self)
+
     # Sessions.
 
     def open(self, peer: str, now: float) -> Session:
         """Return the session of a new connection; ``peer`` is its address for people to read."""
         self.now = now
-        session = Session(self, next(self._numbers), peer)
+        session = Session(self, f"{self._prefix}{next(self._numbers)}", peer)
         self.sessions[session.id] = session
         self.opened_count += 1
         return session
@@ -203,6 +241,41 @@ class Broker:
         for session in list(self._awaiting):
             if not session.confirm(self.durable_ticket):
                 self._awaiting.pop(session, None)
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= self.durable_ticket:
+            waiting.popleft()[1]()
+
+    def when_durable(self, action: Callable[[], None]) -> None:
+        """Have ``action`` called when all that happened so far is on disk; now, if it is."""
+        ticket = self.store.ticket()
+        if ticket > self.durable_ticket:
+            self._waiting.append((ticket, action))
+        else:
+            action()
+
+    def store_drained(self) -> None:
+        """Take it that the store has caught up: it is `Store.congested` no more."""
+        self.room.release()
+
+    def disk_full(self, ticket: int) -> None:
+        """Take it that the batch ``ticket`` found no room on the disk; `Store.full` says so, too.
+
+        Who waits for the RECEIPT of persistent messages up to there gets ERROR; other receipts
+        wait on. May be called for each attempt.
+        """
+        if not self.room.full:
+            self.room.full = True
+            self.tell_all("disk-full")
+        for session in list(self._awaiting):
+            session.refuse_unwritten(ticket)
+        # They wait for nothing: now they are refused.
+        self.room.release()
+
+    def disk_free(self) -> None:
+        """Take it that there is room again, after `disk_full`."""
+        if self.room.full:
+            self.room.full = False
+            self.tell_all("disk-free")
 
     @staticmethod
     def fetched(fetch: Fetch, messages: list[Message], dues: list[float]) -> None:

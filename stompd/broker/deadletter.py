@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from stompd.broker.destination import parse
 from stompd.broker.durable import DURABLE
 from stompd.broker.message import Message
+from stompd.broker.policy import outlives
 from stompd.broker.queue import Queue
 from stompd.broker.terms import Terms
 
@@ -58,7 +59,8 @@ class DeadLetters:
             if message.stored and not queue.gone:
                 queue.store.settle(queue.key, message)
             return
-        letter = Message(message.head, message.body, None, message.persistent)
+        persistent = message.persistent or outlives(message, target.policy)
+        letter = Message(message.head, message.body, None, persistent)
         headers = message.headers
         moment = str(host.broker.epoch_ms())
         letter.extra = {
@@ -142,8 +144,9 @@ class DeadLetters:
         if not isinstance(found, Queue):
             return None
         # One that was made with a queue for its own dead letters is a station on their way.
-        if found.asked is None or found.asked.dead_letter is None:
+        if not found.is_dead_letter and (found.asked is None or found.asked.dead_letter is None):
             found.is_dead_letter = True
+            self._host.define(found)
         return found
 
 

@@ -111,7 +111,7 @@ def send_heavy(session: Session, head: Head, body: bytes) -> None:
     if session.owners or (head.get("destination") or "").startswith(ADMIN):
         send(session, head, body)
         return
-    session.wait_for_memory()
+    session.wait_for(session.broker.memory)
 
 
 def _nobody() -> None:

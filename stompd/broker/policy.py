@@ -12,6 +12,7 @@ from stompd.broker.virtualtopic import VirtualTopics
 
 if TYPE_CHECKING:
     from stompd.broker.dialect import QueueSettings
+    from stompd.broker.message import Message
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Policy:
     # What of a queue is held in memory when the store can keep the rest.
     window_messages: int = 10_000
     window_bytes: int = 64 * 1024 * 1024
+    # True if messages are persistent unless their sender says `persistent:false`.
+    persistent: bool = False
 
     def redelivery_after(self, attempts: int) -> float:
         """Return for how many seconds a message rests after so many failed attempts."""
@@ -83,6 +86,11 @@ class Policy:
 def _least(*limits: float | None) -> float | None:
     """Return the lowest of the limits that there are; None if there is none."""
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def outlives(message: Message, policy: Policy) -> bool:
+    """Return whether it is a policy that makes a message persistent: its sender said nothing."""
+    return policy.persistent and not message.persistent and message.head.get("persistent") is None
 
 
 @dataclass(frozen=True)

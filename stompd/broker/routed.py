@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from stompd.broker.policy import outlives
 from stompd.broker.route import conditional, reached
 
 if TYPE_CHECKING:
@@ -88,4 +89,7 @@ class Routed:
                     continue
                 self._targets[destination.name] = target
             copies.append((target, message.copy() if copies else message))
+        for target, copy in copies:
+            if outlives(copy, target.policy):
+                copy.persistent = True
         return copies

@@ -18,6 +18,7 @@ from stompd.broker.queue import Queue
 from stompd.broker.routed import Routed
 from stompd.broker.subscribe import open_subscription, tell_subscribed
 from stompd.broker.terms import NEVER, Schedule, Terms
+from stompd.broker.topic import Topic
 from stompd.broker.transact import enlist, find_transaction
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from stompd.broker.admin.door import AdminDoor
     from stompd.broker.route import Router
     from stompd.broker.session import Session
-    from stompd.broker.topic import Topic
 
 
 # The plan of a head that came once.
@@ -76,6 +76,8 @@ class SendShape:
             or self.receipt is not None
             or self.transaction is not None
             or self.reply_to is not None
+            # There may be no room for it, or nobody to write it at once.
+            or self.persistent is not None
         )
 
 
@@ -112,9 +114,12 @@ class SendPlan:
         self.forward = forward
         self.lengthened = shape.lengthened
         at = shape.persistent
-        self.persistent = at is not None and is_true(parts[at])
-        self.special = shape.special
-        if shape.special:
+        if at is not None:
+            self.persistent = is_true(parts[at])
+        else:
+            self.persistent = isinstance(target, Queue | Topic) and target.policy.persistent
+        self.special = shape.special or self.persistent
+        if self.special:
             self.receipt = None if shape.receipt is None else parts[shape.receipt]
             self.transaction = None if shape.transaction is None else parts[shape.transaction]
             self.reply_to = None if shape.reply_to is None else parts[shape.reply_to]
@@ -150,10 +155,13 @@ def send(session: Session, head: Head, body: bytes) -> None:
         else:
             message = Message(head, body, None, plan.persistent)
             message.same = (forward, body, session.end)
-    session.send_count += 1
     if plan.special:
+        if plan.persistent and plan.transaction is None and session.broker.room.delays(session):
+            return
+        session.send_count += 1
         _send_special(session, message, plan)
         return
+    session.send_count += 1
     target = plan.target
     if target is None:
         session.host.dropped += 1
@@ -207,6 +215,9 @@ def _plan(session: Session, head: Head) -> SendPlan:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
     plan = SendPlan(router, target, forward, shape, head.parts, options)
+    if text.startswith(ADMIN):
+        # A request is carried out at once, whatever its sender says of it.
+        plan.persistent = False
     if text == shape.text:
         # Most heads that differ from the one before never come again: not worth the memory.
         head.plan = plan if head.plan is _SEEN else _SEEN
@@ -252,7 +263,16 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
                 queue.check_room(1, message.size)
         target.admit(message, session)
     if receipt is not None:
-        session.promise(receipt, durable=plan.persistent)
+        durable = (
+            message.persistent
+            # What was retained, or what is known of the queue, may be on disk.
+            or (
+                options is not None and (options.retain is not None or options.settings is not None)
+            )
+            # There it is different from message to message, and from place to place.
+            or isinstance(target, Routed)
+        )
+        session.promise(receipt, durable=durable, sends=message.persistent)
 
 
 def _ask(

@@ -22,6 +22,7 @@ from stompd.broker.event import OWN, is_limit
 from stompd.broker.memory import send_heavy
 from stompd.broker.outbox import Outbox
 from stompd.broker.redelivery import dispatch
+from stompd.broker.room import disk_full
 from stompd.broker.send import send
 from stompd.broker.settle import ack, nack
 from stompd.broker.subscribe import end_subscriptions, subscribe, unsubscribe
@@ -35,8 +36,11 @@ from stompd.protocol.headers import escape
 
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
+    from stompd.broker.memory import MemoryMark
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
+    from stompd.broker.restore import Loading
+    from stompd.broker.room import StoreRoom
     from stompd.broker.topic import Topic
     from stompd.broker.transaction import Transaction
     from stompd.broker.virtualhost import VirtualHost
@@ -83,6 +87,22 @@ class Login:
         return f"<Login {self.user!r} host={self.host!r}>"
 
 
+class Promise:
+    """A RECEIPT that waits for the store."""
+
+    __slots__ = ("frame", "held", "name", "sends", "ticket")
+
+    def __init__(self, name: str, ticket: int, frame: bytes) -> None:
+        # Its receipt-id.
+        self.name = name
+        self.ticket = ticket
+        self.frame = frame
+        # True if it confirms persistent messages, which may find no room.
+        self.sends = False
+        # A subscription whose first MESSAGE comes behind it.
+        self.held: Subscription | None = None
+
+
 class Session:
     """Takes frames by `receive`, in order; everything that it decides is done when that returns.
 
@@ -112,6 +132,7 @@ class Session:
         "login",
         "outbox",
         "owners",
+        "patient",
         "paused_by",
         "peer",
         "reason",
@@ -133,11 +154,11 @@ class Session:
         "wire_version",
     )
 
-    def __init__(self, broker: Broker, number: int, peer: str) -> None:
+    def __init__(self, broker: Broker, name: str, peer: str) -> None:
         settings = broker.settings
         self.broker = broker
-        self.id = f"c{number}"
-        self.identity = f"c{number}-"
+        self.id = name
+        self.identity = f"{name}-"
         self.peer = peer
         self.user: str | None = None
         # What it called itself in CONNECT, if it did.
@@ -164,6 +185,8 @@ class Session:
         self.halt = False
         # What it waits for before more of its frames are read.
         self.paused_by: set[object] = set()
+        # False from when nobody waits for its peer any more: then it does not wait either.
+        self.patient = True
         self._work = 0
         # The transport's: something happened outside of `receive`: look at `over`, `halt`.
         self.wake: Callable[[], None] = _nobody
@@ -176,7 +199,7 @@ class Session:
         # Subscriptions that got credit back and are served when the frames of a read are done.
         self.unserved: dict[Subscription, None] = {}
         # Receipts in the order of their frames; the first waits for its ticket (AMB-31).
-        self._receipts: deque[tuple[int, bytes]] = deque()
+        self._receipts: deque[Promise] = deque()
         # Which of its subscriptions is served first when there is room again.
         self._turn = 0
         # True if the frame at hand has to be carried out again later, see `postpone`.
@@ -413,7 +436,8 @@ class Session:
         self.check(head, body)
         # Nothing more is delivered once DISCONNECT is read (D-06).
         self._release(blame=False)
-        self.receipt(head)
+        # It confirms all that came before it, whether a receipt was asked for that or not.
+        self.receipt(head, durable=True)
         self.halt = True
         if self._receipts:
             self.state = State.LEAVING
@@ -472,6 +496,7 @@ class Session:
         For a session whose peer has ended its direction: what it has sent is carried out over the
         marks, because its own unsettled messages may be what there is no room for.
         """
+        self.patient = False
         for pauser in self.paused_by - {self}:
             if isinstance(pauser, Subscription):
                 pauser.held_sessions.discard(self)
@@ -499,25 +524,31 @@ class Session:
                 "receipt over the limit", f"a receipt may have {limit} octets"
             )
 
-    def receipt(self, head: Head, *, durable: bool = False) -> None:
+    def receipt(self, head: Head, *, durable: bool = False, sends: bool = False) -> Promise | None:
         """Write the RECEIPT that a frame asked for, if it asked; see `promise`."""
         name = head.get("receipt")
-        if name is not None:
-            self.promise(name, durable=durable)
+        return None if name is None else self.promise(name, durable=durable, sends=sends)
 
-    def promise(self, name: str, *, durable: bool) -> None:
-        """Write a RECEIPT: now, or when the store has caught up with what is ``durable`` (R-02)."""
+    def promise(self, name: str, *, durable: bool, sends: bool = False) -> Promise | None:
+        """Write a RECEIPT: now, or when the store has caught up with what is ``durable`` (R-02).
+
+        ``sends`` says that it confirms persistent messages. Returns what waits, None if it is
+        written.
+        """
         if name.isalnum() and name.isascii():
             frame = b"RECEIPT\nreceipt-id:%b\n\n%b" % (name.encode(), self.end)
         else:
             # 1.0 has no empty values, but a RECEIPT without its id would answer nothing.
             frame = b"RECEIPT\nreceipt-id:%b\n\n%b" % (escape(name, self.wire_version), self.end)
         ticket = self.broker.store.ticket() if durable else 0
-        if ticket > self.broker.durable_ticket or self._receipts:
-            self._receipts.append((ticket, frame))
-            self.broker.awaits_store(self)
-        else:
+        if ticket <= self.broker.durable_ticket and not self._receipts:
             self.outbox.add(frame)
+            return None
+        promise = Promise(name, ticket, frame)
+        promise.sends = sends
+        self._receipts.append(promise)
+        self.broker.awaits_store(self)
+        return promise
 
     def postpone(self) -> None:
         """Leave the frame at hand, and all behind it, until no receipt waits for the store."""
@@ -530,19 +561,21 @@ class Session:
         if self.state is State.OPEN:
             self._actions = _HEAVY if heavy else _OPEN
 
-    def wait_for_memory(self) -> None:
-        """Leave the SEND at hand, and all behind it, until there is memory for messages."""
-        memory = self.broker.memory
-        memory.blocked.add(self)
-        self.paused_by.add(memory)
+    def wait_for(self, what: MemoryMark | StoreRoom | Loading) -> None:
+        """Leave the frame at hand, and all behind it, until ``what`` lets it go on."""
+        what.blocked.add(self)
+        self.paused_by.add(what)
         self._undone = True
         self.halt = True
 
     def confirm(self, ticket: int) -> bool:
         """Write the receipts that waited for ``ticket``; return whether others still wait."""
         receipts = self._receipts
-        while receipts and receipts[0][0] <= ticket:
-            self.outbox.add(receipts.popleft()[1])
+        while receipts and receipts[0].ticket <= ticket:
+            promise = receipts.popleft()
+            self.outbox.add(promise.frame)
+            if promise.held is not None:
+                promise.held.resume()
         if not receipts:
             if self in self.paused_by:
                 self.paused_by.discard(self)
@@ -552,6 +585,15 @@ class Session:
             else:
                 self._leave_if_drained()
         return bool(receipts)
+
+    def refuse_unwritten(self, ticket: int) -> None:
+        """End with ERROR if a receipt waits for messages up to ``ticket`` that found no room."""
+        for promise in self._receipts:
+            if promise.sends and promise.ticket <= ticket:
+                error = disk_full()
+                error.headers["receipt-id"] = promise.name
+                self.fail(error)
+                return
 
     # What the transport and the broker tell it.
 

@@ -43,6 +43,8 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
         # Its RECEIPT has to wait for those before it, and its MESSAGEs for its RECEIPT.
         session.postpone()
         return
+    if session.broker.loading.delays(session):
+        return
     destination = parse_subscribed(headers["destination"])
     options = subscribe_options(head.get, head.shape.index)
     ack = headers.get("ack", "auto")
@@ -69,10 +71,16 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
             f'"{shown(key)}" is subscribed to {shown(present.destination.name)}; '
             "UNSUBSCRIBE it first or take another id",
         )
+    told = session.host.told_count
     subscription = open_subscription(session, key, destination, ack, options, named=named)
     tap = Tap(subscription, head) if destination.name == TAP else None
-    # The RECEIPT goes before the first MESSAGE (SUB-12).
-    session.receipt(head)
+    # The RECEIPT goes before the first MESSAGE (SUB-12), and says that what was made is on disk;
+    # what topics publish meanwhile cannot wait for that.
+    made = session.host.told_count != told
+    promise = session.receipt(head, durable=made and not subscription.topics)
+    if promise is not None:
+        subscription.retire()
+        promise.held = subscription
     if tap is not None:
         session.broker.tap(tap)
     session.report(options.foreign)
@@ -249,9 +257,10 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
     """
     session.check(head, body)
     deletes, name, shared = unsubscribe_durable(head.get)
+    told = session.host.told_count
     away = deletes and head.get("id") not in session.subscriptions
     if away and _delete_away(session, head, name, shared=shared):
-        session.receipt(head)
+        session.receipt(head, durable=True)
         return
     subscription = _named_subscription(session, head)
     durable = subscription.durable
@@ -265,7 +274,7 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
         session.host.forget_durable(durable)
     if deletes and feed is not None and not feed.queue.gone:
         session.host.remove(feed.queue)
-    session.receipt(head)
+    session.receipt(head, durable=session.host.told_count != told)
 
 
 def _delete_away(session: Session, head: Head, name: str | None, *, shared: bool) -> bool:

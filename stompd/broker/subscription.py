@@ -378,6 +378,12 @@ class Subscription:
         self.retired = True
         self.open = False
 
+    def resume(self) -> None:
+        """Take again after `retire`, unless the broker drains."""
+        if not self.session.broker.draining and not self.gone:
+            self.retired = False
+            self.serve()
+
     # A topic's slow subscriber.
 
     def hold(self, message: Message, publisher: Session | None) -> None:

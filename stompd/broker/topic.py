@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import LARGE, Message
+from stompd.broker.policy import outlives
+from stompd.broker.storage import RETAINED, Fetch
 from stompd.broker.terms import NEVER, NOBODY
 
 if TYPE_CHECKING:
@@ -17,16 +19,23 @@ if TYPE_CHECKING:
     from stompd.broker.queue import Queue
     from stompd.broker.sample import Sample
     from stompd.broker.session import Session
+    from stompd.broker.storage import KeptQueue, Key, Store
     from stompd.broker.subscription import Subscription
     from stompd.broker.terms import Terms
     from stompd.broker.virtualhost import VirtualHost
+
+
+# What one answer of the store brings of what was delayed.
+_PAGE: Final = 1000
+_PAGE_OCTETS: Final = 4 * 1024 * 1024
 
 
 class Topic:
     """Knows its subscribers, those by wildcard included, so that publishing is one loop.
 
     Beside the subscribers there are feeds: queues that keep a copy of each message. And there may
-    be a retained message, which every new subscriber gets first.
+    be a retained message, which every new subscriber gets first. That one and those that it delays
+    are all in memory; the store has them too where they are persistent.
     """
 
     __slots__ = (
@@ -35,13 +44,19 @@ class Topic:
         "_delayed_bytes",
         "_place",
         "_remembered",
+        "_restored",
+        "_retained_key",
+        "_retained_lane",
+        "_retained_place",
         "_sender",
+        "_told",
         "bounded",
         "delayed",
         "destination",
         "feeds",
         "gone",
         "host",
+        "key",
         "name",
         "owner",
         "policy",
@@ -50,6 +65,7 @@ class Topic:
         "retained",
         "sample",
         "special",
+        "store",
         "subscriptions",
         "watched",
     )
@@ -58,6 +74,12 @@ class Topic:
         self.host = host
         self.destination = destination
         self.name = destination.name
+        # What the store knows it by: for what it delays, and for what is retained.
+        self.key: Key = (host.name, destination.name)
+        self._retained_key: Key = (host.name, RETAINED + destination.name)
+        self.store: Store = host.broker.store
+        # True if the store may have something of it.
+        self._told = False
         self.policy = policy
         self.owner: Session | None = None
         self.subscriptions: list[Subscription] = []
@@ -66,9 +88,14 @@ class Topic:
         self.feeds: list[Feed] = []
         # The last value, for who subscribes later.
         self.retained: Message | None = None
+        self._retained_place = 0
+        # The priority of one that is on its way from the store.
+        self._retained_lane: int | None = None
         # Messages that are not due yet, and how they are numbered.
         self.delayed = Agenda()
         self._place = 0
+        # Those up to this place may be only in the store yet.
+        self._restored = 0
         self._delayed_bytes = 0
         self._alarm = Alarm(host.broker, self._ring)
         # Who sent the message at hand, if its session is not there to tell.
@@ -115,7 +142,7 @@ class Topic:
             self.put(message, session)
             return
         now = self.host.broker.now
-        if terms.dedup_id is not None and self._repeats(terms.dedup_id, now):
+        if terms.dedup_id is not None and self._repeats(message, terms.dedup_id, now):
             self.repeated_count += 1
             return
         if terms.due > now:
@@ -124,19 +151,46 @@ class Topic:
         self._publish(message, terms, session)
 
     def _publish(self, message: Message, terms: Terms, session: Session | None) -> None:
+        # What is retained and the copies belong together.
+        self.store.begin_group()
+        if terms.retain is not None:
+            self._give_up_retained()
         if terms.retain == "set":
-            self.retained = message.copy()
-        elif terms.retain == "remove":
-            self.retained = None
+            self._retain(message, terms)
         message.terms = terms.settled()
         if terms.expires > self.host.broker.now:
             self.put(message, session)
+        self.store.end_group()
 
-    def _repeats(self, dedup_id: str, now: float) -> bool:
+    def _retain(self, message: Message, terms: Terms) -> None:
+        self.retained = retained = message.copy()
+        retained.terms = terms.settled()
+        if not retained.persistent:
+            return
+        self._retained_place += 1
+        retained.place = self._retained_place
+        retained.stored = self._told = True
+        self.store.put(self._retained_key, retained)
+
+    def _give_up_retained(self) -> None:
+        retained, self.retained = self.retained, None
+        if retained is not None and retained.stored:
+            self.store.settle(self._retained_key, retained)
+        elif self._retained_lane is not None:
+            self.store.drop(self._retained_key, self._retained_lane, 0, self._retained_place, ())
+            self._retained_lane = None
+
+    def _repeats(self, message: Message, dedup_id: str, now: float) -> bool:
         if self._remembered is None:
-            self._remembered = Remembered()
+            self._remembered = Remembered(self.store, self.key)
         policy = self.policy
-        return self._remembered.repeats(dedup_id, now, policy.dedup_window, policy.dedup_ids)
+        return self._remembered.repeats(
+            dedup_id,
+            now,
+            policy.dedup_window,
+            policy.dedup_ids,
+            persistent=message.persistent,
+        )
 
     def put(self, message: Message, session: Session | None) -> None:
         """Write a copy to every subscriber's outbox, in the order of the SENDs.
@@ -191,9 +245,16 @@ class Topic:
     def _wanting(self, message: Message, session: Session | None) -> list[Subscription]:
         """Give copies to the feeds that want one; return the subscribers that want one."""
         sender = self._sender if session is None else _sender_of(session)
-        for feed in self.feeds:
-            if feed.wants(message, sender):
-                feed.queue.admit(message.copy(), session)
+        if self.feeds:
+            self.store.begin_group()
+            for feed in self.feeds:
+                if feed.wants(message, sender):
+                    copy = message.copy()
+                    if outlives(message, feed.queue.policy):
+                        # Whoever sent it waits for this copy, too.
+                        copy.persistent = message.persistent = True
+                    feed.queue.admit(copy, session)
+            self.store.end_group()
         if not self._choosy:
             return self.subscriptions
         properties = message.properties
@@ -210,36 +271,118 @@ class Topic:
         self._place += 1
         message.place = self._place
         terms.sender = _sender_of(session)
-        self.delayed.add(terms.due, message)
+        if message.persistent:
+            message.stored = self._told = True
+            self.store.put(self.key, message, terms.due)
+        self._expect(message, terms.due)
+
+    def _expect(self, message: Message, due: float) -> None:
+        self.delayed.add(due, message)
         self._delayed_bytes += message.size
-        self._alarm.set(terms.due)
+        self._alarm.set(due)
 
     def _ring(self) -> None:
         """Publish what is due, and set the alarm for what comes next."""
-        broker = self.host.broker
-        now = broker.now
+        now = self.host.broker.now
         left = AT_ONCE
         while left and (message := self.delayed.take(now)) is not None:
             left -= 1
-            copy = message.copy()
-            terms = message.terms
-            assert terms is not None  # noqa: S101 - it was delayed by them
-            if terms.schedule is not None:
-                again = terms.schedule.following(terms.due, now, broker.epoch)
-                if again != NEVER:
-                    terms.due = again
-                    self.delayed.add(again, message)
-                    if broker.memory.heavy:
-                        # Nobody can wait with it, so it is left out.
-                        continue
-            if message not in self.delayed:
-                self._delayed_bytes -= message.size
-            self._sender = terms.sender
-            self._publish(copy, terms, None)
-            self._sender = NOBODY
+            # It is published and gone, or delayed again, or neither of them: through a crash, too.
+            self.store.begin_group()
+            self._come_due(message, now)
+            self.store.end_group()
         due = self.delayed.next()
         if due is not None:
             self._alarm.set(max(due, now + BREATH))
+
+    def _come_due(self, message: Message, now: float) -> None:
+        broker = self.host.broker
+        copy = message.copy()
+        terms = message.terms
+        assert terms is not None  # noqa: S101 - it was delayed by them
+        if terms.schedule is not None:
+            again = terms.schedule.following(terms.due, now, broker.epoch)
+            if again != NEVER:
+                terms.due = again
+                self.delayed.add(again, message)
+                if message.stored:
+                    self.store.requeue(self.key, message, again)
+                if broker.memory.heavy:
+                    # Nobody can wait with it, so it is left out.
+                    return
+        if message not in self.delayed:
+            self._delayed_bytes -= message.size
+            if message.stored:
+                self.store.settle(self.key, message)
+        self._sender = terms.sender
+        self._publish(copy, terms, None)
+        self._sender = NOBODY
+
+    # What the store has kept.
+
+    def remember(self, dedup_id: str, seen: float) -> None:
+        """Remember a dedup-id that the store has kept; the oldest have to come first."""
+        self._told = True
+        if self._remembered is None:
+            self._remembered = Remembered(self.store, self.key)
+        self._remembered.restore(dedup_id, seen)
+
+    def restore(self, kept: KeptQueue) -> None:
+        """Fetch what the store has kept of what it delays; what is due is published at once."""
+        self._told = True
+        self._place = self._restored = kept.last_place
+        if kept.delayed_count:
+            # From before the first on.
+            self._fetch_delayed(0, (kept.first_due or 0.0) - 1.0)
+
+    def _fetch_delayed(self, after: int, due: float) -> None:
+        fetch = Fetch(
+            self.key,
+            "delayed",
+            self._fetched_delayed,
+            count=_PAGE,
+            octets=_PAGE_OCTETS,
+            after=after,
+            due=due,
+        )
+        self.store.fetch(fetch)
+
+    def _fetched_delayed(self, messages: list[Message], dues: list[float]) -> None:
+        if self.gone or not messages:
+            return
+        for message, due in zip(messages, dues, strict=True):
+            # What was sent since then it has already.
+            if message.place <= self._restored:
+                self._expect(message, due)
+        self._fetch_delayed(messages[-1].place, dues[-1])
+
+    def restore_retained(self, kept: KeptQueue) -> None:
+        """Fetch what the store has kept as the last value; nobody may subscribe until it is there.
+
+        `Broker.loading` has those wait who try to.
+        """
+        self._told = True
+        self._retained_place = kept.last_place
+        for priority in kept.lanes:
+            self._retained_lane = priority
+            self.host.broker.loading.begin(self)
+            self.store.fetch(
+                Fetch(
+                    self._retained_key,
+                    "ready",
+                    self._fetched_retained,
+                    count=1,
+                    octets=1,
+                    priority=priority,
+                )
+            )
+
+    def _fetched_retained(self, messages: list[Message], _dues: list[float]) -> None:
+        if self._retained_lane is not None:
+            # No other one has come meanwhile.
+            self._retained_lane = None
+            self.retained = messages[0]
+        self.host.broker.loading.end(self)
 
     # Subscribers and feeds.
 
@@ -261,15 +404,15 @@ class Topic:
     def last_value(self) -> Message | None:
         """Return a copy of the retained message that says so; None if there is none."""
         retained = self.retained
-        if retained is None or retained.has_expired(self.host.broker.now):
-            self.retained = None
+        if retained is None:
+            return None
+        if retained.has_expired(self.host.broker.now):
+            self._give_up_retained()
             return None
         copy = Message(retained.head, retained.body, None, retained.persistent)
         copy.extra = {**(retained.extra or {}), "retained": "true"}
-        terms = retained.terms
-        assert terms is not None  # noqa: S101 - one of them had it retained
-        copy.terms = terms.settled()
-        if terms.expires != NEVER:
+        copy.terms = terms = retained.terms
+        if terms is not None and terms.expires != NEVER:
             copy.extra["expires"] = str(round((terms.expires + self.host.broker.epoch) * 1000))
         return copy
 
@@ -299,6 +442,7 @@ class Topic:
         now = self.host.broker.now
         return not (
             (self.retained is not None and not self.retained.has_expired(now))
+            or self._retained_lane is not None
             or self.delayed
             or any(not subscription.wild for subscription in self.subscriptions)
             or (
@@ -312,8 +456,15 @@ class Topic:
         self.gone = True
         self._alarm.stop()
         self.retained = None
+        self._retained_lane = None
         self.delayed.clear()
         self._delayed_bytes = 0
+        self.host.broker.loading.end(self)
+        if self._told or (self._remembered is not None and self._remembered.kept):
+            self.store.begin_group()
+            self.store.forget(self.key)
+            self.store.forget(self._retained_key)
+            self.store.end_group()
 
 
 def _sender_of(session: Session | None) -> tuple[str, str]:

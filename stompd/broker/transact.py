@@ -75,6 +75,8 @@ def commit(session: Session, head: Head, body: bytes) -> None:
     session.check(head, body)
     transaction = find_transaction(session, head.headers["transaction"], "COMMIT")
     # All or nothing: what may refuse is asked before anything is done (TX-01).
+    if transaction.persistent and session.broker.room.delays(session):
+        return
     if transaction.bounded:
         for queue, (count, size) in transaction.rooms(session).items():
             queue.check_room(count, size)
@@ -97,7 +99,9 @@ def commit(session: Session, head: Head, body: bytes) -> None:
             target = again  # noqa: PLW2901 - it ended while the transaction was open
         target.admit(message, session)
     store.end_group()
-    session.receipt(head, durable=transaction.durable)
+    # A feed's policy may have made more of them persistent.
+    sends = transaction.persistent or any(message.persistent for _, message in transaction.sends)
+    session.receipt(head, durable=sends or transaction.durable, sends=sends)
 
 
 def abort(session: Session, head: Head, body: bytes) -> None:

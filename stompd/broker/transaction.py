@@ -31,7 +31,16 @@ class Settlement:
 class Transaction:
     """Belongs to one session; its id is free again after COMMIT or ABORT (TX-05)."""
 
-    __slots__ = ("bounded", "bytes", "durable", "frames", "id", "sends", "settlements")
+    __slots__ = (
+        "bounded",
+        "bytes",
+        "durable",
+        "frames",
+        "id",
+        "persistent",
+        "sends",
+        "settlements",
+    )
 
     def __init__(self, name: str) -> None:
         self.id = name
@@ -41,7 +50,9 @@ class Transaction:
         self.bytes = 0
         # True if a destination of its SENDs may refuse them for lack of room.
         self.bounded = False
-        # True if its COMMIT has something to put on disk.
+        # True if some of its SENDs are persistent.
+        self.persistent = False
+        # True if its COMMIT changes something else that is on disk.
         self.durable = False
 
     def add(self, target: Queue | Topic | AdminDoor, message: Message) -> None:
@@ -50,6 +61,9 @@ class Transaction:
         if target.bounded:
             self.bounded = True
         if message.persistent:
+            self.persistent = True
+        if message.terms is not None and message.terms.retain is not None:
+            # What was retained before may be on disk.
             self.durable = True
 
     def settle(self, settlement: Settlement) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from stompd.broker.alarm import LOOK
 from stompd.broker.deadletter import DeadLetters
+from stompd.broker.definition import durable_record, queue_record
 from stompd.broker.destination import (
     ADMIN,
     SUBSCRIBED_LIMIT,
@@ -15,7 +16,7 @@ from stompd.broker.destination import (
     parse,
     parse_several,
 )
-from stompd.broker.durable import Durable, Feed
+from stompd.broker.durable import DURABLE, Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
@@ -29,10 +30,14 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 if TYPE_CHECKING:
     from stompd.broker.admin.door import AdminDoor
     from stompd.broker.broker import Broker
+    from stompd.broker.definition import Record
     from stompd.broker.dialect import QueueSettings
     from stompd.broker.policy import Settings
     from stompd.broker.route import Route
+    from stompd.broker.selector import Selector
     from stompd.broker.session import Session
+    from stompd.broker.storage import KeptQueue
+    from stompd.broker.storage import Kind as Definition
 
 
 # The settings name it, not a client.
@@ -48,6 +53,7 @@ class VirtualHost:
 
     __slots__ = (
         "_configured",
+        "_defined",
         "_fed",
         "_feeds",
         "_groups",
@@ -65,7 +71,9 @@ class VirtualHost:
         "name",
         "queues",
         "router",
+        "told_count",
         "topics",
+        "unclaimed",
         "watchers",
     )
 
@@ -80,6 +88,12 @@ class VirtualHost:
         self.clients: dict[str, Session] = {}
         # How many queues were ever made.
         self.made_count = 0
+        # How often the store was told what something is, or is no more.
+        self.told_count = 0
+        # The queues of which it was told what they are.
+        self._defined: set[Queue] = set()
+        # What the store has under names that mean nothing as yet, by name.
+        self.unclaimed: dict[str, KeptQueue] = {}
         # The routes of the settings, as they were taken over; the router may have others.
         self._configured = broker.settings.routes
         self.router = Router(self._configured)
@@ -104,6 +118,52 @@ class VirtualHost:
         # one is made for each that fits. And by whom that was.
         self._groups: PatternTree[str] = PatternTree()
         self._joined: dict[Subscription, list[tuple[str, tuple[str, ...]]]] = {}
+
+    # What the store is told.
+
+    def define(self, queue: Queue) -> None:
+        """Have the store keep what a queue is, or forget it, if there is nothing to keep.
+
+        To be called whenever that has changed. A queue that is nothing but its messages is made of
+        those and of its name.
+        """
+        if queue.name.startswith(DURABLE):
+            for durable in self.durables.values():
+                if durable.queue is queue:
+                    self._define_durable(durable)
+            return
+        record = None if queue.owner is not None else queue_record(queue, fed=queue in self._fed)
+        if record is not None:
+            self._tell("queue", (queue.name,), record)
+            self._defined.add(queue)
+        elif queue in self._defined:
+            self._defined.remove(queue)
+            self._tell("queue", (queue.name,), None)
+
+    def restored(self, queue: Queue) -> None:
+        """Note that the store knows already what a queue is."""
+        self._defined.add(queue)
+
+    def _define_durable(self, durable: Durable) -> None:
+        self._tell("durable", (durable.client_id, durable.name), durable_record(durable))
+
+    def _tell(self, kind: Definition, key: tuple[str, ...], record: Record | None) -> None:
+        self.told_count += 1
+        if self.broker.restoring:
+            # It is the store that tells.
+            return
+        if record is None:
+            self.broker.store.undefine(kind, (self.name, *key))
+        else:
+            self.broker.store.define(kind, (self.name, *key), record)
+
+    def _define_feed(self, feed: Feed) -> None:
+        """Have the store keep that a topic feeds a queue; the queue as well, if only for that."""
+        store = self.broker.store
+        store.begin_group()
+        self.define(feed.queue)
+        self._tell("binding", (feed.queue.name, feed.destination.name), {})
+        store.end_group()
 
     # Finding and making.
 
@@ -195,6 +255,7 @@ class VirtualHost:
         for subscription in self._patterns.match(destination.words):
             queue.subscribe(subscription)
         self._expect_idle(queue)
+        self.define(queue)
         self.broker.tell("queue-created", self, queue=queue.name, connection=_owner(queue))
         return queue
 
@@ -253,19 +314,25 @@ class VirtualHost:
         Who wants something else of a queue that is there is told by `Session.report`.
         """
         if new:
-            feeds = self._fed.get(queue, ())
-            if feeds and settings.expires is not None:
-                # It was we who kept it, not the policy; whoever made it knows better.
-                queue.adopt(self.broker.settings.policies.of(queue.name))
-            _adopt(queue, settings, session)
-            for feed in feeds:
-                for topic in feed.topics:
-                    topic.bounded = topic.bounded or queue.bounded
-            # It may have to be looked at earlier than the policy says.
-            queue.watched = None
-            self._expect_idle(queue)
+            self.settle_settings(queue, settings)
+            _report(settings, session)
+            self.define(queue)
         elif queue.asked != settings:
             session.report(settings.beyond(queue.asked))
+
+    def settle_settings(self, queue: Queue, settings: QueueSettings) -> None:
+        """Have a queue be as it was asked for by who made it."""
+        feeds = self._fed.get(queue, ())
+        if feeds and settings.expires is not None:
+            # It was we who kept it, not the policy; whoever made it knows better.
+            queue.adopt(self.broker.settings.policies.of(queue.name))
+        _adopt(queue, settings)
+        for feed in feeds:
+            for topic in feed.topics:
+                topic.bounded = topic.bounded or queue.bounded
+        # It may have to be looked at earlier than the policy says.
+        queue.watched = None
+        self._expect_idle(queue)
 
     def all_queues(self) -> list[Queue]:
         """Return all its queues, those of durable subscriptions included."""
@@ -348,21 +415,54 @@ class VirtualHost:
             self.forget_durable(durable)
             durable = None
         if durable is None:
-            durable = self.durables[key] = Durable(
-                self, *key, destination, selector, no_local=no_local, queue_name=queue_name
+            store = self.broker.store
+            store.begin_group()
+            durable = self.new_durable(
+                key, destination, selector, queue_name, settings, no_local=no_local
             )
             if settings is not None:
-                durable.auto_delete = bool(settings.auto_delete)
-                if settings.expires is not None:
-                    durable.expires_after = settings.expires / 1000
-                _adopt(durable.queue, settings, subscription.session)
+                _report(settings, subscription.session)
+            self._define_durable(durable)
             self._feed(durable.feed)
+            store.end_group()
         elif settings is not None:
             self.ask(durable.queue, settings, subscription.session, new=False)
         # What the selector keeps out never comes into the queue.
         subscription.forgo_selector()
         subscription.durable = durable
         durable.queue.subscribe(subscription)
+
+    def new_durable(
+        self,
+        key: tuple[str, str],
+        destination: Destination,
+        selector: Selector | None,
+        queue_name: Destination,
+        settings: QueueSettings | None,
+        *,
+        no_local: bool,
+    ) -> Durable:
+        """Make a durable subscription that nothing feeds yet; see `attach_durable`."""
+        durable = self.durables[key] = Durable(
+            self, *key, destination, selector, no_local=no_local, queue_name=queue_name
+        )
+        if settings is not None:
+            durable.auto_delete = bool(settings.auto_delete)
+            if settings.expires is not None:
+                durable.expires_after = settings.expires / 1000
+            _adopt(durable.queue, settings)
+        kept = self.unclaimed.pop(queue_name.name, None)
+        if kept is not None:
+            durable.queue.restore(kept)
+        return durable
+
+    def restore_durable(self, durable: Durable) -> None:
+        """Have a durable subscription of before filled again; without its last values anew."""
+        self._feeds.add(durable.feed.destination.words, durable.feed)
+        for topic in self._topic_names.match(durable.feed.destination.words):
+            if durable.feed.takes(topic.destination):
+                topic.feed(durable.feed)
+        self._expect_return(durable)
 
     def bind(
         self, subscription: Subscription, name: Destination, settings: QueueSettings | None
@@ -387,27 +487,54 @@ class VirtualHost:
         ends = asked is not None and bool(asked.auto_delete)
         if keeps and ends and (settings is None or settings.auto_delete is None):
             session.report(("durable",))
-        if keeps and (asked is None or asked.expires is None):
-            # Its consumers may stay away for as long as they like.
-            queue.adopt(replace(queue.policy, auto_delete_after=None))
-            queue.watched = None
-        feeds = self._fed.setdefault(queue, [])
-        feed = next(
-            (
-                feed
-                for feed in feeds
-                if feed.destination.words == destination.words and feed.takes(destination)
-            ),
-            None,
-        )
+        if keeps:
+            self._pin(queue)
+        feed = self.bound_feed(queue, destination)
         if feed is None:
-            feed = Feed(queue, destination, bound=True)
-            feeds.append(feed)
+            feed = self.new_feed(queue, destination)
+            feed.lasting = keeps or ends
             self._feed(feed)
-        feed.lasting = feed.lasting or keeps or ends
+            if feed.lasting:
+                self._define_feed(feed)
+        elif not feed.lasting and (keeps or ends):
+            feed.lasting = True
+            self._define_feed(feed)
         subscription.feed = feed
         subscription.wild = False
         queue.subscribe(subscription)
+
+    @staticmethod
+    def _pin(queue: Queue) -> None:
+        """Keep a queue that is fed: its consumers may stay away for as long as they like."""
+        if queue.asked is None or queue.asked.expires is None:
+            queue.adopt(replace(queue.policy, auto_delete_after=None))
+            queue.watched = None
+
+    def bound_feed(self, queue: Queue, destination: Destination) -> Feed | None:
+        """Return what feeds a queue from this topic, or pattern of topics; None if nothing does."""
+        for feed in self._fed.get(queue, ()):
+            if feed.destination.words == destination.words and feed.takes(destination):
+                return feed
+        return None
+
+    def new_feed(self, queue: Queue, destination: Destination) -> Feed:
+        """Make what is to feed a queue from a topic, or from a pattern of topics."""
+        feed = Feed(queue, destination, bound=True)
+        self._fed.setdefault(queue, []).append(feed)
+        return feed
+
+    def restore_feed(self, queue: Queue, destination: Destination) -> None:
+        """Have a queue of before filled again, without the last values of its topics anew."""
+        feed = self.bound_feed(queue, destination)
+        if feed is not None:
+            return
+        self._pin(queue)
+        feed = self.new_feed(queue, destination)
+        feed.lasting = True
+        self._feeds.add(destination.words, feed)
+        for topic in self._topic_names.match(destination.words):
+            if feed.takes(topic.destination) and not self._doubles(topic, feed):
+                topic.feed(feed)
 
     def bound(self) -> list[Feed]:
         """Return what feeds queues because a SUBSCRIBE named queue and topic."""
@@ -432,13 +559,18 @@ class VirtualHost:
         feeds.remove(feed)
         if not feeds:
             del self._fed[queue]
+            self.define(queue)
         self._end(feed)
 
     def forget_durable(self, durable: Durable) -> None:
         """End a durable subscription with what it holds; nobody may be connected to it."""
+        store = self.broker.store
+        store.begin_group()
         del self.durables[durable.client_id, durable.name]
         self._end(durable.feed)
+        self._tell("durable", (durable.client_id, durable.name), None)
         durable.queue.remove()
+        store.end_group()
 
     def _end(self, feed: Feed) -> None:
         """Have a feed get nothing more."""
@@ -566,11 +698,18 @@ class VirtualHost:
 
     def remove(self, target: Queue | Topic) -> None:
         """End a destination; nobody may be subscribed by name."""
+        store = self.broker.store
+        store.begin_group()
         if isinstance(target, Queue):
             del self.queues[target.name]
             self._queue_names.remove(target)
             for feed in self._fed.pop(target, ()):
                 self._end(feed)
+                if feed.bound and feed.lasting:
+                    self._tell("binding", (target.name, feed.destination.name), None)
+            if target in self._defined:
+                self._defined.remove(target)
+                self._tell("queue", (target.name,), None)
             for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
                 if target in subscription.parked:
@@ -583,6 +722,7 @@ class VirtualHost:
             for feed in target.feeds:
                 feed.topics.remove(target)
         target.remove()
+        store.end_group()
         if isinstance(target, Queue):
             self.broker.tell("queue-deleted", self, queue=target.name, connection=_owner(target))
 
@@ -654,13 +794,18 @@ class VirtualHost:
                 session.router = router
 
 
-def _adopt(queue: Queue, settings: QueueSettings, session: Session) -> None:
-    """Have a new queue be as a client wants it; what cannot be is reported."""
+def _adopt(queue: Queue, settings: QueueSettings) -> None:
+    """Have a new queue be as a client wants it, as far as that can be."""
     queue.asked = settings
     if settings.dead_letter is not None and not _takes_dead_letters(settings.dead_letter):
-        session.report(("x-dead-letter-routing-key",))
         settings = replace(settings, dead_letter=None)
     queue.adopt(queue.policy.asked(settings))
+
+
+def _report(settings: QueueSettings, session: Session) -> None:
+    """Report what of the settings of a new queue cannot be."""
+    if settings.dead_letter is not None and not _takes_dead_letters(settings.dead_letter):
+        session.report(("x-dead-letter-routing-key",))
 
 
 def _takes_dead_letters(name: str) -> bool:

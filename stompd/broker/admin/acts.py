@@ -339,6 +339,7 @@ def pause(caller: Caller, *, destination: str, vhost: str | None = None) -> Row:
     """Deliver nothing from a queue until it is resumed; it still takes messages."""
     queue = find_queue(host_of(caller, vhost), destination)
     queue.pause()
+    queue.host.define(queue)
     return outcome(1)
 
 
@@ -346,6 +347,7 @@ def resume(caller: Caller, *, destination: str, vhost: str | None = None) -> Row
     """Deliver again from a queue that is paused."""
     queue = find_queue(host_of(caller, vhost), destination)
     queue.resume()
+    queue.host.define(queue)
     return outcome(1)
 
 

@@ -179,7 +179,8 @@ CONNECTION: Final = record(
         "outbox": count("octets that wait to be written to it"),
         "paused": flag("whether it is not read from"),
         "paused_by": texts(
-            "what it waits for: a queue, a subscription as CONNECTION/ID, `receipt`, `memory-mark`"
+            "what it waits for: a queue, a subscription as CONNECTION/ID, `receipt`, "
+            "`memory-mark`, `store`"
         ),
         "age": number("seconds since it was opened"),
         "silent": number("seconds since it was last heard"),
@@ -238,6 +239,7 @@ POLICY: Final = record(
         "slow_consumer_grace": number("seconds"),
         "window_messages": count("messages"),
         "window_bytes": count("octets"),
+        "persistent": flag("whether messages are persistent unless their sender says otherwise"),
     }
 )
 

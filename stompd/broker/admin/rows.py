@@ -340,7 +340,9 @@ def pauser_name(session: Session, pauser: object) -> str:
         return pauser.name
     if isinstance(pauser, Subscription):
         return f"{pauser.session.id}/{pauser.id}"
-    return "receipt" if pauser is session else "memory-mark"
+    if pauser is session:
+        return "receipt"
+    return "memory-mark" if pauser is session.broker.memory else "store"
 
 
 def subscriptions(
