@@ -2,7 +2,9 @@
 
 import pytest
 
-pytest.register_assert_rewrite("broker.asking", "broker.client", "broker.paging")
+pytest.register_assert_rewrite(
+    "broker.asking", "broker.client", "broker.paging", "broker.restarting"
+)
 
 from broker.client import Core  # noqa: E402 - only now are its asserts rewritten
 
