@@ -15,7 +15,6 @@ from broker.paging import PagedCore, PagingStore, Record
 from stompd.broker.broker import Broker
 from stompd.broker.message import Message
 from stompd.broker.policy import Settings
-from stompd.broker.session import CloseReason
 from stompd.broker.storage import Fetch, Kept, KeptLane, KeptQueue, Key, Kind
 
 Definitions = dict[tuple[Kind, tuple[str, ...]], dict[str, Any]]
@@ -155,8 +154,11 @@ class RestartingCore(PagedCore):
 
     def stop(self, down: float = 0.0) -> None:
         """End in good order, and begin again after ``down`` seconds."""
+        self.broker.drain()
         for client in list(self.clients):
-            client.close(CloseReason.SHUTDOWN)
+            self.broker.end_for_shutdown(client.session)
+        self.run()
+        assert self.clients == []
         self.restarting.closing = True
         self.broker.persist_transient()
         self.sync()

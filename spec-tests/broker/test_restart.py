@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from broker.asking import Asker
 from broker.client import Got
 from broker.restarting import Disk, RestartingCore
 
@@ -201,17 +202,12 @@ def test_a_dead_letter_queue_without_a_proper_name_is_not_honoured_again(
 
 def test_a_paused_queue_is_paused_again(core: RestartingCore) -> None:
     """Until somebody resumes it, which is kept as well."""
-    host = core.broker.host("/")
-    client = core.client()
-    client.send("/queue/a", "1", **P)
-    host.queues["/queue/a"].pause()
-    host.define(host.queues["/queue/a"])
+    core.client().send("/queue/a", "1", **P)
+    Asker(core)("pause", destination="/queue/a")
     core.sync()
     core.crash()
     assert drained(core, "/queue/a") == []
-    host = core.broker.host("/")
-    host.queues["/queue/a"].resume()
-    host.define(host.queues["/queue/a"])
+    Asker(core)("resume", destination="/queue/a")
     assert core.restarting.definitions == {}
     core.sync()
     core.crash()
