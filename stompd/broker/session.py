@@ -584,6 +584,8 @@ class Session:
                 self._finish(CloseReason.DISCONNECT)
             else:
                 self._leave_if_drained()
+                # Before it parts from a peer the transport waits for just this.
+                self.wake()
         return bool(receipts)
 
     def refuse_unwritten(self, ticket: int) -> None:
@@ -631,6 +633,11 @@ class Session:
     def unconfirmed(self) -> bool:
         """True while receipts wait for the store."""
         return bool(self._receipts)
+
+    @property
+    def awaited(self) -> list[str]:
+        """The receipt-ids of those, in their order."""
+        return [promise.name for promise in self._receipts]
 
     def resume_reading(self) -> None:
         """One reason to be paused is gone: wake the transport if it was the last."""
