@@ -22,6 +22,12 @@ settings.register_profile("explore", max_examples=2000, deadline=None, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_state_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests start away from the messages that a stompd of the developer keeps."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 def require_tool(name: str) -> str:
     """Return the path of the program ``name``, or end the test.
 

@@ -507,6 +507,13 @@ def test_the_origin_of_each_value_is_shown(tmp_path: Path) -> None:
 # -- Documents -------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _no_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the directories of somebody who has set nothing."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+
+
+@pytest.mark.usefixtures("_no_xdg")
 def test_every_key_is_documented_with_its_built_in_value() -> None:
     """docs/configuration.md has a row for each key, and the value in it is the real one."""
     document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
@@ -543,6 +550,7 @@ def test_every_key_of_a_route_is_documented() -> None:
     )
 
 
+@pytest.mark.usefixtures("_no_xdg")
 def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> None:
     """examples/stompd.toml changes nothing as it is, and nothing when it is uncommented."""
     example = (PROJECT / "examples" / "stompd.toml").read_text("utf-8")

@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     model_validator,
 )
@@ -29,6 +30,7 @@ from stompd.protocol.errors import RemoteProtocolError
 from stompd.server import memory
 from stompd.server.units import (
     KIB,
+    MIB,
     Address,
     address,
     count,
@@ -76,6 +78,28 @@ def _socket_path(value: object) -> Path:
             f"({_LONGEST_SOCKET_PATH} octets)"
         )
     return path
+
+
+def _directory(value: object) -> Path:
+    path = value if isinstance(value, Path) else Path(_text(value))
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{quoted(str(path))}: {error}") from error
+
+
+def state_directory() -> Path:
+    """Return where stompd keeps its messages if nothing else is said (XDG base directories)."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # A relative path in there is to be ignored.
+    home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return home / "stompd"
+
+
+def show_directory(path: Path) -> str:
+    """Write a path as people do, with ``~`` for their home directory."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if home in path.parents else str(path)
 
 
 def _factor(value: object) -> float:
@@ -171,6 +195,7 @@ def _choice(*words: str) -> BeforeValidator:
 
 _SHOWN_AS_DURATION: Final = PlainSerializer(show_duration, return_type=str, when_used="json")
 _SHOWN_AS_SIZE: Final = PlainSerializer(show_size, return_type=str, when_used="json")
+_SHOWN_AS_DIRECTORY: Final = PlainSerializer(show_directory, return_type=str, when_used="json")
 _SHOWN_AS_TEXT: Final = PlainSerializer(str, return_type=str, when_used="json")
 
 Duration = Annotated[float, _reads(duration), _SHOWN_AS_DURATION]
@@ -453,6 +478,8 @@ class PolicySettings(_Table):
     """Messages of a queue held in memory."""
     window_bytes: Size | None = None
     """Octets of a queue held in memory."""
+    persistent: Switch | None = None
+    """Whether a message is persistent whose sender does not say."""
 
     def rule(self) -> broker.PolicyRule:
         """Return the broker's form of it: what is absent or 0 becomes what the broker does then."""
@@ -463,6 +490,25 @@ class PolicySettings(_Table):
         if given.get("dead_letter") == "none":
             given["dead_letter"] = None
         return broker.PolicyRule(self.match, broker.Policy(**given))
+
+
+class StoreSettings(_Table):
+    """Where messages are kept that outlive stompd."""
+
+    engine: Annotated[Literal["sqlite", "memory"], _choice("sqlite", "memory")] = "sqlite"
+    """``sqlite`` keeps messages in a file, ``memory`` nowhere: they are lost on stop."""
+    path: Annotated[Path, _reads(_directory), _SHOWN_AS_DIRECTORY] = Field(
+        default_factory=state_directory
+    )
+    """The directory of that file; built-in is ``stompd`` in ``$XDG_STATE_HOME`` if that is set."""
+    commit_interval: Duration = 0.05
+    """How long a write that nobody waits for may wait for others."""
+    pending: Size = 64 * MIB
+    """Octets waiting to be written from which on producers of persistent messages wait."""
+    min_free: Size = 64 * MIB
+    """Free space on the disk below which persistent messages are refused."""
+    cache: Size = 16 * MIB
+    """Memory in which pages of the file are kept."""
 
 
 class LogSettings(_Table):
@@ -504,6 +550,7 @@ class Settings(_Table):
     virtual_topics: VirtualTopicSettings = VirtualTopicSettings()
     policy: tuple[PolicySettings, ...] = ()
     route: Annotated[tuple[RouteSettings, ...], AfterValidator(_together)] = ()
+    store: StoreSettings = Field(default_factory=StoreSettings)
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

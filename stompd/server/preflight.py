@@ -21,7 +21,7 @@ def unusable(sources: Sources) -> list[Problem]:
     A port that is in use is none of it: most often the settings of a stompd that runs are checked
     before it is told to read them again.
     """
-    return [*_addresses(sources), *_sockets(sources)]
+    return [*_addresses(sources), *_sockets(sources), *_store(sources)]
 
 
 def _addresses(sources: Sources) -> Iterator[Problem]:
@@ -71,4 +71,33 @@ def unusable_path(path: Path) -> str | None:
         return f"cannot listen on {path}: it exists and is no socket"
     if not os.access(path.parent, os.W_OK):
         return f"cannot listen on {path}: the directory {path.parent} is not writable"
+    return None
+
+
+def _store(sources: Sources) -> Iterator[Problem]:
+    store = sources.settings.store
+    if store.engine == "memory":
+        return
+    reason = unusable_directory(store.path)
+    if reason is not None:
+        yield sources.problem("store.path", None, reason)
+
+
+def unusable_directory(path: Path) -> str | None:
+    """Return why messages cannot be kept in a directory, as far as one can see.
+
+    That another stompd has it is no reason: most often it is the one whose settings are checked.
+    """
+    if path.is_dir():
+        if os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            return None
+        return f"the directory {path} is not writable"
+    if path.exists():
+        return f"{path} is no directory"
+    # What is missing is made.
+    above = next((folder for folder in path.absolute().parents if folder.exists()), None)
+    if above is None or not above.is_dir():
+        return f"cannot make {path}: {above} is no directory"
+    if not os.access(above, os.W_OK | os.X_OK):
+        return f"cannot make {path}: the directory {above} is not writable"
     return None

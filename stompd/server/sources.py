@@ -69,11 +69,11 @@ class Sources:
     settings: Settings
     origins: Mapping[str, str]
 
-    def problem(self, key: str, index: int, text: str) -> Problem:
-        """Return a problem with one element of the array ``key``, found after reading."""
+    def problem(self, key: str, index: int | None, text: str) -> Problem:
+        """Return a problem with ``key``, or an element of it, that was found after reading."""
         origin = self.origins.get(key, "built-in")
         file, _, line = origin.rpartition(":")
-        path = f"{key}[{index}]"
+        path = key if index is None else f"{key}[{index}]"
         return Problem(origin, path, text, file or None, int(line) if file else None)
 
 
