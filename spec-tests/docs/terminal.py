@@ -105,6 +105,7 @@ class Terminal:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STOMP_", "STOMPD_"))}
         ours = Path(sys.executable).parent
         kept["PATH"] = os.pathsep.join((str(ours), str(self._programs), kept["PATH"]))
+        kept["XDG_STATE_HOME"] = str(self.directory / ".state")
         return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 
     def log(self) -> str:

@@ -19,6 +19,7 @@ import trio
 from wire import Frame, notation, octets
 
 from stompd.server.auth import Authenticator
+from stompd.server.commit import DurableStore
 from stompd.server.config import Settings
 from stompd.server.run import Started, serve
 from stompd.server.service import Service
@@ -238,8 +239,12 @@ class Edge:
 
 
 def settings(**tables: object) -> Settings:
-    """Return settings on a free port of 127.0.0.1, with these tables as the file has them."""
-    return Settings.model_validate({"listen": ["127.0.0.1:0"], **tables}, by_name=True)
+    """Return settings on a free port of 127.0.0.1, with these tables as the file has them.
+
+    Nothing is kept in a file unless they say so.
+    """
+    here = {"listen": ["127.0.0.1:0"], "store": {"engine": "memory"}}
+    return Settings.model_validate({**here, **tables}, by_name=True)
 
 
 @asynccontextmanager
@@ -248,9 +253,12 @@ async def serving(
     *,
     authenticator: Authenticator | None = None,
     reread: Callable[[], Settings] | None = None,
+    store: DurableStore | None = None,
 ) -> AsyncIterator[Edge]:
-    """Run the server in the block."""
-    run = partial(serve, given or settings(), authenticator=authenticator, reread=reread)
+    """Run the server in the block, with a ``store`` if one is given."""
+    run = partial(
+        serve, given or settings(), authenticator=authenticator, reread=reread, store=store
+    )
     with structlog.testing.capture_logs() as entries:
         async with trio.open_nursery() as nursery:
             edge = Edge(await nursery.start(run), Entries(entries))

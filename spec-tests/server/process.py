@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from wire import Broker, Wire
@@ -86,10 +87,14 @@ class Daemon:
 
 
 @contextmanager
-def daemon(*words: str, port: bool = True) -> Iterator[Daemon]:
-    """Run ``stompd`` with these flags in the block, on a free port unless ``port`` is False."""
+def daemon(*words: str, port: bool = True, data: Path | None = None) -> Iterator[Daemon]:
+    """Run ``stompd`` with these flags in the block, on a free port unless ``port`` is False.
+
+    It keeps messages in the directory ``data``, or in memory only.
+    """
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "stompd", "--memory", "--log-format", "json"]
+    command = [sys.executable, "-m", "stompd", "--log-format", "json"]
+    command += ["--memory"] if data is None else ["--data", str(data)]
     command += ["--listen", "127.0.0.1:0"] if port else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with subprocess.Popen(

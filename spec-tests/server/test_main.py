@@ -27,8 +27,9 @@ PATIENCE = 30.0
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what the developer has set out of the tests."""
+def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what the developer has set out of the tests, and each test by itself."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
 
@@ -336,7 +337,11 @@ def test_the_banner_tells_where_stompd_listens(tmp_path: Path) -> None:
     assert rows[0].startswith(f"stompd {stompd.__version__} (python 3.")
     assert rows[1].split(maxsplit=3) == ["listening", "stomp", address, "(no users: loopback only)"]
     assert rows[2].split() == ["listening", "stomp", str(path)]
-    assert rows[3].split(maxsplit=2) == ["store", "memory", "messages are lost on stop"]
+    assert rows[3].split(maxsplit=2) == [
+        "store",
+        "memory",
+        "messages are lost on stop; use --data DIR",
+    ]
     assert rows[4].startswith("ready in ")
     assert rows[4].endswith(f"pid {process.pid}")
     assert rows[5] == (

@@ -179,6 +179,8 @@ class Kept:
 
     # The how many-th start with this store it is, from 1 on.
     starts: int = 1
+    # Messages that were not persistent, and are gone because it was not closed in good order.
+    lost_count: int = 0
     queues: list[KeptQueue] = field(default_factory=list)
     definitions: list[tuple[Kind, tuple[str, ...], dict[str, Any]]] = field(default_factory=list)
     # Where, dedup-id and when it was seen; the oldest first.

@@ -35,7 +35,8 @@ _GATHER_PIECES: Final = 64
 _TLS_HANDSHAKE: Final = 0x16
 # How often, in seconds, a peer that is not read from is looked after.
 _LOOK_EVERY: Final = 1.0
-_ENDED: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+_BROKEN: Final = select.POLLHUP | select.POLLERR
+_ENDED: Final = _BROKEN | getattr(select, "POLLRDHUP", 0)
 
 
 Ts = TypeVarTuple("Ts")
@@ -384,8 +385,7 @@ class Connection:
         if delay:
             self._service.flush()
             await trio.sleep(delay)
-        with trio.move_on_after(timeouts.linger):
-            await self._confirmed()
+        await self._confirmed(timeouts.linger)
         session.stop_deliveries()
         self._service.flush()
         if not await self._written_out(timeouts.linger):
@@ -411,11 +411,24 @@ class Connection:
                 return False
         return not self._deaf
 
-    async def _confirmed(self) -> None:
-        """Wait for the receipts that the store has not released yet."""
-        while self.session.unconfirmed and not self.session.over:
+    async def _confirmed(self, patience: float) -> None:
+        """Wait for the receipts that the store has not released yet, however long it takes.
+
+        A store without room gets ``patience`` seconds, and a connection that is broken none.
+        """
+        session = self.session
+        store = self._service.broker.store
+        period = min(_LOOK_EVERY, patience)
+        full = 0.0
+        while session.unconfirmed and not session.over and full < patience:
             self._resumed = trio.Event()
-            await self._resumed.wait()
+            with trio.move_on_after(period) as looking:
+                await self._resumed.wait()
+            if looking.cancelled_caught:
+                if _has_ended(self._socket, _BROKEN):
+                    break
+                full = full + period if store.full else 0.0
+        self._resumed = None
 
     async def _discard(self, limit: int) -> None:
         sock = self._socket
@@ -450,8 +463,8 @@ class Connection:
         self._service.flush()
 
 
-def _has_ended(sock: socket.socket) -> bool:
+def _has_ended(sock: socket.socket, how: int = _ENDED) -> bool:
     """Return whether the peer has ended its direction; what it sent before stays unread."""
     watcher = select.poll()
-    watcher.register(sock, _ENDED)
+    watcher.register(sock, how)
     return bool(watcher.poll(0))

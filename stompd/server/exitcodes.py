@@ -13,6 +13,8 @@ class Exit(IntEnum):
     """An address cannot be listened on; most often another program has the port."""
     SOFTWARE = 70
     """A fault in stompd itself; the log has the traceback."""
+    STORE = 74
+    """The store cannot be opened, another stompd has it, or the disk failed."""
     CONFIGURATION = 78
     """The configuration is wrong, or stompd refuses it as unsafe."""
     INTERRUPTED = 130

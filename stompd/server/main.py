@@ -33,6 +33,7 @@ _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 _EXAMPLES: Final = """\b
 Examples:
   stompd                                     STOMP on 127.0.0.1:61613
+  stompd --memory                            without a file: messages are lost on stop
   stompd --listen 127.0.0.1:0 --ready-fd 3   on a free port, told through descriptor 3
   stompd -c stompd.toml --set limits.body=1MiB
   stompd check-config -c stompd.toml
@@ -128,7 +129,12 @@ def commands() -> None:
     help="Listen here instead of 127.0.0.1:61613; port 0 takes a free one; may be repeated.",
 )
 @click.option("--unix", metavar="PATH", multiple=True, help="Listen on this Unix socket, too.")
-@click.option("--memory", is_flag=True, help="Keep messages in memory only, as stompd does anyway.")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Keep messages in this directory; of itself in ~/.local/state/stompd.",
+)
+@click.option("--memory", is_flag=True, help="Keep messages in memory only: a stop loses them.")
 @click.option(
     "--allow-anonymous",
     is_flag=True,
@@ -145,12 +151,15 @@ def commands() -> None:
     help="Write a line with the addresses to this descriptor once all of them accept.",
 )
 @click.option("--check", is_flag=True, help="Only check the settings, as check-config does.")
-@click.option("--dev", is_flag=True, help="For development: loopback only, log level debug.")
+@click.option(
+    "--dev", is_flag=True, help="For development: loopback only, --memory, log level debug."
+)
 def serve(
     *,
     file: Path | None,
     listen: Sequence[str],
     unix: Sequence[str],
+    data: str | None,
     memory: bool,
     allow_anonymous: bool,
     log_level: str | None,
@@ -166,11 +175,18 @@ def serve(
     SIGTERM or SIGINT lets connections finish, then stops; a second one stops at once. SIGHUP reads
     the settings again.
     """
-    del memory  # there is no other store yet; the flag states it for good
+    if memory and data is not None:
+        raise click.UsageError("--data and --memory exclude each other")
     began = time.monotonic()
     flags = list(assignments)
     if dev:
         flags.append(("--dev", "log.level", "debug"))
+        flags.append(("--dev", "store.engine", "memory"))
+    if memory:
+        flags.append(("--memory", "store.engine", "memory"))
+    if data is not None:
+        flags.append(("--data", "store.engine", "sqlite"))
+        flags.append(("--data", "store.path", data))
     if listen:
         flags.append(("--listen", "listen", list(listen)))
     if unix:
@@ -293,6 +309,7 @@ def version(*, as_json: bool) -> None:
         "stompd": stompd.__version__,
         "python": platform.python_version(),
         "trio": version_of("trio"),
+        "apsw": version_of("apsw"),
         "file": str(Path(stompd.__file__).parent),
     }
     if as_json:

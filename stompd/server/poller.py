@@ -10,7 +10,7 @@ consumer of many producers gets one write a round.
 from __future__ import annotations
 
 import selectors
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
@@ -18,7 +18,6 @@ from trio.lowlevel import checkpoint, wait_readable
 if TYPE_CHECKING:
     import socket
 
-    from stompd.server.connection import Connection
     from stompd.server.service import Service
 
 # Seconds of reading without a pause before the other tasks get their turn.
@@ -26,6 +25,16 @@ _TURN: Final = 0.001
 # Seconds to wait for more in the selector itself, where that keeps nobody waiting: clients that
 # wait for each answer are ready again before the scheduler could have looked twice.
 _LINGER: Final = 0.001
+
+
+class Watched(Protocol):
+    """What has a socket in the selector: a connection, or who has news of the store."""
+
+    def ready(self, now: float) -> None:
+        """Read; ``now`` is in seconds of trio's clock."""
+
+    def crashed(self, error: Exception) -> None:
+        """End because of a fault in `ready`."""
 
 
 class Poller:
@@ -38,9 +47,9 @@ class Poller:
         # Tasks of connections that wait for something; lingering would delay them.
         self.others = 0
 
-    def add(self, sock: socket.socket, connection: Connection) -> None:
-        """Have `Connection.ready` called whenever there is something to read."""
-        self._selector.register(sock, selectors.EVENT_READ, connection)
+    def add(self, sock: socket.socket, watched: Watched) -> None:
+        """Have `Watched.ready` called whenever there is something to read."""
+        self._selector.register(sock, selectors.EVENT_READ, watched)
 
     def remove(self, sock: socket.socket) -> None:
         """Read no more from a socket; nothing if it is not read from."""
@@ -52,7 +61,7 @@ class Poller:
         self._selector.close()
 
     async def watch(self) -> None:
-        """Read from all connections, until cancelled."""
+        """Read from all that is watched, until cancelled."""
         selector = self._selector
         number = selector.fileno()
         select = selector.select
@@ -63,12 +72,12 @@ class Poller:
             ready = select(0)
             while ready:
                 for key, _ in ready:
-                    connection: Connection = key.data
+                    watched: Watched = key.data
                     try:
-                        connection.ready(now)
+                        watched.ready(now)
                     except Exception as error:  # noqa: BLE001 - only this connection ends
-                        connection.crashed(error)
-                broker.flush_touched()
+                        watched.crashed(error)
+                self._service.flush()
                 if self._service.came >= self._service.weigh_after:
                     self._service.weigh()
                 if broker.thirsty:

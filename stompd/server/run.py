@@ -7,6 +7,7 @@ import resource
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,8 +15,10 @@ import trio
 
 import stompd
 from stompd.broker.broker import Broker
+from stompd.broker.storage import RETAINED
 from stompd.server import listener, log, shutdown
 from stompd.server.auth import Anonymous, Authenticator
+from stompd.server.commit import Committer, DurableStore
 from stompd.server.service import Service
 from stompd.store.memory import MemoryStore
 
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from stompd.server.config import Settings
+    from stompd.broker.storage import Kept
+    from stompd.server.config import Settings, StoreSettings
 
 _log = structlog.get_logger()
 
@@ -45,8 +49,25 @@ class Started:
     # One for each address of the settings, in their order.
     ports: list[int]
     service: Service
+    # What the store had kept; None if it keeps nothing.
+    kept: Kept | None
     # Stops the broker as SIGTERM does: connections are drained first.
     stop: Callable[[], None]
+
+
+def open_store(settings: StoreSettings) -> DurableStore | None:
+    """Return the store that is meant, not opened yet; None for the one that keeps nothing."""
+    if settings.engine == "memory":
+        return None
+    # Who keeps nothing needs no database.
+    from stompd.store.sqlite import SqliteStore  # noqa: PLC0415
+
+    return SqliteStore(
+        settings.path,
+        pending=settings.pending,
+        min_free=settings.min_free,
+        cache=settings.cache,
+    )
 
 
 async def serve(
@@ -54,13 +75,91 @@ async def serve(
     *,
     reread: Callable[[], Settings] | None = None,
     authenticator: Authenticator | None = None,
+    store: DurableStore | None = None,
     task_status: trio.TaskStatus[Started] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen, serve, and return when a signal or `Started.stop` has ended it in good order.
 
     ``reread`` returns the settings anew at SIGHUP; without it, or when it fails, the old ones stay.
-    Signals are obeyed in the main thread only. Raises `OSError` if an address cannot be had.
+    ``store`` is used in place of the one that the settings name. Signals are obeyed in the main
+    thread only.
+
+    Raises `OSError` if an address cannot be had, and `stompd.store.errors.StoreError` if the store
+    cannot be opened, or has failed or found no room so that messages were lost that it had not
+    written; their receipts were never given.
     """
+    if store is None:
+        store = open_store(settings.store)
+    now = trio.current_time()
+    broker = Broker(
+        MemoryStore() if store is None else store,
+        settings.for_broker(SERVER),
+        now=now,
+        epoch=time.time() - now,
+    )
+    if store is None:
+        await _listen(settings, reread, authenticator, broker, None, None, task_status)
+        return
+    store.epoch = broker.epoch
+    committer = Committer(store, broker)
+    committer.configure(settings.store, trailing_newline=settings.trailing_newline)
+    try:
+        kept = await _recover(committer, broker)
+        try:
+            await _listen(settings, reread, authenticator, broker, committer, kept, task_status)
+        except OSError:
+            # Nothing has happened yet.
+            await committer.close(clean=True)
+            raise
+    finally:
+        committer.stop()
+    if committer.failure is not None:
+        raise committer.failure
+
+
+async def _recover(committer: Committer, broker: Broker) -> Kept:
+    """Open the store, and give the broker what was kept."""
+    began = time.perf_counter()
+    kept = await committer.open()
+    for sentence in broker.restore(kept):
+        _log.warning("not restored, and left in the store", reason=sentence)
+    queues, messages = count_kept(kept)
+    if kept.starts > 1:
+        _log.info(
+            "recovered",
+            queues=queues,
+            messages=messages,
+            start=kept.starts,
+            seconds=round(time.perf_counter() - began, 3),
+        )
+    if kept.lost_count:
+        _log.warning(
+            "stompd was not stopped in good order: messages that are not persistent are lost",
+            messages=kept.lost_count,
+        )
+    return kept
+
+
+def count_kept(kept: Kept) -> tuple[int, int]:
+    """Return how many queues hold messages that were kept, and how many messages those are."""
+    holding = [
+        count
+        for queue in kept.queues
+        if not queue.key[1].startswith(RETAINED)
+        and (count := queue.delayed_count + sum(lane.count for lane in queue.lanes.values()))
+    ]
+    return len(holding), sum(holding)
+
+
+async def _listen(
+    settings: Settings,
+    reread: Callable[[], Settings] | None,
+    authenticator: Authenticator | None,
+    broker: Broker,
+    committer: Committer | None,
+    kept: Kept | None,
+    task_status: trio.TaskStatus[Started],
+) -> None:
     sockets: list[socket.socket] = []
     ports: list[int] = []
     paths: list[Path] = []
@@ -75,9 +174,10 @@ async def serve(
         _tune()
         _allow_descriptors(settings.limits.connections)
         async with trio.open_nursery() as nursery:
-            await _serve(
-                settings, reread, authenticator or Anonymous(), nursery, sockets, ports, task_status
-            )
+            service = Service(broker, settings, authenticator or Anonymous(), nursery, committer)
+            if committer is not None:
+                committer.failed = partial(_give_up, service)
+            await _serve(settings, reread, service, sockets, ports, kept, task_status)
             nursery.cancel_scope.cancel()
     finally:
         for sock in sockets:
@@ -89,18 +189,15 @@ async def serve(
 async def _serve(
     settings: Settings,
     reread: Callable[[], Settings] | None,
-    authenticator: Authenticator,
-    nursery: trio.Nursery,
+    service: Service,
     sockets: list[socket.socket],
     ports: list[int],
+    kept: Kept | None,
     task_status: trio.TaskStatus[Started],
 ) -> None:
-    now = trio.current_time()
-    # At once, before anything takes time.
-    epoch = time.time() - now
-    broker = Broker(MemoryStore(), settings.for_broker(SERVER), now=now, epoch=epoch)
+    broker = service.broker
+    nursery = service.nursery
     broker.observe()
-    service = Service(broker, settings, authenticator, nursery)
     stopping = trio.Event()
 
     def reload() -> None:
@@ -116,6 +213,8 @@ async def _serve(
         service.reload(fresh, SERVER)
         if fresh.listen != settings.listen or fresh.unix != settings.unix:
             _log.warning("addresses change at a restart only")
+        if (fresh.store.engine, fresh.store.path) != (settings.store.engine, settings.store.path):
+            _log.warning("the store changes at a restart only")
         _log.info("settings reloaded")
 
     try:
@@ -130,15 +229,26 @@ async def _serve(
             async with trio.open_nursery() as listeners:
                 for sock in sockets:
                     listeners.start_soon(listener.accept_all, service, sock)
-                task_status.started(Started(ports, service, stopping.set))
+                task_status.started(Started(ports, service, kept, stopping.set))
                 await stopping.wait()
                 accepting.cancel()
         for sock in sockets:
             sock.close()
         await shutdown.drain(service)
+        if service.committer is not None:
+            await shutdown.write_all(service, service.committer)
         _log.info("stopped", connections=broker.closed_count)
     finally:
         service.abandon()
+
+
+def _give_up(service: Service) -> None:
+    """Stop at once, because the store failed: nothing more is confirmed."""
+    committer = service.committer
+    assert committer is not None  # noqa: S101 - it called this
+    _log.critical("the store failed: stopping", reason=str(committer.failure))
+    shutdown.tell_unconfirmed(service)
+    service.nursery.cancel_scope.cancel()
 
 
 def _allow_descriptors(connections: int) -> None:

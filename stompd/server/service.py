@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.session import Session
     from stompd.server.auth import Authenticator
+    from stompd.server.commit import Committer
     from stompd.server.config import Settings
 
 log = structlog.get_logger()
@@ -75,12 +76,17 @@ class Service:
         settings: Settings,
         authenticator: Authenticator,
         nursery: trio.Nursery,
+        committer: Committer | None = None,
     ) -> None:
         self.broker = broker
+        # Writes what the broker told its store; None if that keeps nothing.
+        self.committer = committer
         self.settings = settings
         self.authenticator = authenticator
         self.nursery = nursery
         self.poller = Poller(self)
+        if committer is not None:
+            self.poller.add(committer.socket, committer)
         # Octets of one read; looked up for every one.
         self.read_size = settings.flow.read_size
         # Heads that decoders have seen; new after a reload, since limits are part of them.
@@ -201,10 +207,14 @@ class Service:
             return 0.0
         return self.settings.timeouts.error_delay
 
-    def abandon(self) -> None:
-        """Close what is still open, at once and without a word."""
+    def part(self) -> None:
+        """Close the connections that are still open, at once and without a word."""
         for connection in list(self.connections.values()):
             connection.forget(CloseReason.SHUTDOWN)
+
+    def abandon(self) -> None:
+        """Close all that is still open, the selector as well."""
+        self.part()
         self.poller.close()
 
     async def emptied(self) -> None:
@@ -232,8 +242,13 @@ class Service:
     # Writing, and serving who waited for room.
 
     def flush(self) -> None:
-        """Write every outbox that got something; never waits."""
+        """Write every outbox that got something, and have the store written; never waits.
+
+        Whoever had the broker do something calls this, or one of those that do, when he is done.
+        """
         self.broker.flush_touched()
+        if self.committer is not None:
+            self.committer.look()
 
     def thirst(self, session: Session) -> None:
         """Note that a session's outbox has room again; `serve_thirsty` refills it."""
@@ -253,7 +268,7 @@ class Service:
                 connection = self.connections.get(session)
                 if connection is not None:
                     connection.crashed(error)
-        broker.flush_touched()
+        self.flush()
 
     async def serve_thirsty(self) -> None:
         """Refill outboxes that have room again, in rounds, so that nobody is starved."""
@@ -277,6 +292,8 @@ class Service:
             now = trio.current_time()
             # The time of day may be set, and goes on while a machine is suspended.
             broker.epoch = time.time() - now
+            if self.committer is not None:
+                self.committer.store.epoch = broker.epoch
             try:
                 due = broker.tick(now)
             except Exception:
@@ -284,7 +301,7 @@ class Service:
                 log.exception("something that was due failed by a fault of stompd")
                 await trio.lowlevel.checkpoint()
                 continue
-            broker.flush_touched()
+            self.flush()
             with trio.move_on_at(math.inf if due is None else due):
                 await self._due.wait()
 
@@ -294,5 +311,7 @@ class Service:
         self.read_size = settings.flow.read_size
         for name in self.broker.reconfigure(settings.for_broker(server)):
             log.warning("route given up: the settings have one of its name, or a loop", route=name)
+        if self.committer is not None:
+            self.committer.configure(settings.store, trailing_newline=settings.trailing_newline)
         self.weigh()
         self.heads = HeadTable("server")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
 from stompd.broker import admin
 from stompd.broker.session import State
+from stompd.store.errors import StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stompd.server.commit import Committer
     from stompd.server.service import Service
 
 log = structlog.get_logger()
+
+# So many of a session's receipts are named that cannot be given.
+_NAMED: Final = 20
 
 
 async def drain(service: Service) -> None:
@@ -42,12 +47,54 @@ async def drain(service: Service) -> None:
         await service.emptied()
 
 
+async def write_all(service: Service, committer: Committer) -> None:
+    """Have the store keep everything, and close it; to be called once connections are drained.
+
+    Raises `StoreFullError` if there is no room for all of it.
+    """
+    broker = service.broker
+    # What they give back is to be kept as well.
+    service.part()
+    count = broker.persist_transient()
+    log.info("writing what is left", transient=count, octets=committer.store.pending_octets)
+    written = await committer.finish()
+    if committer.failure is not None:
+        # Its owner is about to end all this.
+        await trio.sleep_forever()
+    service.poller.remove(committer.socket)
+    if not written:
+        tell_unconfirmed(service)
+    await committer.close(clean=written)
+    if not written:
+        raise StoreFullError("the disk is full: what was not confirmed is not kept")
+
+
+def tell_unconfirmed(service: Service) -> None:
+    """Log what the store was told and has not written, and who waits for a receipt of it."""
+    broker = service.broker
+    committer = service.committer
+    assert committer is not None  # noqa: S101 - only a store that writes has something unwritten
+    for session in broker.sessions.values():
+        names = session.awaited
+        if names:
+            log.error(
+                "not confirmed",
+                connection=session.id,
+                user=session.user,
+                receipts=len(names),
+                first=names[:_NAMED],
+            )
+    log.error("not written", octets=committer.store.pending_octets)
+
+
 def dump(service: Service) -> None:
     """Log the state of the broker, for whoever asked by SIGUSR1."""
     broker = service.broker
     # Ages are told as of now, not as of what happened last.
     broker.now = trio.current_time()
     log.info("state", **admin.status(broker))
+    if service.committer is not None:
+        log.info("state of the store", **service.committer.status())
     for row in admin.connections(broker):
         log.info("state of a connection", **row)
     for row in admin.subscriptions(broker):

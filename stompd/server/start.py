@@ -15,12 +15,14 @@ from typing import Final
 import trio
 
 import stompd
+from stompd.broker.storage import Kept
 from stompd.server import log
-from stompd.server.config import Settings
+from stompd.server.config import Settings, show_directory
 from stompd.server.exitcodes import Exit
 from stompd.server.preflight import obstacle, unusable_path
-from stompd.server.run import serve
+from stompd.server.run import count_kept, serve
 from stompd.server.units import Address
+from stompd.store.errors import StoreError, StoreLockedError
 
 _USUAL_PORT: Final = 61613
 
@@ -41,12 +43,15 @@ def start(
     """
     log.configure(settings.log.level, settings.log.format)
     refused: list[BaseException] = []
+    failed: list[BaseException] = []
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             started = None
             try:
                 started = await nursery.start(partial(serve, settings, reread=reread))
+            except* StoreError as errors:
+                failed.append(errors)
             except* OSError as errors:
                 refused.append(errors)
             if started is not None:
@@ -54,21 +59,30 @@ def start(
                     Address(address.host, port)
                     for address, port in zip(settings.listen, started.ports, strict=True)
                 ]
-                print_banner(settings, addresses, time.monotonic() - began)
+                print_banner(settings, addresses, started.kept, time.monotonic() - began)
                 if ready_fd is not None:
                     _tell_ready(ready_fd, [*map(str, addresses), *map(str, settings.unix)])
 
     try:
         with _process_id(pid_file):
             trio.run(main)
-    except BaseExceptionGroup as failed:
+    except BaseExceptionGroup as group:
         # Ctrl-C before the broker listened to signals: nothing has begun that could be finished.
-        if failed.split(KeyboardInterrupt)[1] is not None:
+        if group.split(KeyboardInterrupt)[1] is None:
+            return Exit.INTERRUPTED
+        if group.split(StoreError)[1] is not None:
             raise
-        return Exit.INTERRUPTED
+        # It was told when it happened.
+        return Exit.STORE
     except _PidFileError as error:
         _say(f"stompd: {error}")
         return Exit.CONFIGURATION
+    if failed:
+        reason = _first(failed[0])
+        _say(f"stompd: {reason}")
+        if isinstance(reason, StoreLockedError):
+            _say("  without a file: --memory")
+        return Exit.STORE
     if refused:
         _say(f"stompd: {_reason(settings, refused[0])}")
         return Exit.UNAVAILABLE
@@ -113,9 +127,14 @@ def _reason(settings: Settings, error: BaseException) -> str:
             return reason
         if path.is_socket():
             return f"cannot listen on {path}: another program listens there"
+    return f"cannot listen: {_first(error)}"
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what is at the bottom of a group of groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"cannot listen: {error}"
+    return error
 
 
 def _tell_ready(descriptor: int, places: Sequence[str]) -> None:
@@ -123,8 +142,13 @@ def _tell_ready(descriptor: int, places: Sequence[str]) -> None:
         waiting.write(f"ready {' '.join(places)}\n")
 
 
-def print_banner(settings: Settings, addresses: Sequence[Address], seconds: float) -> None:
-    """Tell on standard error where stompd listens (``addresses``) and what may be tried first."""
+def print_banner(
+    settings: Settings, addresses: Sequence[Address], kept: Kept | None, seconds: float
+) -> None:
+    """Tell on standard error where stompd listens (``addresses``) and what may be tried first.
+
+    ``kept`` is what the store had kept, None if it keeps nothing.
+    """
     who = "no users: anyone may connect" if settings.allow_anonymous else "no users: loopback only"
     _say(
         f"stompd {stompd.__version__} (python {platform.python_version()}, trio {version('trio')})"
@@ -133,11 +157,22 @@ def print_banner(settings: Settings, addresses: Sequence[Address], seconds: floa
         _say(f"listening  stomp  {address!s:24} ({who})")
     for path in settings.unix:
         _say(f"listening  stomp  {path}")
-    _say(f"store      memory {'':24} messages are lost on stop")
+    if kept is None:
+        _say(f"store      memory {'':24} messages are lost on stop; use --data DIR")
+    else:
+        queues, messages = count_kept(kept)
+        found = "empty"
+        if messages:
+            found = f"{_counted(queues, 'queue')}, {_counted(messages, 'message')}"
+        _say(f"store      sqlite {show_directory(settings.store.path):24} {found}")
     _say(f"ready in {seconds:.2f}s, pid {os.getpid()}")
     if addresses:
         stomp = f"stomp{_options(addresses[0])}"
         _say(f"try:  {stomp} subscribe /queue/test      {stomp} send /queue/test hello world")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _options(address: Address) -> str:

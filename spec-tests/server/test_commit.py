@@ -1,0 +1,276 @@
+"""The rhythm of group commit: what waits for the store, what does not, and how it ends.
+
+Proved over a store that writes when the test says so, on real sockets.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from server.edge import PATIENCE, Edge, Peer, serving, settings
+from server.gated import GatedStore
+
+from stompd.server.config import Settings
+from stompd.store.errors import StoreError, StoreFailedError, StoreFullError
+
+
+def send(body: str, *lines: str, destination: str = "/queue/a", persistent: bool = True) -> str:
+    """Return a SEND that asks for a receipt named as its body."""
+    head = [f"destination:{destination}", f"receipt:{body}", *lines]
+    if persistent:
+        head.append("persistent:true")
+    return f"SEND⏎{'⏎'.join(head)}⏎⏎{body}^@"
+
+
+async def nothing_for(peer: Peer, other: Peer) -> None:
+    """See that nothing was written to ``peer`` although the server has served ``other`` since."""
+    await other.sync()
+    assert peer.unread.strip(b"\n") == b""
+    with trio.move_on_after(0) as at_once:
+        await peer.stream.receive_some(1)
+    assert at_once.cancelled_caught
+
+
+async def at_the_gate(edge: Edge, store: GatedStore) -> None:
+    """Wait until the worker stands before the closed gate."""
+    await edge.until(store.waiting.is_set)
+
+
+def hurried() -> Settings:
+    """Return settings with which nothing waits for company."""
+    return settings(store={"engine": "memory", "commit-interval": "1ms"})
+
+
+# -- Receipts --------------------------------------------------------------------------------------
+
+
+async def test_a_receipt_comes_after_the_write() -> None:
+    """While a batch is being written its receipt is held, and others are served."""
+    store = GatedStore()
+    store.gate.clear()
+    async with serving(store=store) as edge:
+        peer, other = await edge.login(), await edge.login()
+        await peer.write(send("one"))
+        await at_the_gate(edge, store)
+        await nothing_for(peer, other)
+        assert store.bodies == []
+        store.gate.set()
+        await peer.expect("RECEIPT", receipt_id="one")
+        assert store.bodies == [b"one"]
+
+
+async def test_what_comes_during_a_write_is_written_together() -> None:
+    """However many producers there are, what they send while a batch is written is one batch."""
+    store = GatedStore()
+    store.gate.clear()
+    async with serving(store=store) as edge:
+        first = await edge.login()
+        await first.write(send("first"))
+        await at_the_gate(edge, store)
+        peers = [await edge.login() for _ in range(10)]
+        for number, peer in enumerate(peers):
+            await peer.write("".join(send(f"m{number}x{part}") for part in range(10)))
+        await edge.until(lambda: edge.depth("/queue/a") == 101)
+        store.gate.set()
+        await first.expect("RECEIPT", receipt_id="first")
+        for number, peer in enumerate(peers):
+            for part in range(10):
+                await peer.expect("RECEIPT", receipt_id=f"m{number}x{part}")
+        assert [len(batch.put) for batch in store.written] == [1, 100]
+
+
+async def test_the_receipts_of_a_session_keep_their_order() -> None:
+    """A receipt that waits for nothing comes behind those before it that do (AMB-31)."""
+    store = GatedStore()
+    store.gate.clear()
+    async with serving(store=store) as edge:
+        peer, other = await edge.login(), await edge.login()
+        await peer.write(send("a") + send("b", persistent=False, destination="/topic/t"))
+        await at_the_gate(edge, store)
+        await peer.write(send("c") + send("d", persistent=False, destination="/topic/t"))
+        await nothing_for(peer, other)
+        store.gate.set()
+        for name in "abcd":
+            await peer.expect("RECEIPT", receipt_id=name)
+
+
+async def test_what_nobody_waits_for_is_written_as_well() -> None:
+    """Without a receipt the write comes by itself, after the interval of the settings."""
+    store = GatedStore()
+    async with serving(hurried(), store=store) as edge:
+        peer = await edge.login()
+        await peer.write("SEND⏎destination:/queue/a⏎persistent:true⏎⏎x^@")
+        await edge.until(lambda: store.bodies == [b"x"])
+
+
+async def test_leaving_waits_for_receipts() -> None:
+    """DISCONNECT, and the end of the peer's direction, wait for a slow store, however slow."""
+    store = GatedStore()
+    store.gate.clear()
+    given = settings(store={"engine": "memory"}, timeouts={"linger": "10ms"})
+    async with serving(given, store=store) as edge:
+        leaving, ended, other = [await edge.login() for _ in range(3)]
+        await leaving.write(send("l") + "DISCONNECT⏎receipt:bye⏎⏎^@")
+        await ended.write(send("e"))
+        await ended.half_close()
+        await at_the_gate(edge, store)
+        await nothing_for(leaving, other)
+        await nothing_for(ended, other)
+        # Far more than the time after which a peer is abandoned that takes nothing.
+        await trio.sleep(0.1)
+        await nothing_for(ended, other)
+        store.gate.set()
+        await leaving.expect("RECEIPT", receipt_id="l")
+        await leaving.expect("RECEIPT", receipt_id="bye")
+        await ended.expect("RECEIPT", receipt_id="e")
+        assert (await ended.rest()).strip() == b""
+
+
+# -- A full disk -----------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_refuses_and_recovers() -> None:
+    """Who waits for a receipt gets ERROR; the rest goes on, and all of it once there is room."""
+    store = GatedStore()
+    store.errors = [StoreFullError("no space left on device")] * 1000
+    store.gate.clear()
+    async with serving(store=store) as edge:
+        peer, other = await edge.login(), await edge.login()
+        await peer.write(send("one"))
+        await at_the_gate(edge, store)
+        store.gate.set()
+        await peer.fatal("disk full")
+        assert (await edge.log.first("the disk is full"))["log_level"] == "error"
+        await other.sync()
+        await other.put("/queue/b")
+        refused = await edge.login()
+        await refused.write(send("two"))
+        await refused.fatal("disk full")
+        del store.errors[:]
+        await edge.log.first("the disk has room again")
+        late = await edge.login()
+        await late.write(send("three"))
+        await late.expect("RECEIPT", receipt_id="three")
+        assert b"three" in store.bodies
+
+
+# -- A disk that fails -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [StoreFailedError("I/O error"), RuntimeError("whatever it is")], ids=["told", "other"]
+)
+async def test_a_failure_ends_it_and_confirms_nothing(error: Exception) -> None:
+    """The server ends with the error, connections without a receipt, and the log says whose."""
+    store = GatedStore()
+    store.errors = [error]
+    store.gate.clear()
+    raised: list[BaseException] = []
+    edge: Edge
+    log = None
+    try:
+        async with serving(store=store) as edge:
+            log = edge.log
+            peer = await edge.login()
+            await peer.write(send("one") + send("two") + send("no", persistent=False))
+            await at_the_gate(edge, store)
+            store.gate.set()
+            try:
+                rest = await peer.rest()
+            except trio.BrokenResourceError:
+                rest = bytes(peer.unread)
+            assert b"RECEIPT" not in rest
+            await trio.sleep_forever()
+    except* StoreFailedError as group:
+        raised += group.exceptions
+    assert len(raised) == 1
+    assert log is not None
+    (entry,) = log.of("not confirmed")
+    assert entry["first"] == ["one", "two", "no"]
+    assert str(error) in log.of("the store failed: stopping")[0]["reason"]
+    assert store.closed is False
+
+
+async def test_a_store_that_cannot_be_opened_ends_the_start() -> None:
+    """Nothing listens then."""
+    store = GatedStore()
+    store.opening = StoreError("another stompd has it")
+    with pytest.raises(BaseExceptionGroup) as raised:
+        async with serving(store=store):
+            raise AssertionError
+    assert raised.group_contains(StoreError, match="another stompd has it")
+
+
+# -- The end ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def stopped(store: GatedStore) -> AsyncIterator[tuple[Edge, Peer]]:
+    """Have a session send a message in the block, then stop in good order and wait for the end."""
+    async with serving(hurried(), store=store) as edge:
+        peer = await edge.login()
+        yield edge, peer
+        edge.started.stop()
+        with trio.fail_after(PATIENCE):
+            while store.closed is None:  # noqa: ASYNC110 - it is closed by another thread
+                await trio.sleep(0.01)
+
+
+async def test_a_stop_writes_everything_and_closes_in_good_order() -> None:
+    """What was sent without a receipt is on the disk before the store is closed."""
+    store = GatedStore()
+    store.gate.clear()
+    async with stopped(store) as (edge, peer):
+        await peer.write("SEND⏎destination:/queue/a⏎persistent:true⏎⏎x^@")
+        await at_the_gate(edge, store)
+        await peer.write("SEND⏎destination:/queue/a⏎persistent:true⏎⏎y^@")
+        await edge.until(lambda: edge.depth("/queue/a") == 2)
+        store.gate.set()
+    assert store.bodies[:2] == [b"x", b"y"]
+    assert store.closed is True
+
+
+async def test_a_stop_at_once_leaves_the_store_unclean() -> None:
+    """A cancelled server closes it without the mark of a good end."""
+    store = GatedStore()
+    async with serving(store=store) as edge:
+        await (await edge.login()).put("/queue/a")
+    assert store.closed is False
+
+
+async def test_a_stop_over_a_full_disk_says_what_is_lost() -> None:
+    """It ends with an error, since what was sent without a receipt is not kept."""
+    store = GatedStore()
+    store.errors = [StoreFullError("no space")] * 1000
+    log = None
+    raised: list[BaseException] = []
+    try:
+        async with stopped(store) as (edge, peer):
+            log = edge.log
+            await peer.write("SEND⏎destination:/queue/a⏎persistent:true⏎⏎xyz^@")
+            await edge.log.first("the disk is full")
+    except* StoreFullError as group:
+        raised += group.exceptions
+    assert len(raised) == 1
+    assert log is not None
+    assert log.of("not written")[0]["octets"] == 3
+    assert store.closed is False
+
+
+# -- Tidying up ------------------------------------------------------------------------------------
+
+
+async def test_the_store_tidies_up_in_steps_when_it_is_quiet() -> None:
+    """Steps are taken until none is left, and again after the next write; never before one."""
+    store = GatedStore()
+    store.steps = 3
+    async with serving(hurried(), store=store) as edge:
+        await edge.until(lambda: store.steps == 0)
+        assert store.steps_taken == 3
+        store.steps = 2
+        peer = await edge.login()
+        await peer.write(send("x"))
+        await peer.expect("RECEIPT", receipt_id="x")
+        await edge.until(lambda: store.steps == 0)
+        assert store.steps_taken == 5
