@@ -186,13 +186,18 @@ class History:
         self.events: list[Event] = []
         self.seen = 0
         """How many receipts and messages there were."""
+        self.under_way = 0
+        """About how many messages were sent and not delivered yet."""
         self._changed = threading.Condition()
-        self._over = False
 
     def note(self, event: Event) -> None:
         """Add an event behind all others."""
         with self._changed:
             self.events.append(event)
+            if isinstance(event, Sent):
+                self.under_way += not event.retained
+            elif isinstance(event, Delivered):
+                self.under_way -= not event.redelivered
             if isinstance(event, Receipt | Delivered):
                 self.seen += 1
                 self._changed.notify_all()

@@ -1,0 +1,406 @@
+"""Producers and consumers who use everything that a restart might harm.
+
+Each of them works through one life of the broker, in a thread of its own, until its connection is
+gone or it is told to stop; what it does is drawn from a random number generator of its own.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+
+from crash.client import PATIENCE, Client, Gone, Stuck
+from crash.history import History, Retained
+
+WORK = ("/queue/work.a", "/queue/work.b")
+MOVED = "/queue/moved"
+AUTO = "/queue/auto"
+TRANSIENT = "/queue/transient"
+TOPIC = "/topic/news.all"
+VALUE = "/topic/value"
+DURABLES = (("one", TOPIC), ("two", "/topic/news.*"))
+QUEUES = (*WORK, MOVED, AUTO, TRANSIENT)
+
+# What one session does at most before it leaves.
+MOST = 400
+
+# Messages on their way beyond which producers wait for consumers.
+BACKLOG = 500
+
+Worker = Callable[[], None]
+
+
+class Workload:
+    """What the clients of all lives have in common."""
+
+    def __init__(self, history: History, seed: int, *, bad_network: bool = False) -> None:
+        """Draw from ``seed``; on a bad network clients give up who get no answer in 2 s."""
+        self._bad_network = bad_network
+        self.history = history
+        self.stopping = threading.Event()
+        """Set when the workers of this life should leave in good order."""
+        self.failures: list[BaseException] = []
+        self.refused: list[str] = []
+        """Messages of ERRORs."""
+        self._random = random.Random(seed)  # noqa: S311 - it decides nothing secret
+        self._numbers = count(1)
+        self._again: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+
+    def run(self, life: int, port: int, *, durable: bool = True) -> list[threading.Thread]:
+        """Start the clients of one life; they end by themselves when the broker does."""
+        self.stopping.clear()
+        roles = [self._produce, self._produce, self._produce_transactions, self._value]
+        roles += [self._work, self._work, self._work_cumulatively, self._move, self._automatic]
+        roles += [self._follow, self._follow] if durable else []
+        threads = []
+        for role in roles:
+            chance = random.Random(self._random.random())  # noqa: S311
+            thread = threading.Thread(target=self._guard, args=(role, life, port, chance))
+            thread.start()
+            threads.append(thread)
+        return threads
+
+    def _guard(
+        self,
+        role: Callable[[int, int, random.Random], None],
+        life: int,
+        port: int,
+        chance: random.Random,
+    ) -> None:
+        while not self.stopping.is_set():
+            try:
+                role(life, port, chance)
+            except Gone as gone:
+                self.refused.append(str(gone))
+                # Whoever stops the broker tells so soon; until then the network may be at fault.
+                self.stopping.wait(0.05)
+            except BaseException as failure:  # noqa: BLE001 - who runs this raises it
+                self.failures.append(failure)
+                return
+
+    def raise_failures(self) -> None:
+        """Raise what has ended a worker, if it was not the end of the broker."""
+        if self.failures:
+            raise self.failures[0]
+
+    def _uid(self) -> str:
+        with self._lock:
+            return f"m{next(self._numbers)}"
+
+    def _client(self, life: int, port: int, name: str, *lines: str) -> Client:
+        patience = 2.0 if self._bad_network else PATIENCE
+        return Client(
+            self.history,
+            life,
+            port,
+            name,
+            *lines,
+            patience=patience,
+            bad_network=self._bad_network,
+        )
+
+    # -- Producers -----------------------------------------------------------------------------
+
+    def _produce(self, life: int, port: int, chance: random.Random) -> None:
+        client = self._client(life, port, "producer")
+        try:
+            self._send_again(client)
+            for _ in range(chance.randrange(20, MOST)):
+                self._rest()
+                if self.stopping.is_set():
+                    break
+                self._send_some(client, chance)
+            client.confirmed()
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    def _rest(self) -> None:
+        """Wait until consumers have caught up."""
+        while self.history.under_way > BACKLOG and not self.stopping.wait(0.02):
+            pass
+
+    def _send_some(self, client: Client, chance: random.Random) -> None:
+        what = chance.random()
+        octets = chance.choice((20, 200, 1000, 20_000)) if chance.random() < 0.3 else 100
+        queue = chance.choice(WORK)
+        if what < 0.35:
+            client.send(self._uid(), queue, priority=chance.choice((4, 4, 1, 9)), octets=octets)
+            if chance.random() < 0.5:
+                client.confirmed()
+        elif what < 0.5:
+            # Only the last of them asks.
+            for _ in range(chance.randrange(1, 20)):
+                client.send(self._uid(), queue, receipt=False, octets=octets)
+            client.send(self._uid(), queue)
+            client.confirmed()
+        elif what < 0.65:
+            client.send(self._uid(), TOPIC, octets=octets, receipt=chance.random() < 0.8)
+        elif what < 0.75:
+            client.send(self._uid(), queue, delay=chance.choice((1, 50, 500, 1500)))
+        elif what < 0.85:
+            client.send(self._uid(), TRANSIENT, persistent=False)
+        elif what < 0.93:
+            uid = self._uid()
+            again = chance.random() < 0.1
+            try:
+                client.send(uid, queue, f"dedup-id:{uid}")
+                client.confirmed()
+            except Gone:
+                again = True
+                raise
+            finally:
+                if again:
+                    with self._lock:
+                        self._again.append((uid, queue))
+        else:
+            client.send(self._uid(), AUTO)
+        if len(client.unanswered) > 20:
+            client.confirmed()
+
+    def _send_again(self, client: Client) -> None:
+        """Repeat what may have arrived, as a careful client does after a crash."""
+        with self._lock:
+            again, self._again = self._again, []
+        try:
+            for uid, queue in again:
+                client.send(uid, queue, f"dedup-id:{uid}")
+            client.confirmed()
+        except Gone:
+            with self._lock:
+                self._again += again
+            raise
+
+    def _produce_transactions(self, life: int, port: int, chance: random.Random) -> None:
+        client = self._client(life, port, "transactions")
+        try:
+            for _ in range(MOST // 4):
+                self._rest()
+                if self.stopping.is_set():
+                    break
+                transaction = client.begin()
+                for _ in range(chance.randrange(1, 7)):
+                    client.send(
+                        self._uid(),
+                        chance.choice((*WORK, MOVED, TOPIC)),
+                        receipt=chance.random() < 0.3,
+                        transaction=transaction,
+                        octets=chance.choice((50, 3000)),
+                    )
+                if chance.random() < 0.1:
+                    client.abort(transaction)
+                else:
+                    client.commit(transaction, receipt=chance.random() < 0.8)
+                if len(client.unanswered) > 5:
+                    client.confirmed()
+            client.confirmed()
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    def _value(self, life: int, port: int, chance: random.Random) -> None:
+        """Set the retained message of a topic, and look at it as a newcomer."""
+        client = self._client(life, port, "value")
+        try:
+            for _ in range(MOST // 10):
+                if self.stopping.is_set():
+                    break
+                if chance.random() < 0.7:
+                    client.send(self._uid(), VALUE, retained=True)
+                    if chance.random() < 0.7:
+                        client.confirmed()
+                else:
+                    self.look(client)
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    def look(self, client: Client) -> None:
+        """Subscribe to the topic with the retained message and note what it is."""
+        client.confirmed()
+        client.retained.clear()
+        frame = client.subscribe("value", VALUE, "auto")
+        client.confirmed()
+        # It is the first that comes; the answer to this comes behind it.
+        client.ask("UNSUBSCRIBE", "id:value")
+        uid = client.retained[0] if client.retained else None
+        self.history.note(Retained(client.name, VALUE, uid, frame))
+
+    # -- Consumers -----------------------------------------------------------------------------
+
+    def _work(self, life: int, port: int, chance: random.Random) -> None:
+        """Take messages one by one, reject some, leave now and then."""
+        client = self._client(life, port, "worker")
+        try:
+            credit = f"prefetch-count:{chance.choice((1, 10, 100))}"
+            client.subscribe("a", WORK[0], "client-individual", credit)
+            client.subscribe("t", TRANSIENT, "client-individual", credit)
+            for _ in range(chance.randrange(10, MOST)):
+                got = client.next(0.2)
+                if self.stopping.is_set():
+                    break
+                if got is None:
+                    continue
+                what = chance.random()
+                receipt = chance.random() < 0.6
+                if what < 0.9:
+                    client.settle(got[1].delivery, receipt=receipt)
+                elif what < 0.96:
+                    client.settle(got[1].delivery, "nack", delay=chance.choice((0, 0, 200)))
+                elif what < 0.98:
+                    client.settle(got[1].delivery, "dead", receipt=receipt)
+                if len(client.unanswered) > 10:
+                    client.confirmed()
+            if chance.random() < 0.5:
+                client.confirmed()
+                client.disconnect()
+            else:
+                client.drop(reset=chance.random() < 0.5)
+        except Gone:
+            client.drop()
+            raise
+
+    def _work_cumulatively(self, life: int, port: int, chance: random.Random) -> None:
+        client = self._client(life, port, "cumulative")
+        try:
+            client.subscribe("b", WORK[1], "client", "prefetch-count:200")
+            since = 0
+            for _ in range(chance.randrange(50, MOST)):
+                got = client.next(0.2)
+                if self.stopping.is_set():
+                    break
+                since += got is not None
+                outstanding = client.subscriptions["b"].outstanding
+                if outstanding and (since >= 30 or got is None or chance.random() < 0.1):
+                    since = 0
+                    client.settle(outstanding[-1], receipt=chance.random() < 0.7)
+                if len(client.unanswered) > 10:
+                    client.confirmed()
+            client.confirmed()
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    def _move(self, life: int, port: int, chance: random.Random) -> None:
+        """Take messages of one queue and send others to the next, both in one transaction."""
+        client = self._client(life, port, "mover")
+        try:
+            client.subscribe("m", WORK[0], "client-individual", "prefetch-count:20")
+            client.subscribe("n", MOVED, "client-individual", "prefetch-count:20")
+            transaction = client.begin()
+            parts = 0
+            for _ in range(MOST):
+                got = client.next(0.2)
+                if self.stopping.is_set():
+                    break
+                if got is not None:
+                    identifier, delivered = got
+                    parts += 1
+                    client.settle(delivered.delivery, receipt=False, transaction=transaction)
+                    if identifier == "m":
+                        client.send(self._uid(), MOVED, receipt=False, transaction=transaction)
+                if parts and (got is None or chance.random() < 0.3):
+                    if chance.random() < 0.05:
+                        client.abort(transaction)
+                        client.latest.extend(
+                            (identifier, delivered)
+                            for identifier, delivered in ([got] if got else [])
+                        )
+                    else:
+                        client.commit(transaction, receipt=chance.random() < 0.7)
+                    parts = 0
+                    transaction = client.begin()
+                if len(client.unanswered) > 3:
+                    client.confirmed()
+            client.confirmed()
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    def _automatic(self, life: int, port: int, chance: random.Random) -> None:
+        client = self._client(life, port, "automatic")
+        try:
+            client.subscribe("auto", AUTO, "auto")
+            for _ in range(chance.randrange(50, MOST)):
+                client.next(0.2)
+                if self.stopping.is_set():
+                    break
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    def _follow(self, life: int, port: int, chance: random.Random) -> None:
+        """Take part in a durable subscription, and be away for a while."""
+        name, destination = chance.choice(DURABLES)
+        client = self._client(life, port, "follower")
+        try:
+            client.subscribe("d", destination, "client-individual", durable_name=name, topic=TOPIC)
+            client.confirmed()
+            for _ in range(chance.randrange(10, 100)):
+                got = client.next(0.2)
+                if self.stopping.is_set():
+                    break
+                if got is not None:
+                    client.settle(got[1].delivery, receipt=chance.random() < 0.6)
+                if len(client.unanswered) > 10:
+                    client.confirmed()
+            client.confirmed()
+            client.disconnect()
+        except Gone:
+            client.drop()
+            raise
+
+    # -- The end -------------------------------------------------------------------------------
+
+    def drain(self, life: int, port: int, *, durable: bool = True) -> None:
+        """Take and settle all that is there, dead letters and delayed messages included.
+
+        Raises `Stuck` if the broker counts messages that it does not deliver.
+        """
+        client = Client(self.history, life, port, "drain")
+        self.look(client)
+        for place in QUEUES:
+            client.subscribe(place, place)
+            name = place.removeprefix("/queue/")
+            client.subscribe(f"dead-{name}", f"/queue/DLQ.{name}", dead_of=place)
+        for name, destination in DURABLES if durable else ():
+            client.subscribe(name, destination, durable_name=name, topic=TOPIC)
+            client.subscribe(f"dead-{name}", f"/queue/DLQ.{name}", dead_of=f"durable {name}")
+        until = time.monotonic() + PATIENCE
+        while True:
+            while (got := client.next(0)) is not None:
+                client.settle(got[1].delivery)
+                until = time.monotonic() + PATIENCE
+                if len(client.unanswered) > 100:
+                    client.confirmed()
+            client.confirmed()
+            held = self._held(client)
+            if not held and not client.latest:
+                break
+            if time.monotonic() > until:
+                raise Stuck(f"not delivered: {held}")
+            got = client.next(0.2)
+            if got is not None:
+                client.latest.appendleft(got)
+        client.disconnect()
+
+    def _held(self, client: Client) -> dict[str, int]:
+        """Return the queues that the broker says hold messages, with how many."""
+        client.ask("SEND", "destination:/admin/queues", "reply-to:/temp-queue/answers")
+        while not client.replies:
+            client.read()
+        answer = json.loads(client.replies.popleft())
+        assert answer["ok"], answer
+        counts = {
+            row["name"]: row["ready"] + row["inflight"] + row["delayed"] for row in answer["result"]
+        }
+        return {name: number for name, number in counts.items() if number}
