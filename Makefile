@@ -90,6 +90,14 @@ cover-protocol cover-broker: cover-%: $(READY)
 fuzz: $(READY) ## any octets give frames or one protocol error (ARGS="…")
 	$(BIN)/python spec-tests/fuzz.py $(ARGS)
 
+.PHONY: crash soak
+crash: $(READY) ## cut the power and kill stompd hundreds of times (ARGS="--kills 1000 --seed 1")
+	$(BIN)/python -m pytest -q spec-tests/store spec-tests/crash
+	PYTHONPATH=spec-tests $(BIN)/python -m crash.rounds $(ARGS)
+
+soak: $(READY) ## an hour of mixed load with restarts: nothing is lost, nothing grows (SECONDS=600)
+	PYTHONPATH=spec-tests $(BIN)/python -m crash.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
 .PHONY: conformance
 conformance: $(READY) ## score any broker against the specification (BROKER=host:port; empty: stompd)
 	$(BIN)/python spec-tests/conformance_run.py $(if $(BROKER),--broker $(BROKER)) $(ARGS)

@@ -34,7 +34,8 @@ class Daemon:
         self.life = 0
         self.port = 0
         self.kills = 0
-        self._history = history
+        self.history = history
+        """Where its starts and ends are noted."""
         store = ["--memory"] if memory else ["--data", str(directory / "data")]
         self._command = [*program, *store, *words]
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +57,7 @@ class Daemon:
         Raises `AssertionError` with its log if it does not become ready.
         """
         self.life += 1
-        self._history.note(Started(self.life))
+        self.history.note(Started(self.life))
         reading, writing = os.pipe()
         command = [*self._command, "--log-format", "json", "--listen", "127.0.0.1:0"]
         environment = {
@@ -90,7 +91,7 @@ class Daemon:
     def kill(self) -> None:
         """End it at once, by SIGKILL."""
         assert self._process is not None
-        self._history.note(Killed())
+        self.history.note(Killed())
         self._process.kill()
         status = self._process.wait(PATIENCE)
         assert status == -signal.SIGKILL, f"ended by itself ({status}): {self.log.read_text()}"
@@ -101,14 +102,14 @@ class Daemon:
         assert self._process is not None
         self._process.terminate()
         status = self._process.wait(PATIENCE)
-        self._history.note(Stopped() if status == 0 else Killed())
+        self.history.note(Stopped() if status == 0 else Killed())
         assert status == 0, f"ended with {status}: {self.log.read_text()}"
 
     def ended(self) -> int:
         """Wait until it has ended by itself, as if killed, and return its exit status."""
         assert self._process is not None
         status = self._process.wait(PATIENCE)
-        self._history.note(Killed())
+        self.history.note(Killed())
         return status
 
     def abandon(self) -> None:

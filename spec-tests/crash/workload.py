@@ -81,6 +81,11 @@ class Workload:
                 self.failures.append(failure)
                 return
 
+    def forget(self) -> None:
+        """Begin a new history: do not send again what belongs to the one before."""
+        with self._lock:
+            self._again.clear()
+
     def raise_failures(self) -> None:
         """Raise what has ended a worker, if it was not the end of the broker."""
         if self.failures:

@@ -1,0 +1,239 @@
+"""Run stompd for a long time under mixed load, with restarts, and see that nothing grows.
+
+`make soak` runs it for an hour. Every now and then everything is drained, the history of the
+clients is judged, and the memory of the process and the sizes of its files are measured. Some of
+these intervals end with SIGTERM in the middle of the traffic, some with SIGKILL. It ends with
+status 1 if a promise was broken, or if memory or a file grew in the second half.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crash.checker import Violation, violations
+from crash.daemon import Daemon
+from crash.history import Delivered, Drained, History, Receipt, Sent, Started
+from crash.workload import Workload
+
+MIB = 1 << 20
+
+# Fewer samples than this tell nothing about growth.
+ENOUGH = 20
+
+# Of a life the first samples are left out: buffers and caches still fill.
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured when everything was drained."""
+
+    at: float
+    """Seconds since the beginning."""
+    life: int
+    age: int
+    """The how many-th sample of that life it is, from 0 on."""
+    rss: int
+    """Octets of memory of the process."""
+    file: int
+    """Octets of the database."""
+    wal: int
+    """Octets of its write-ahead log."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How something grew in the second half."""
+
+    name: str
+    mean: float
+    """Octets, on average."""
+    grown: float
+    """Octets, by a straight line through the samples."""
+    allowed: float
+
+    @property
+    def too_much(self) -> bool:
+        """Whether it is not noise any more."""
+        return self.grown > self.allowed
+
+    def __str__(self) -> str:
+        verdict = "grows" if self.too_much else "is steady"
+        return (
+            f"{self.name} {verdict}: {self.mean / MIB:.1f} MiB, "
+            f"{self.grown / MIB:+.2f} MiB in the second half ({self.allowed / MIB:.1f} allowed)"
+        )
+
+
+def growth(samples: Sequence[Sample]) -> list[Growth]:
+    """Fit straight lines through the second half of the samples; nothing if they are too few.
+
+    A restart begins with fresh memory, so the lines of all lives share a slope, not a level.
+    """
+    half = [sample for sample in samples[len(samples) // 2 :] if sample.age >= WARM_UP]
+    if len(half) < ENOUGH // 2:
+        return []
+    span = samples[-1].at - samples[len(samples) // 2].at
+    found = []
+    kinds: list[tuple[str, Callable[[Sample], int], Callable[[Sample], int], float, float]] = [
+        ("memory", lambda sample: sample.rss, lambda sample: sample.life, 0.05, 4 * MIB),
+        ("the file", lambda sample: sample.file, lambda _: 0, 0.2, 8 * MIB),
+        ("the log", lambda sample: sample.wal, lambda _: 0, 0.2, 8 * MIB),
+    ]
+    for name, value, level, share, least in kinds:
+        mean = sum(map(value, half)) / len(half)
+        slope = _slope((level(sample), sample.at, float(value(sample))) for sample in half)
+        found.append(Growth(name, mean, slope * span, share * mean + least))
+    return found
+
+
+def _slope(points: Iterable[tuple[int, float, float]]) -> float:
+    """Return the slope by least squares of points (group, x, y); each group has its own level."""
+    groups: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for group, x, y in points:
+        groups[group].append((x, y))
+    above = below = 0.0
+    for members in groups.values():
+        middle_x = sum(x for x, _ in members) / len(members)
+        middle_y = sum(y for _, y in members) / len(members)
+        above += sum((x - middle_x) * (y - middle_y) for x, y in members)
+        below += sum((x - middle_x) ** 2 for x, _ in members)
+    return above / below if below else 0.0
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    seed: int
+    seconds: float = 0.0
+    kills: int = 0
+    stops: int = 0
+    sent: int = 0
+    delivered: int = 0
+    receipts: int = 0
+    samples: list[Sample] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def bad(self) -> bool:
+        """Whether something is wrong."""
+        return bool(self.violations) or any(one.too_much for one in growth(self.samples))
+
+    def __str__(self) -> str:
+        first = (
+            f"seed {self.seed}: {self.seconds:.0f} s, {self.kills} kills, {self.stops} stops, "
+            f"{self.sent} messages sent, {self.delivered} delivered, {self.receipts} receipts, "
+            f"{len(self.violations)} violations, {len(self.samples)} samples"
+        )
+        return "\n".join((first, *map(str, growth(self.samples)), *map(str, self.violations[:20])))
+
+
+def soak(
+    directory: Path,
+    seconds: float,
+    seed: int,
+    *words: str,
+    interval: int = 10_000,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Report:
+    """Run for so many seconds; a sample each ``interval`` receipts and messages, about."""
+    began = time.monotonic()
+    chance = random.Random(seed)  # noqa: S311 - it decides nothing secret
+    history = History()
+    daemon = Daemon(directory, history, "--set", "timeouts.drain=2s", *words)
+    workload = Workload(history, seed)
+    report = Report(seed)
+    try:
+        daemon.start()
+        age = 0
+        while True:
+            clients = workload.run(daemon.life, daemon.port)
+            history.wait_until(interval, 120.0)
+            ending = chance.random()
+            if ending < 0.1:
+                daemon.kill()
+            elif ending < 0.2:
+                daemon.stop()
+                report.stops += 1
+            workload.stopping.set()
+            for client in clients:
+                client.join()
+            workload.raise_failures()
+            if ending < 0.2:
+                daemon.start()
+                age = 0
+            workload.drain(daemon.life, daemon.port)
+            history.note(Drained())
+            _judge(history, report)
+            at = time.monotonic() - began
+            sample = _measure(daemon, at, age)
+            report.samples.append(sample)
+            age += 1
+            progress(
+                f"{at:6.0f} s  life {sample.life}  memory {sample.rss / MIB:.1f} MiB  "
+                f"file {sample.file / MIB:.1f}  log {sample.wal / MIB:.1f}  "
+                f"{report.sent} sent, {len(report.violations)} violations"
+            )
+            if at >= seconds:
+                break
+            # A history of its own for what follows: nothing is under way any more.
+            history = History()
+            history.note(Started(daemon.life))
+            daemon.history = workload.history = history
+            workload.forget()
+        daemon.stop()
+        report.stops += 1
+    finally:
+        daemon.abandon()
+    report.kills = daemon.kills
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _judge(history: History, report: Report) -> None:
+    report.violations += violations(history.events)
+    for event in history.events:
+        report.sent += isinstance(event, Sent)
+        report.delivered += isinstance(event, Delivered)
+        report.receipts += isinstance(event, Receipt)
+
+
+def _measure(daemon: Daemon, at: float, age: int) -> Sample:
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    file = wal = 0
+    for path in (daemon.directory / "data").iterdir():
+        if path.name.endswith("-wal"):
+            wal += path.stat().st_size
+        elif not path.name.endswith("-shm"):
+            file += path.stat().st_size
+    return Sample(at, daemon.life, age, rss * 1024, file, wal)
+
+
+def main() -> int:
+    """Run it as the arguments say; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3600.0, help="how long (3600)")
+    parser.add_argument("--seed", type=int, help="that of a run to be repeated")
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(1 << 32) if arguments.seed is None else arguments.seed
+    with tempfile.TemporaryDirectory(prefix="stompd-soak-") as directory:
+        report = soak(
+            Path(directory),
+            arguments.seconds,
+            seed,
+            progress=lambda line: print(line, flush=True),  # noqa: T201
+        )
+    print(report)  # noqa: T201
+    return int(report.bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
