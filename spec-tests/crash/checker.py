@@ -389,18 +389,27 @@ class _Checker:
         committed = transaction.committed
         if committed is None or committed in self.confirmed:
             return
+        crashed = any(kill > committed for kill in self.kills)
         done: list[int] = []
         undone: list[int] = []
         for at in transaction.sends:
             sent = self._sent(at)
             for place in [place for uid, place in self._copies_of(sent.uid)]:
-                known = self.copies[sent.uid, place]
-                if known.deliveries:
-                    done += [at, known.deliveries[0]]
+                copy = (sent.uid, place)
+                known = self.copies[copy]
+                # What was delivered before a crash may not have been on disk yet.
+                kept = [
+                    delivery
+                    for delivery in known.deliveries
+                    if not crashed or self._epoch_of(delivery) > self._epoch_of(committed)
+                ]
+                if kept:
+                    done += [at, kept[0]]
                 elif (
                     self.drained
                     and sent.persistent
                     and self._stored(at, place)
+                    and not self._may_be_settled(copy, known)
                     and not self._may_be_wasted(at, place)
                 ):
                     undone.append(at)
@@ -427,6 +436,11 @@ class _Checker:
                     done.append(at)
         if done and undone:
             self._report("in part", f"transaction {name}", committed, *done, *undone)
+
+    def _epoch_of(self, at: int) -> int:
+        event = self.events[at]
+        assert isinstance(event, Committed | Delivered)
+        return self.epoch[event.session]
 
     def _copies_of(self, uid: str) -> list[Copy]:
         if not hasattr(self, "_by_uid"):
