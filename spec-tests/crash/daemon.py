@@ -31,12 +31,14 @@ class Daemon:
     ) -> None:
         """Keep messages below ``directory``, which is there; ``words`` are further flags."""
         self.directory = directory
+        self.data = directory / "data"
+        """Where it keeps its file."""
         self.life = 0
         self.port = 0
         self.kills = 0
         self.history = history
         """Where its starts and ends are noted."""
-        store = ["--memory"] if memory else ["--data", str(directory / "data")]
+        store = ["--memory"] if memory else ["--data", str(self.data)]
         self._command = [*program, *store, *words]
         self._process: subprocess.Popen[bytes] | None = None
 

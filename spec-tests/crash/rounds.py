@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crash.audit import audit
 from crash.checker import Violation, violations
 from crash.daemon import PROGRAM, Daemon
 from crash.history import Delivered, Drained, Event, History, Receipt, Sent
@@ -21,6 +22,18 @@ from crash.workload import Workload
 
 # How long, in seconds, a round waits for its receipts and messages before it kills all the same.
 LULL = 20.0
+
+
+# A configuration with which little of a queue is in memory.
+SMALL = """
+[[policy]]
+match = "/queue/#"
+window-messages = 20
+
+[[policy]]
+match = "/topic/#"
+window-messages = 20
+"""
 
 
 @dataclass
@@ -33,7 +46,14 @@ class Report:
     seconds: float = 0.0
     events: list[Event] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
+    unsound: list[str] = field(default_factory=list)
+    """What is wrong with the file, after which kill."""
     refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def bad(self) -> bool:
+        """Whether something is wrong."""
+        return bool(self.violations or self.unsound)
 
     def count(self, kind: type) -> int:
         """Return how many events of a kind there were."""
@@ -43,10 +63,11 @@ class Report:
         first = (
             f"seed {self.seed}: {self.kills} kills, {self.stops} stops, "
             f"{self.count(Sent)} messages sent, {self.count(Delivered)} delivered, "
-            f"{self.count(Receipt)} receipts, {len(self.violations)} violations "
-            f"in {self.seconds:.0f} s"
+            f"{self.count(Receipt)} receipts, {len(self.violations)} violations, "
+            f"{len(self.unsound)} faults in the file, "
+            f"{self.seconds:.0f} s"
         )
-        return "\n".join((first, *map(str, self.violations[:20])))
+        return "\n".join((first, *self.unsound[:20], *map(str, self.violations[:20])))
 
 
 def run(
@@ -55,17 +76,22 @@ def run(
     seed: int,
     *words: str,
     most: int = 1500,
+    small: bool = False,
     memory: bool = False,
     program: Sequence[str] = PROGRAM,
 ) -> Report:
     """Kill stompd so many times, drain it, and report.
 
-    A round kills it after at most ``most`` receipts and messages. One start in five is killed
-    before it is done, and one life in eight ends in good order.
+    With ``small`` windows nearly all messages of a queue are in the file only. A round kills it
+    after at most ``most`` receipts and messages. One start in five is killed before it is done,
+    and one life in eight ends in good order.
     """
     began = time.monotonic()
     chance = random.Random(seed)  # noqa: S311 - it decides nothing secret
     history = History()
+    if small:
+        (directory / "stompd.toml").write_text(SMALL)
+        words = ("-c", str(directory / "stompd.toml"), *words)
     daemon = Daemon(
         directory, history, "--set", "timeouts.drain=2s", *words, memory=memory, program=program
     )
@@ -76,6 +102,7 @@ def run(
         while daemon.kills < kills:
             if daemon.life and chance.random() < 0.2:
                 if not daemon.start(kill_after=chance.random() * start_takes):
+                    _look(daemon, report)
                     continue
             else:
                 since = time.monotonic()
@@ -92,6 +119,7 @@ def run(
         history.note(Drained())
         daemon.stop()
         report.stops += 1
+        _look(daemon, report, drained=True)
     finally:
         daemon.abandon()
     report.kills = daemon.kills
@@ -123,6 +151,14 @@ def _live(
     for client in clients:
         client.join()
     workload.raise_failures()
+    _look(daemon, report)
+
+
+def _look(daemon: Daemon, report: Report, *, drained: bool = False) -> None:
+    """Look into what the daemon has left."""
+    if daemon.data.is_dir():
+        found = audit(daemon.data, drained=drained)
+        report.unsound += [f"after life {daemon.life}: {text}" for text in found]
 
 
 def main() -> int:
@@ -140,11 +176,17 @@ def main() -> int:
     bad = False
     while left > 0:
         with tempfile.TemporaryDirectory(prefix="stompd-crash-") as directory:
-            report = run(Path(directory), min(left, arguments.every), seed, most=arguments.most)
+            report = run(
+                Path(directory),
+                min(left, arguments.every),
+                seed,
+                most=arguments.most,
+                small=seed % 2 == 1,
+            )
         print(report, flush=True)  # noqa: T201
         for message, number in report.refused.most_common(5):
             print(f"  {number} connections ended: {message}")  # noqa: T201
-        bad = bad or bool(report.violations)
+        bad = bad or report.bad
         left -= report.kills
         seed += 1
     return int(bad)

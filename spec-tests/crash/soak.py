@@ -209,7 +209,7 @@ def _measure(daemon: Daemon, at: float, age: int) -> Sample:
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     file = wal = 0
-    for path in (daemon.directory / "data").iterdir():
+    for path in daemon.data.iterdir():
         if path.name.endswith("-wal"):
             wal += path.stat().st_size
         elif not path.name.endswith("-shm"):
