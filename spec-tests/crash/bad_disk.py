@@ -8,12 +8,15 @@ As long as there is a file CONTROL, the first word in it says what the disk does
 ``full``         nothing can be written
 ``slow SECONDS`` each sync takes so long
 ``hold``         each sync waits until there is no such file any more
+``cache``        a file that is opened now has a cache that only a sync empties: what was not synced
+                 is lost when the process is killed, but for some of it, in no order
 
 stompd knows nothing of it: SQLite is given another way to the operating system, which fails.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from pathlib import Path
@@ -21,6 +24,9 @@ from pathlib import Path
 import apsw
 
 BASE = "unix"
+
+# How much of what was not synced is on the disk all the same.
+LUCK = 0.3
 
 
 class BadFile(apsw.VFSFile):
@@ -31,6 +37,13 @@ class BadFile(apsw.VFSFile):
     ) -> None:
         super().__init__(BASE, name, flags)
         self._disk = disk
+        # All of the file as this process sees it, and where it differs from the disk; None without
+        # a cache.
+        self._image: bytearray | None = None
+        self._dirty: list[tuple[int, int]] = []
+        if disk.does() == ["cache"]:
+            size = super().xFileSize()
+            self._image = bytearray(super().xRead(size, 0) if size else b"")
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
         """Write to the disk, or fail."""
@@ -44,13 +57,46 @@ class BadFile(apsw.VFSFile):
                     time.sleep(0.01)
             case _:
                 pass
+        if self._image is not None:
+            for start, end in self._dirty:
+                super().xWrite(bytes(self._image[start:end]), start)
+            self._dirty.clear()
+            if super().xFileSize() > len(self._image):
+                super().xTruncate(len(self._image))
         super().xSync(flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
         """Write into the file, or find no room."""
         if self._disk.does() == ["full"]:
             raise apsw.FullError("the disk is full, as the test wants it")
-        super().xWrite(data, offset)
+        image = self._image
+        if image is None:
+            super().xWrite(data, offset)
+            return
+        if len(image) < offset:
+            image.extend(bytes(offset - len(image)))
+        image[offset : offset + len(data)] = data
+        self._dirty.append((offset, offset + len(data)))
+        if self._disk.chance.random() < LUCK:
+            super().xWrite(data, offset)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        """Read what was written, synced or not."""
+        if self._image is None:
+            return super().xRead(amount, offset)
+        return bytes(self._image[offset : offset + amount])
+
+    def xFileSize(self) -> int:  # noqa: N802 - SQLite's name
+        """Return the size, synced or not."""
+        return super().xFileSize() if self._image is None else len(self._image)
+
+    def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's name
+        """Cut the file; with a cache the disk hears of it with the next sync."""
+        if self._image is None:
+            super().xTruncate(newsize)
+            return
+        del self._image[newsize:]
+        self._dirty = [(start, min(end, newsize)) for start, end in self._dirty if start < newsize]
 
 
 class BadDisk(apsw.VFS):
@@ -58,6 +104,7 @@ class BadDisk(apsw.VFS):
 
     def __init__(self, control: Path) -> None:
         super().__init__("bad-disk", BASE, makedefault=True)
+        self.chance = random.Random()  # noqa: S311 - it decides nothing secret
         self._control = control
 
     def xOpen(  # noqa: N802 - SQLite's name

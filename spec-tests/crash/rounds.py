@@ -24,6 +24,8 @@ from crash.workload import Workload
 LULL = 20.0
 
 
+BAD_DISK = Path(__file__).with_name("bad_disk.py")
+
 # A configuration with which little of a queue is in memory.
 SMALL = """
 [[policy]]
@@ -77,14 +79,15 @@ def run(
     *words: str,
     most: int = 1500,
     small: bool = False,
+    power: bool = False,
     memory: bool = False,
-    program: Sequence[str] = PROGRAM,
 ) -> Report:
     """Kill stompd so many times, drain it, and report.
 
-    With ``small`` windows nearly all messages of a queue are in the file only. A round kills it
-    after at most ``most`` receipts and messages. One start in five is killed before it is done,
-    and one life in eight ends in good order.
+    With ``small`` windows nearly all messages of a queue are in the file only. With ``power``
+    SQLite's files lose what was not synced when stompd is killed. A round kills it after at most
+    ``most`` receipts and messages. One start in five is killed before it is done, and one life in
+    eight ends in good order.
     """
     began = time.monotonic()
     chance = random.Random(seed)  # noqa: S311 - it decides nothing secret
@@ -92,6 +95,11 @@ def run(
     if small:
         (directory / "stompd.toml").write_text(SMALL)
         words = ("-c", str(directory / "stompd.toml"), *words)
+    program: Sequence[str] = PROGRAM
+    if power:
+        control = directory / "disk"
+        control.write_text("cache")
+        program = (sys.executable, str(BAD_DISK), str(control))
     daemon = Daemon(
         directory, history, "--set", "timeouts.drain=2s", *words, memory=memory, program=program
     )
@@ -182,6 +190,7 @@ def main() -> int:
                 seed,
                 most=arguments.most,
                 small=seed % 2 == 1,
+                power=seed % 4 >= 2,
             )
         print(report, flush=True)  # noqa: T201
         for message, number in report.refused.most_common(5):

@@ -12,21 +12,22 @@ from crash.proxy import Fault, Proxy
 from crash.rounds import run
 from crash.workload import Workload
 
-KILLS = 15
+KILLS = 10
 FAULTS: tuple[Fault, ...] = ("none", "cut", "cut", "reset", "stall", "deaf")
 
 
 @pytest.mark.slow
 @pytest.mark.clause("R-02")
 @pytest.mark.parametrize("small", [False, True], ids=["in memory too", "in the file only"])
-def test_nothing_confirmed_is_lost_by_kills(tmp_path: Path, small: bool) -> None:  # noqa: FBT001
-    """Queues, transactions, durable subscriptions and retained messages survive many kills.
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
+def test_nothing_confirmed_is_lost(tmp_path: Path, small: bool, power: bool) -> None:  # noqa: FBT001
+    """Queues, transactions, durable subscriptions and retained messages survive many crashes.
 
-    The file is sound after each of them, and empty in the end.
-
-    The seed differs from run to run; it is in the text of a failure.
+    The file is sound after each of them, and empty in the end. The seed differs from run to run;
+    it is in the text of a failure.
     """
-    report = run(tmp_path, KILLS, random.SystemRandom().randrange(1 << 32), most=600, small=small)
+    seed = random.SystemRandom().randrange(1 << 32)
+    report = run(tmp_path, KILLS, seed, most=600, small=small, power=power)
     assert report.kills == KILLS
     assert not report.bad, str(report)
 

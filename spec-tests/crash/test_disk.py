@@ -10,6 +10,7 @@ from crash.checker import violations
 from crash.client import PATIENCE, Client, Gone
 from crash.daemon import Daemon
 from crash.history import Drained, History, Receipt
+from crash.rounds import BAD_DISK
 from crash.workload import Workload
 
 A = "/queue/work.a"
@@ -23,8 +24,7 @@ class Disk:
         self.history = History()
         self.workload = Workload(self.history, 1)
         self._control = directory / "disk"
-        script = str(Path(__file__).with_name("bad_disk.py"))
-        program = (sys.executable, script, str(self._control))
+        program = (sys.executable, str(BAD_DISK), str(self._control))
         self.daemon = Daemon(directory, self.history, "--set", "timeouts.drain=2s", program=program)
         self.daemon.start()
 
