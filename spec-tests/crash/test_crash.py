@@ -12,7 +12,7 @@ from crash.proxy import Fault, Proxy
 from crash.rounds import run
 from crash.workload import Workload
 
-KILLS = 10
+KILLS = 8
 FAULTS: tuple[Fault, ...] = ("none", "cut", "cut", "reset", "stall", "deaf")
 
 
@@ -45,7 +45,7 @@ def on_a_bad_network(daemon: Daemon, history: History, seed: int) -> Counter[Fau
     daemon.start()
     with Proxy(daemon.port, seed, FAULTS) as proxy:
         clients = workload.run(daemon.life, proxy.port)
-        enough = history.wait_until(4000, 60.0)
+        enough = history.wait_until(2500, 60.0)
         workload.stopping.set()
         for client in clients:
             client.join()

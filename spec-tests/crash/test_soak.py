@@ -29,10 +29,12 @@ def test_what_is_steady_does_not_grow() -> None:
     assert "memory is steady: 60.4 MiB" in str(growth(samples())[0])
 
 
-@pytest.mark.parametrize(("which", "kind"), [("rss", 0), ("file", 1), ("wal", 2)])
-def test_what_grows_is_found(which: str, kind: int) -> None:
+@pytest.mark.parametrize(
+    ("which", "kind", "each"), [("rss", 0, MIB // 2), ("file", 1, MIB // 2), ("wal", 2, 4 * MIB)]
+)
+def test_what_grows_is_found(which: str, kind: int, each: int) -> None:
     """Memory within each life of the process, files over all of them."""
-    found = growth(samples(**{which: MIB // 2}))
+    found = growth(samples(**{which: each}))
     assert [one.too_much for one in found] == [number == kind for number in range(3)]
     assert "grows" in str(found[kind])
 
