@@ -1,4 +1,11 @@
 """Stores: what the broker asked to be kept.
 
 * ``memory``: keeps nothing beyond the broker's own memory; messages end with the process.
+* ``sqlite``: keeps messages in a file of SQLite, with ``schema.sql`` for its tables;
+
+  * ``batch``: what was told and is not written yet;
+  * ``record``: a message as a row, and back;
+  * ``lock``: one process for each directory.
+
+* ``errors``: what a store raises.
 """
