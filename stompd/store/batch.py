@@ -170,6 +170,12 @@ class Batch:
                 light.queues[key] = part
         return light
 
+    def put_back(self, light: Batch) -> None:
+        """Have what `take_light` gave up, and was not done, happen first after all."""
+        for key, part in light.queues.items():
+            part.merge(self.queues[key])
+            self.queues[key] = part
+
 
 class Pending:
     """Collects what becomes the next batch."""

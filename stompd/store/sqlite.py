@@ -373,8 +373,9 @@ class SqliteStore:
         if not clean and _size_of(self.file) <= _CHECKED:
             found = db.execute("PRAGMA quick_check(1)").get
             if found != "ok":
+                found = str(found).splitlines()[-1]
                 raise StoreFailedError(
-                    f"{self.file} is damaged: {found}; see `stompd store verify`"
+                    f"{self.file} is damaged ({found}): see `stompd store verify`"
                 )
         lost = 0
         with self._transaction(db):
@@ -550,12 +551,11 @@ class SqliteStore:
             if light:
                 self._commit(db, light)
             db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})")
+            light.queues.clear()
             self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.FullError:
-            # Not even for that; it stays a part of the batch.
-            for key, part in light.queues.items():
-                part.merge(batch.queues[key])
-                batch.queues[key] = part
+        except (apsw.FullError, apsw.BusyError):
+            # Not even for that; what was not done stays a part of the batch.
+            batch.put_back(light)
             self._load()
 
     def _commit(self, db: apsw.Connection, batch: Batch) -> None:
@@ -872,14 +872,14 @@ class SqliteStore:
                 with self._guarded():
                     db.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
                     self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            elif db is not None:
-                # The next start finds everything in the log.
-                db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         finally:
             self._release()
 
     def _release(self) -> None:
         if self._db is not None:
+            if self._ahead:
+                # The next start finds everything in the log.
+                self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._db.close(force=True)
             self._db = None
         if self._lock is not None:
