@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
@@ -63,11 +64,15 @@ _VACUUM_STEP: Final = 1024
 _VACUUM_FROM: Final = 2048
 # After a crash a file up to this size is checked when it is opened: that takes a second or two.
 _CHECKED: Final = 256 * MIB
+# Seconds for which it is good to know how much is free on the disk.
+_FREE_AGE: Final = 0.5
 # Milliseconds that another program, such as the shell of SQLite, may hold the file.
 _BUSY: Final = 5000
 
-# Rows of one INSERT, and octets of bodies in it.
-_ROWS: Final = 128
+# How many rows an INSERT has, how long it may be (longer ones are not kept prepared), and how many
+# octets of bodies are in it at most.
+_SIZES: Final = (1, 4, 16, 64, 128, 256, 512, 1024)
+_STATEMENT_LENGTH: Final = 15_000
 _STATEMENT_OCTETS: Final = 4 * MIB
 # From so many ids without a gap on they are a range.
 _RUN: Final = 32
@@ -107,35 +112,38 @@ SELECT CAST(group_concat(CAST(body AS TEXT), '') AS BLOB),
                 ELSE json_array({", ".join(RARE_COLUMNS)}) END))
 FROM ({{rows}})"""  # noqa: S608 - our own words
 
-_READY: Final = _PAGE.format(
-    rows="SELECT * FROM message WHERE id > ? AND id <= ? AND due IS NULL ORDER BY id"
-)
-_THESE: Final = _PAGE.format(
-    rows="SELECT message.* FROM json_each(?) CROSS JOIN message ON message.id = value ORDER BY key"
-)
-
 # Which rows make an answer: as many as there may be, up to the one that brings it to the octets.
-_LAST_READY: Final = """
-SELECT max(id) FROM (
-    SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before
-    FROM (SELECT id, size FROM message WHERE id > ? AND id <= ? AND due IS NULL
-          ORDER BY id LIMIT ?))
-WHERE before < ?"""
+_READY: Final = _PAGE.format(
+    rows="""
+    SELECT * FROM message WHERE id > ?1 AND due IS NULL AND id <= (
+        SELECT max(id) FROM (
+            SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before
+            FROM (SELECT id, size FROM message WHERE id > ?1 AND id <= ?2 AND due IS NULL
+                  ORDER BY id LIMIT ?3))
+        WHERE before < ?4)
+    ORDER BY id"""
+)
 
 _IN_TIME: Final = """
-SELECT json_group_array(id) FROM (
-    SELECT id, sum(size) OVER (ORDER BY {time}, place ROWS UNBOUNDED PRECEDING) - size AS before
-    FROM (SELECT id, size, id & 0x3ffffffffff AS place, {time} FROM message
-          WHERE queue = ? AND {which} ORDER BY {time}, place LIMIT ?)
-    ORDER BY {time}, place)
-WHERE before < ?"""
+    SELECT message.* FROM (
+        SELECT id, {time}, place,
+               sum(size) OVER (ORDER BY {time}, place ROWS UNBOUNDED PRECEDING) - size AS before
+        FROM (SELECT id, size, id & 0x3ffffffffff AS place, {time} FROM message
+              WHERE queue = ?1 AND {which} ORDER BY {time}, place LIMIT ?2)) AS chosen
+    CROSS JOIN message ON message.id = chosen.id
+    WHERE before < ?3
+    ORDER BY chosen.{time}, place"""
 
-_DELAYED: Final = _IN_TIME.format(
-    time="due",
-    which="due IS NOT NULL AND due >= ? AND (due > ? OR id & 0x3ffffffffff > ?)",
+_DELAYED: Final = _PAGE.format(
+    rows=_IN_TIME.format(
+        time="due",
+        which="due IS NOT NULL AND due >= ?4 AND (due > ?4 OR id & 0x3ffffffffff > ?5)",
+    )
 )
-_EXPIRED: Final = _IN_TIME.format(
-    time="expires", which="expires IS NOT NULL AND due IS NULL AND expires <= ?"
+_EXPIRED: Final = _PAGE.format(
+    rows=_IN_TIME.format(
+        time="expires", which="expires IS NOT NULL AND due IS NULL AND expires <= ?4"
+    )
 )
 
 # What brings a file of each version to the next one.
@@ -197,7 +205,11 @@ class SqliteStore:
         self._next_lane = 1
         # True if there may be bodies in pieces.
         self._chunked = False
-        self._wal_pages = 0
+        # How many pages had been written to the log when it was last brought into the file.
+        self._checkpointed = 0
+        # How much is free on the disk, and when that was asked.
+        self._free_guess = 0
+        self._asked = 0.0
         # True if the log holds what the file does not.
         self._ahead = False
 
@@ -368,7 +380,6 @@ class SqliteStore:
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute(f"PRAGMA cache_size = {-self._cache // 1024}")
         db.wal_autocheckpoint(0)
-        db.set_wal_hook(self._logged)
         clean = bool(db.execute("SELECT value FROM meta WHERE name = 'clean'").get)
         if not clean and _size_of(self.file) <= _CHECKED:
             found = db.execute("PRAGMA quick_check(1)").get
@@ -378,6 +389,7 @@ class SqliteStore:
                     f"{self.file} is damaged ({found}): see `stompd store verify`"
                 )
         lost = 0
+        self._ahead = True
         with self._transaction(db):
             if not clean:
                 lost = _drop_transient(db)
@@ -501,11 +513,6 @@ class SqliteStore:
                 db.execute("ROLLBACK")
             raise
 
-    def _logged(self, _db: apsw.Connection, _name: str, pages: int) -> int:
-        self._wal_pages = pages
-        self._ahead = True
-        return apsw.SQLITE_OK
-
     def _free(self) -> int:
         """Return the octets that are free on the disk."""
         try:
@@ -532,11 +539,19 @@ class SqliteStore:
             except (apsw.FullError, StoreFullError):
                 self._lighten(db, batch)
                 raise
-            if self._wal_pages > _WAL_PAGES:
+            # How many pages were ever written to the log; a hook would cost a wait of its own.
+            written, _ = db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+            if written - self._checkpointed > _WAL_PAGES:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _check_room(self, octets: int) -> None:
-        free = self._free()
+        # Asking costs a wait, too; what is written twice, and a bit, is taken off meanwhile.
+        now = time.monotonic()
+        self._free_guess -= 3 * octets
+        if now > self._asked + _FREE_AGE or self._free_guess < self.min_free + octets:
+            self._free_guess = self._free()
+            self._asked = now
+        free = self._free_guess
         if free < self.min_free + octets:
             raise StoreFullError(
                 f"{free // MIB} MiB are free on the disk of {self.directory}, and "
@@ -559,6 +574,7 @@ class SqliteStore:
             self._load()
 
     def _commit(self, db: apsw.Connection, batch: Batch) -> None:
+        self._ahead = True
         with self._transaction(db):
             changed: list[tuple[int, tuple[Any, ...]]] = []
             gone: list[int] = []
@@ -759,36 +775,33 @@ class SqliteStore:
         been written.
         """
         db = self._connection
+        question: str
+        values: tuple[int, ...]
         with self._guarded():
             octets = min(max(fetch.octets, 1), _ANSWER_OCTETS)
             if fetch.what == "ready":
                 lane = self._lanes.get((fetch.queue, fetch.priority))
                 if lane is None:
                     return [], []
-                first = lane << PLACE_BITS | min(fetch.after, PLACE_MASK)
-                last = db.execute(
-                    _LAST_READY, (first, lane << PLACE_BITS | PLACE_MASK, fetch.count, octets)
-                ).get
-                if last is None:
-                    return [], []
-                page = db.execute(_READY, (first, last)).get
+                first = lane << PLACE_BITS
+                after = first | min(fetch.after, PLACE_MASK)
+                question = _READY
+                values = (after, first | PLACE_MASK, fetch.count, octets)
             else:
                 queue = self._queues.get(fetch.queue)
                 if queue is None:
                     return [], []
                 if fetch.what == "delayed":
                     due = to_milliseconds(fetch.due, self.epoch)
-                    ids = db.execute(
-                        _DELAYED, (queue, due, due, fetch.after, fetch.count, octets)
-                    ).get
+                    question = _DELAYED
+                    values = (queue, fetch.count, octets, due, fetch.after)
                 else:
                     # A hundredth for what the addition of the epoch rounded.
                     due = int((fetch.due + self.epoch) * 1000 + 0.01)
-                    ids = db.execute(_EXPIRED, (queue, due, fetch.count, octets)).get
-                if ids == "[]":
-                    return [], []
-                page = db.execute(_THESE, (ids,)).get
-            bodies, rows = page
+                    question = _EXPIRED
+                    values = (queue, fetch.count, octets, due)
+            # There is one row: asking for the next one would only cost a wait.
+            bodies, rows = next(db.execute(question, values))
             return self._messages(db, bodies or b"", json.loads(rows), delayed=fetch.what)
 
     def _messages(
@@ -831,6 +844,7 @@ class SqliteStore:
         except (apsw.BusyError, apsw.LockedError):
             # Somebody reads, such as a backup: later, then.
             return
+        self._checkpointed, _ = db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
         self._ahead = False
 
     def idle(self) -> bool:
@@ -841,6 +855,7 @@ class SqliteStore:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_PASSIVE)
                 return self._spare_pages(db) or _size_of(self._wal_file) > _WAL_KEPT
             if self._spare_pages(db):
+                self._ahead = True
                 db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})")
                 return True
             if _size_of(self._wal_file) > _WAL_KEPT:
@@ -869,6 +884,7 @@ class SqliteStore:
                 if batch is not None:
                     self.write(batch)
                     self.committed(batch)
+                self._ahead = True
                 with self._guarded():
                     db.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
                     self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -890,12 +906,14 @@ class SqliteStore:
 class _Rows:
     """Rows for one table of messages, written by few statements."""
 
-    __slots__ = ("_columns", "_db", "_octets", "_statement", "_values")
+    __slots__ = ("_db", "_insert", "_most", "_octets", "_values", "_width")
 
     def __init__(self, db: apsw.Connection, columns: tuple[str, ...]) -> None:
         self._db = db
-        self._columns = len(columns)
-        self._statement = f"INSERT INTO message ({', '.join(columns)}) VALUES "  # noqa: S608
+        self._width = len(columns)
+        self._insert = f"INSERT INTO message ({', '.join(columns)})"
+        # So that the length of a statement allows to keep it prepared.
+        self._most = max(size for size in _SIZES if 2 * size * self._width < _STATEMENT_LENGTH)
         self._values: list[Any] = []
         self._octets = 0
 
@@ -903,22 +921,27 @@ class _Rows:
         """Add a row whose body has so many octets."""
         self._values += values
         self._octets += octets
-        if len(self._values) >= _ROWS * self._columns or self._octets > _STATEMENT_OCTETS:
+        if len(self._values) >= self._most * self._width or self._octets > _STATEMENT_OCTETS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what there is: by statements of few different lengths, which are kept prepared."""
-        values = self._values
-        count = len(values) // self._columns
-        row = f"({','.join('?' * self._columns)})"
-        at = 0
-        size = _ROWS
-        while at < count:
-            while size > count - at:
-                size //= 2
-            part = values[at * self._columns : (at + size) * self._columns]
-            self._db.execute(self._statement + ",".join([row] * size), part)
-            at += size
+        """Write what there is, in one step if possible.
+
+        There are few statements, which are kept prepared; the last one is filled up with rows
+        without an id, which are not written.
+        """
+        width = self._width
+        rows = len(self._values) // width
+        if not rows:
+            return
+        size = next(size for size in _SIZES if size >= rows)
+        self._values += [None] * ((size - rows) * width)
+        row = f"({','.join('?' * width)})"
+        self._db.execute(
+            f"{self._insert} SELECT * FROM (VALUES {','.join([row] * size)})"  # noqa: S608
+            " WHERE column1 IS NOT NULL",
+            self._values,
+        )
         self._values = []
         self._octets = 0
 
