@@ -136,7 +136,6 @@ class PagingStore:
     def forget(self, queue: Key) -> None:
         """Forget a queue with all that is in it."""
         self.kept.pop(queue, None)
-        self.asked = [fetch for fetch in self.asked if fetch.queue != queue]
         self._tell("forget", queue)
 
     def drop(
@@ -182,9 +181,9 @@ class PagingStore:
         return self._number - 1 if self._number - 1 > self._durable else 0
 
     def fetch(self, fetch: Fetch) -> None:
-        """Note a question; only one at a time makes sense."""
+        """Note a question; who asks has to wait for the answer before he asks again."""
         assert fetch.count > 0
-        assert fetch.queue not in [other.queue for other in self.asked], "asked twice"
+        assert fetch.taker not in [other.taker for other in self.asked], "asked twice"
         self.asked.append(fetch)
 
     # The test's side.

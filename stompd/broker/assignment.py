@@ -207,6 +207,9 @@ class Assignment:
         """Let who stands in line take whatever comes first."""
         queue = self.queue
         for priority in tuple(self._order):
+            if priority < NORMAL and queue.tail:
+                # What comes first is on its way from the store.
+                return
             lane = self._lanes[priority]
             while lane.waiting:
                 subscription = self._next_in(line)
@@ -277,6 +280,9 @@ class Assignment:
             lane = self._lanes[priority]
             if not lane.waiting:
                 continue
+            if priority < NORMAL and queue.tail:
+                # As above: there may be something that it wants.
+                break
             place = reached.get(priority, -1)
             for message in lane.behind(place):
                 if queue.has_expired(message):
@@ -346,6 +352,11 @@ class Assignment:
     def _line_up_again(self, subscription: Subscription) -> None:
         if self.queue not in subscription.parked:
             self.line_up(subscription)
+
+    @property
+    def seeking(self) -> bool:
+        """True if somebody in line may want what has not come into the window yet."""
+        return self.choosy and any(rank.line for rank in self.ranks)
 
     @property
     def needed(self) -> bool:

@@ -13,28 +13,46 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
 from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
+from stompd.broker.message import Message
 from stompd.broker.storage import Fetch
 from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from stompd.broker.destination import Destination
     from stompd.broker.dialect import QueueSettings
-    from stompd.broker.message import Message
     from stompd.broker.policy import Policy
     from stompd.broker.sample import Sample
     from stompd.broker.session import Session
     from stompd.broker.storage import KeptQueue, Key
     from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
+
+# So many messages are fetched at once that have to be in memory after a restart.
+_RECALLED: Final = 2000
+
+
+class Departures:
+    """What left a queue's tail since a part of it was asked for, and may be in the answer still."""
+
+    __slots__ = ("places", "upto")
+
+    def __init__(self) -> None:
+        # All up to here, and these.
+        self.upto = 0
+        self.places: set[int] = set()
+
+    def stays(self, message: Message) -> bool:
+        """Return whether a message of the answer has not left."""
+        return message.place > self.upto and message.place not in self.places
 
 
 class Queue:
@@ -48,6 +66,7 @@ class Queue:
     __slots__ = (
         "_ahead",
         "_alarm",
+        "_departures",
         "_edge",
         "_expiries",
         "_remembered",
@@ -58,6 +77,7 @@ class Queue:
         "blocked",
         "bounded",
         "bytes",
+        "coming",
         "dead_letter_count",
         "delayed",
         "destination",
@@ -142,10 +162,15 @@ class Queue:
         # The tail begins behind this place, and has that many octets.
         self._edge = 0
         self._tail_bytes = 0
+        # One for each part of it that is on its way, to the window or to somebody who walks.
+        self._departures: dict[object, Departures] = {}
         # The places behind it whose messages are in the store, but not of the tail: they did not
         # have to wait for it.
         self._ahead: set[int] = set()
         self.windowed = self.store.pages
+        # What a restart left in the store and has to be in memory before anything is delivered:
+        # messages of other priorities than the normal one, and those that are not due yet.
+        self.coming = 0
         self.bounded = False
         # Sessions that wait for room, under the overflow rule `block`.
         self.blocked: set[Session] = set()
@@ -176,6 +201,7 @@ class Queue:
         self.special = (
             self.bounded
             or self.paused
+            or self.coming > 0
             or self.assignment is not None
             or self.policy.max_age is not None
             or bool(self.followers)
@@ -185,8 +211,8 @@ class Queue:
     def depth(self) -> int:
         """The messages that wait, in memory or in the store; those not due yet do not count."""
         if self.assignment is not None:
-            return self.assignment.count + self.tail
-        return len(self.ready) + len(self._returned) + self.tail
+            return self.assignment.count + self.tail + self.coming
+        return len(self.ready) + len(self._returned) + self.tail + self.coming
 
     @property
     def count(self) -> int:
@@ -234,13 +260,72 @@ class Queue:
     def restore(self, kept: KeptQueue) -> None:
         """Have what the store has kept of it; to be called while it is empty.
 
-        Nothing is fetched before somebody wants it.
+        Those that simply wait are fetched when somebody wants them. What is out of the ordinary is
+        fetched at once, and nothing is delivered before it is there: it may come first.
         """
         self.next_place = kept.last_place + 1
-        lane = kept.lanes.get(NORMAL)
-        if lane is not None:
-            self.tail = lane.count
-            self._tail_bytes = lane.octets
+        for priority, lane in sorted(kept.lanes.items(), reverse=True):
+            if priority == NORMAL:
+                self.tail = lane.count
+                self._tail_bytes = lane.octets
+            elif lane.count:
+                self._recall("ready", lane.count, priority)
+        if kept.delayed_count:
+            self._recall("delayed", kept.delayed_count)
+        self._reconsider()
+
+    def _recall(
+        self,
+        what: Literal["ready", "delayed"],
+        count: int,
+        priority: int = NORMAL,
+        after: int = 0,
+        due: float | None = None,
+    ) -> None:
+        """Fetch so many messages into memory, part by part."""
+        if not after:
+            self.coming += count
+
+        def recalled(messages: list[Message], dues: list[float]) -> None:
+            if self.gone:
+                return
+            # If there are fewer than the store has counted, there are no more.
+            self.coming -= len(messages) or count
+            for at, message in enumerate(messages):
+                message.queue = self
+                self.bytes += message.size
+                if what == "ready":
+                    self._wait_again(message)
+                    continue
+                self.delayed.add(dues[at], message)
+                if self.tail:
+                    # When it is due it waits in the store too, where it is in memory already.
+                    self._ahead.add(message.place)
+            left = count - len(messages)
+            if messages and left > 0:
+                last = dues[-1] if dues else None
+                self._recall(what, left, priority, messages[-1].place, last)
+            if self.coming:
+                return
+            self._reconsider()
+            first = self.delayed.next()
+            if first is not None:
+                self._alarm.set(first)
+            self.dispatch()
+
+        self.store.fetch(
+            Fetch(
+                self.key,
+                what,
+                recalled,
+                count=min(count, _RECALLED),
+                octets=self.policy.window_bytes,
+                priority=priority,
+                after=after,
+                # None can be due before 1970.
+                due=-self.host.broker.epoch if due is None else due,
+            )
+        )
 
     # Taking messages in.
 
@@ -362,10 +447,10 @@ class Queue:
         for follower in self.followers:
             follower.follow(message)
         assignment = self.assignment
-        if assignment is None or self.paused:
+        if assignment is None or self.paused or self.coming:
             self._keep(message)
             self.dispatch()
-        elif (self.tail and not _urgent(message)) or not assignment.give(message):
+        elif (self.tail and _priority(message) <= NORMAL) or not assignment.give(message):
             # Whoever stands in line does not want it, so there is nothing to give out.
             self._keep(message)
         elif self.tail and message.stored:
@@ -388,7 +473,8 @@ class Queue:
         assignment = self.assignment if terms is None else self._assign()
         if self.windowed:
             waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
-            if _urgent(message):
+            if _priority(message) != NORMAL:
+                # Only what is of the normal priority has a tail.
                 if self.tail and message.stored:
                     self._ahead.add(message.place)
             elif (
@@ -499,7 +585,7 @@ class Queue:
     def dispatch(self) -> None:
         """Give ready messages out, round robin over the subscriptions that can take one."""
         if self.special:
-            if self.paused:
+            if self.paused or self.coming:
                 return
             if self.assignment is not None:
                 self.assignment.dispatch()
@@ -525,19 +611,29 @@ class Queue:
             self._page()
 
     def _page(self) -> None:
-        """Ask for a part of the tail when the window is down to its half."""
+        """Ask for a part of the tail when the window is down to its half.
+
+        Also when nobody who stands in line wants anything of the window: then what they want may
+        be in the tail, and it is fetched whole if need be.
+        """
         window = self.policy.window_messages
         assignment = self.assignment
         waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
-        if self.fetching or not self.tail or waiting > window // 2:
+        room = window - waiting
+        if self.fetching or not self.tail:
             return
+        if room < window - window // 2:
+            if assignment is None or not assignment.seeking:
+                return
+            room = max(room, window - window // 2)
         self.fetching = True
+        self._departures[self] = Departures()
         self.store.fetch(
             Fetch(
                 self.key,
                 "ready",
                 self._fetched,
-                count=max(1, window - waiting),
+                count=max(1, room),
                 octets=self.policy.window_bytes,
                 after=self._edge,
             )
@@ -548,7 +644,13 @@ class Queue:
         if self.gone:
             return
         self.fetching = False
-        self._edge = messages[-1].place
+        departures = self._departures.pop(self)
+        if not messages:
+            # Somebody has dropped them.
+            self.tail = self._tail_bytes = 0
+        else:
+            self._edge = max(self._edge, messages[-1].place)
+            messages = [message for message in messages if departures.stays(message)]
         if self._ahead:
             messages = [message for message in messages if message.place not in self._ahead]
             self._ahead = {place for place in self._ahead if place > self._edge}
@@ -574,6 +676,71 @@ class Queue:
             # While all was in the store there was nothing to drop.
             self._bound(None)
 
+    # Walking over the tail.
+
+    @property
+    def edge(self) -> int:
+        """The place behind which the tail begins; of no meaning without a tail."""
+        return self._edge
+
+    def in_tail(self, message: Message) -> bool:
+        """Return whether a message that the store brought is still in the store only."""
+        place = message.place
+        return bool(self.tail) and place > self._edge and place not in self._ahead
+
+    def look_behind(
+        self, after: int, count: int, octets: int, taker: Callable[[list[Message], int], None]
+    ) -> None:
+        """Have a taker get what the store holds behind a place, without what left meanwhile.
+
+        Some of it may be in the window by then, or delivered: see `in_tail`. The taker is told the
+        last place of the answer as well; 0 if it was the end, or the queue is gone by then.
+        """
+        token = object()
+        departures = self._departures[token] = Departures()
+
+        def answered(messages: list[Message], _dues: list[float]) -> None:
+            del self._departures[token]
+            last = 0 if self.gone or not messages else messages[-1].place
+            taker([m for m in messages if not self.gone and departures.stays(m)], last)
+
+        self.store.fetch(
+            Fetch(self.key, "ready", answered, count=count, octets=octets, after=after)
+        )
+
+    def discard_tail(self, messages: Collection[Message]) -> None:
+        """Drop messages that are `in_tail`."""
+        self.store.begin_group()
+        for message in messages:
+            self._tail_bytes -= message.size
+            self.store.settle(self.key, message)
+        self.store.end_group()
+        self.lost_count += len(messages)
+        self.tail -= len(messages)
+        places = [message.place for message in messages]
+        for departures in self._departures.values():
+            departures.places.update(places)
+        self._tail_shrank()
+
+    def drop_tail(self) -> int:
+        """Drop all that is in the store only; return how many messages that were."""
+        dropped = self.tail
+        if dropped:
+            last = self.next_place - 1
+            self.store.drop(self.key, NORMAL, self._edge, last, frozenset(self._ahead))
+            self.lost_count += dropped
+            self.tail = self._tail_bytes = 0
+            for departures in self._departures.values():
+                departures.upto = last
+            self._tail_shrank()
+        return dropped
+
+    def _tail_shrank(self) -> None:
+        if not self.tail:
+            self._ahead.clear()
+        if self.blocked:
+            self._unblock()
+
     # Getting messages back, or rid of them.
 
     def settled(self, message: Message) -> None:
@@ -595,10 +762,10 @@ class Queue:
             return
         message.redelivered = True
         self.redelivered_count += 1
+        due = self.host.broker.now + delay if delay > 0 else 0.0
         if message.stored:
-            self.store.requeue(self.key, message)
-        if delay > 0:
-            due = self.host.broker.now + delay
+            self.store.requeue(self.key, message, due)
+        if due:
             self.delayed.add(due, message)
             self._alarm.set(due)
         else:
@@ -679,12 +846,12 @@ class Queue:
         self.next_place += 1
         self.put_count += 1
         self.bytes += message.size
+        due = message.terms.due
         if message.persistent:
             message.stored = True
-            self.store.put(self.key, message)
+            self.store.put(self.key, message, due)
             if self.tail:
                 self._ahead.add(message.place)
-        due = message.terms.due
         self.delayed.add(due, message)
         self._alarm.set(due)
         if self.bounded:
@@ -756,7 +923,7 @@ class Queue:
                     terms.due = again
                     self.delayed.add(again, message)
                     if message.stored:
-                        self.store.requeue(self.key, message)
+                        self.store.requeue(self.key, message, again)
                     if self._has_room(copy):
                         self.admit(copy, None)
                     return
@@ -767,6 +934,8 @@ class Queue:
             if not self.has_expired(message):
                 for follower in self.followers:
                     follower.follow(message)
+        if message.stored:
+            self.store.requeue(self.key, message)
         self._wait_again(message)
 
     # Subscribers.
@@ -861,6 +1030,5 @@ def _place_of(entry: tuple[int, Message]) -> int:
     return entry[0]
 
 
-def _urgent(message: Message) -> bool:
-    """Return whether a message is not of the normal priority, which alone has a tail."""
-    return message.terms is not None and message.terms.priority != NORMAL
+def _priority(message: Message) -> int:
+    return NORMAL if message.terms is None else message.terms.priority

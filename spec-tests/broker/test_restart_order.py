@@ -1,0 +1,207 @@
+"""After a restart: priorities, delays, selectors and pages, in the order that they had before."""
+
+import pytest
+from broker.client import Client
+from broker.restarting import RestartingCore
+from broker.test_restart import P, drained, ruled
+
+from stompd.broker import queue as queues
+from stompd.broker.policy import Policy
+from stompd.protocol.encoder import encode
+
+
+@pytest.fixture
+def core() -> RestartingCore:
+    """A core that can be restarted, with the default settings."""
+    return RestartingCore()
+
+
+def reader(core: RestartingCore, **headers: str) -> Client:
+    """Return a new consumer of /queue/a."""
+    client = core.client()
+    client.subscribe("/queue/a", "client-individual", **headers)
+    return client
+
+
+@pytest.mark.parametrize("end", ["crash", "stop"])
+def test_priorities_come_first_after_a_restart(core: RestartingCore, end: str) -> None:
+    """The highest first, in order within each, as before; the message-ids are of no matter."""
+    client = core.client()
+    for number, priority in enumerate("4904191"):
+        client.send("/queue/a", f"{priority}.{number}", priority=priority, **P)
+    core.sync()
+    getattr(core, end)()
+    assert drained(core, "/queue/a") == ["9.1", "9.5", "4.0", "4.3", "1.4", "1.6", "0.2"]
+
+
+def test_nothing_is_delivered_before_what_comes_first_is_there(core: RestartingCore) -> None:
+    """A consumer that is there before the answers, and new messages, wait for them."""
+    client = core.client()
+    client.send("/queue/a", "old")
+    client.send("/queue/a", "kept", **P)
+    client.send("/queue/a", "urgent", priority="9", **P)
+    core.sync()
+    core.crash()
+    consumer = reader(core)
+    core.client().send("/queue/a", "new", priority="5")
+    assert consumer.take() == []
+    assert core.queue("/queue/a").startswith("<Queue /queue/a ready=3 ")
+    core.answer_all()
+    assert consumer.bodies() == ["urgent", "new", "kept"]
+
+
+def test_more_than_one_answer_brings(core: RestartingCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has to be in memory comes part by part."""
+    monkeypatch.setattr(queues, "_RECALLED", 2)
+    client = core.client()
+    for number in range(5):
+        client.send("/queue/a", f"low {number}", priority="1", **P)
+        client.send("/queue/a", f"later {number}", delay=str(1000 * (number + 1)), **P)
+    core.sync()
+    core.crash()
+    core.answer_all()
+    consumer = reader(core)
+    assert consumer.bodies() == [f"low {number}" for number in range(5)]
+    for number in range(5):
+        core.tick(1)
+        assert consumer.bodies() == [f"later {number}"]
+    assert core.paging.count == 10
+
+
+def test_fewer_than_counted_are_no_reason_to_wait(core: RestartingCore) -> None:
+    """A store whose counters promise more than it has is believed when it has no more."""
+    client = core.client()
+    client.send("/queue/a", "urgent", priority="9", **P)
+    client.send("/queue/a", "normal", **P)
+    core.sync()
+    core.crash()
+    fetch, _, dues = core.paging.answer()
+    core.broker.fetched(fetch, [], dues)
+    consumer = reader(core)
+    core.answer_all()
+    assert consumer.bodies() == ["normal"]
+
+
+def test_a_queue_that_is_gone_takes_nothing(core: RestartingCore) -> None:
+    """It was deleted while a restart's messages were on their way."""
+    client = core.client()
+    client.send("/queue/a", "urgent", priority="9", **P)
+    core.sync()
+    core.crash()
+    answer = core.paging.answer()
+    host = core.broker.host("/")
+    host.remove(host.queues["/queue/a"])
+    core.broker.fetched(*answer)
+    assert core.broker.host("/").queues == {}
+    assert core.paging.count == 0
+
+
+def test_a_delay_goes_on_over_a_restart(core: RestartingCore) -> None:
+    """Time passes while the broker is down; what came due meanwhile is delivered at once."""
+    client = core.client()
+    client.send("/queue/a", "soon", delay="5000", **P)
+    client.send("/queue/a", "late", delay="60000", **P)
+    core.sync()
+    core.crash(down=10)
+    core.answer_all()
+    consumer = reader(core)
+    core.tick(0)
+    assert consumer.bodies() == ["soon"]
+    core.tick(49)
+    assert consumer.bodies() == []
+    core.tick(1)
+    assert consumer.bodies() == ["late"]
+
+
+def test_what_came_due_is_not_delayed_again(core: RestartingCore) -> None:
+    """It waits in the store, too; another message before it comes first."""
+    client = core.client()
+    client.send("/queue/a", "1", delay="1000", **P)
+    client.send("/queue/a", "2", **P)
+    core.tick(2)
+    core.sync()
+    core.crash()
+    assert not core.paging.asked
+    assert drained(core, "/queue/a") == ["1", "2"]
+
+
+def test_a_nacks_rest_goes_on_over_a_restart(core: RestartingCore) -> None:
+    """What a NACK delays rests on, and takes its old place then."""
+    client = core.client()
+    client.send("/queue/a", "1", **P)
+    client.send("/queue/a", "2", **P)
+    client.subscribe("/queue/a", "client-individual")
+    client.nack(client.messages(2)[0], delay="10000")
+    core.sync()
+    core.crash(down=1)
+    core.answer_all()
+    consumer = reader(core, prefetch_count="1")
+    core.answer_all()
+    first = consumer.one("MESSAGE")
+    assert first.text == "2"
+    core.tick(9)
+    consumer.ack(first)
+    core.answer_all()
+    again = consumer.one("MESSAGE")
+    assert (again.text, again["delivery-count"]) == ("1", "2")
+    consumer.ack(again)
+    core.answer_all()
+    assert consumer.take() == []
+    assert core.paging.count == 0
+
+
+def test_a_repetition_goes_on_over_a_restart(core: RestartingCore) -> None:
+    """It has as many repetitions left as before; those missed are not made up for."""
+    headers = {
+        "destination": "/queue/a",
+        "AMQ_SCHEDULED_DELAY": "1000",
+        "AMQ_SCHEDULED_PERIOD": "10000",
+        "AMQ_SCHEDULED_REPEAT": "3",
+        **P,
+    }
+    client = core.client()
+    client.write(encode("SEND", headers.items(), b"again"))
+    core.tick(1)
+    core.sync()
+    core.crash(down=15)
+    core.answer_all()
+    consumer = reader(core)
+    core.answer_all()
+    core.tick(0)
+    assert consumer.bodies() == ["again", "again"]
+    core.tick(5)
+    assert consumer.bodies() == ["again"]
+    core.tick(5)
+    core.tick(60)
+    assert consumer.bodies() == ["again"]
+
+
+def test_a_selector_finds_what_lies_behind_the_window() -> None:
+    """The tail is brought in until there is nothing more to find."""
+    core = ruled("/queue/#", Policy(window_messages=4))
+    client = core.client()
+    for number in range(40):
+        client.send("/queue/a", str(number), kind=str(number % 20), **P)
+    core.sync()
+    core.crash()
+    consumer = reader(core, selector="kind = '19'")
+    core.answer_all()
+    found = consumer.messages(2)
+    assert [frame.text for frame in found] == ["19", "39"]
+    client = core.client()
+    client.send("/queue/a", "another", kind="19", **P)
+    core.answer_all()
+    assert consumer.bodies() == ["another"]
+    rest = [str(number) for number in range(40) if number % 20 != 19]
+    assert drained(core, "/queue/a") == rest
+
+
+def test_what_expired_in_the_store_is_not_delivered(core: RestartingCore) -> None:
+    """Its time went on while the broker was down."""
+    client = core.client()
+    client.send("/queue/a", "short", ttl="1000", **P)
+    client.send("/queue/a", "long", ttl="60000", **P)
+    core.sync()
+    core.crash(down=2)
+    assert drained(core, "/queue/a") == ["long"]
+    assert core.paging.count == 0
