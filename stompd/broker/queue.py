@@ -260,8 +260,8 @@ class Queue:
     def restore(self, kept: KeptQueue) -> None:
         """Have what the store has kept of it; to be called while it is empty.
 
-        Those that simply wait are fetched when somebody wants them. What is out of the ordinary is
-        fetched at once, and nothing is delivered before it is there: it may come first.
+        The window is filled with those that simply wait. What is out of the ordinary is fetched
+        whole, and nothing is delivered before it is there: it may come first.
         """
         self.next_place = kept.last_place + 1
         for priority, lane in sorted(kept.lanes.items(), reverse=True):
@@ -273,6 +273,7 @@ class Queue:
         if kept.delayed_count:
             self._recall("delayed", kept.delayed_count)
         self._reconsider()
+        self._page()
 
     def _recall(
         self,
@@ -682,6 +683,11 @@ class Queue:
     def edge(self) -> int:
         """The place behind which the tail begins; of no meaning without a tail."""
         return self._edge
+
+    @property
+    def ahead(self) -> frozenset[int]:
+        """The places behind it whose messages are in memory, or were."""
+        return frozenset(self._ahead)
 
     def in_tail(self, message: Message) -> bool:
         """Return whether a message that the store brought is still in the store only."""

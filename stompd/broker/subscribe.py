@@ -87,7 +87,7 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
     tell_subscribed(subscription)
     if subscription.browser and options.browser_end:
         subscription.end_browsing()
-    if subscription.backlog:
+    if subscription.backlog or subscription.browses_on:
         subscription.refill()
     for queue in list(subscription.queues):
         queue.dispatch()

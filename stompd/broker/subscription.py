@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stompd.broker.message import Message
 from stompd.broker.redelivery import dispatch, take_back
@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from stompd.broker.session import Session
     from stompd.broker.topic import Topic
 
+# So much of a tail is browsed at once.
+_PAGE: Final = 500
+
+
+class _Unseen:
+    """What a browser has not seen yet of a queue that was partly in the store when it came."""
+
+    __slots__ = ("after", "end", "queue", "seen")
+
+    def __init__(self, queue: Queue, after: int, end: int, seen: frozenset[int]) -> None:
+        self.queue = queue
+        # Places behind which, and before which, it lies.
+        self.after = after
+        self.end = end
+        # Those in between that were in memory.
+        self.seen = seen
+
 
 class Subscription:
     """Belongs to one session; only that session and the destinations that serve it change it.
@@ -28,6 +45,9 @@ class Subscription:
     """
 
     __slots__ = (
+        "_asking",
+        "_later",
+        "_unseen",
         "ack",
         "auto",
         "backlog",
@@ -116,6 +136,11 @@ class Subscription:
         self.follows = follows
         # True when all that there was to browse is among the copies.
         self.ended = False
+        # What a browser has not seen of queues' tails, whether a part of it is on its way, and what
+        # came to the queues since, if it follows.
+        self._unseen: deque[_Unseen] = deque()
+        self._asking = False
+        self._later: deque[Message] = deque()
         # What keeps the messages of a topic for it while it is away.
         self.durable: Durable | None = None
         # What fills the queue that it takes from, where it named both the queue and the topic.
@@ -230,9 +255,54 @@ class Subscription:
             ):
                 self.backlog.append(message)
                 self.backlog_size += message.size
+        if queue.tail:
+            self._unseen.append(_Unseen(queue, queue.edge, queue.next_place, queue.ahead))
+
+    @property
+    def browses_on(self) -> bool:
+        """True while it has not seen everything that waited when it came."""
+        return bool(self._unseen)
+
+    def _browse_on(self) -> None:
+        """Ask for the next part of a tail, to be called when all copies so far are written."""
+        if self._asking:
+            return
+        self._asking = True
+        unseen = self._unseen[0]
+        unseen.queue.look_behind(unseen.after, _PAGE, self.outbox.high, self._browsed)
+
+    def _browsed(self, messages: list[Message], last: int) -> None:
+        """Take copies of a part of a tail; the last place of it is 0 if it was the end."""
+        self._asking = False
+        if self.gone:
+            return
+        unseen = self._unseen[0]
+        queue, selector = unseen.queue, self.selector
+        for message in messages:
+            place = message.place
+            if (
+                place < unseen.end
+                and place not in unseen.seen
+                and not queue.has_expired(message)
+                and (selector is None or selector.matches(message.properties))
+            ):
+                self.backlog.append(message)
+                self.backlog_size += message.size
+        if last and last < unseen.end - 1:
+            unseen.after = last
+        else:
+            self._unseen.popleft()
+            if not self._unseen:
+                if not self.follows:
+                    self.end_browsing()
+                self.backlog += self._later
+                self._later.clear()
+        self.refill()
 
     def end_browsing(self) -> None:
-        """Say behind the copies that there are no more."""
+        """Say behind the copies that there are no more; later, if they are in the store yet."""
+        if self._unseen:
+            return
         head = Head.of("SEND", {"destination": self.destination.name, "browser": "end"})
         self.ended = True
         self.backlog.append(Message(head, b"", None, False))  # noqa: FBT003 - transient
@@ -242,7 +312,14 @@ class Subscription:
         if self.selector is not None and not self.selector.matches(message.properties):
             return
         outbox = self.outbox
-        if not self.backlog and outbox.size < outbox.high:
+        if self._unseen:
+            # In its turn.
+            if self.backlog_size < outbox.high:
+                self._later.append(message)
+                self.backlog_size += message.size
+            else:
+                self.dropped += 1
+        elif not self.backlog and outbox.size < outbox.high:
             self.deliver_copy(message)
         elif self.backlog_size < outbox.high:
             self.backlog.append(message)
@@ -419,6 +496,9 @@ class Subscription:
             self.backlog_size -= message.size
             if self.browser or not message.has_expired(self.session.broker.now):
                 self.deliver_copy(message)
+        if self._unseen:
+            self._browse_on()
+            return
         self.slow = self.dropping = False
         self.let_go()
 
