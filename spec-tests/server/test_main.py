@@ -134,7 +134,12 @@ def test_completion_writes_a_script(shell: str) -> None:
 @pytest.mark.parametrize(
     ("words", "start", "expected"),
     [
-        ([], "", {"serve", "check-config", "show-config", "version", "help", "completion"}),
+        (
+            [],
+            "",
+            {"serve", "check-config", "show-config", "store", "version", "help", "completion"},
+        ),
+        (["store"], "co", {"compact"}),
         ([], "sh", {"show-config"}),
         ([], "--li", {"--listen"}),
         ([], "--ver", {"--version"}),

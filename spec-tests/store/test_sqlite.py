@@ -12,6 +12,7 @@ from store.keeping import EPOCH, A, B, Keeper, faults, kept_in, plain
 
 from stompd.broker.storage import Fetch, KeptLane
 from stompd.broker.terms import Terms
+from stompd.store import sqlite
 from stompd.store.errors import (
     StoreFailedError,
     StoreFullError,
@@ -439,6 +440,59 @@ def test_a_settlement_never_goes_before_its_put(tmp_path: Path) -> None:
         keeper.commit()
         assert keeper.bodies() == []
         assert keeper.bodies(B) == [b"moved"]
+
+
+def test_a_queue_has_an_end(tmp_path: Path) -> None:
+    """A queue that has had all its places is full, and spoils nothing of the others."""
+    with kept_in(tmp_path) as keeper:
+        message = plain(b"beyond")
+        message.place = 1 << 42
+        keeper.store.put(A, message)
+        batch = keeper.store.take()
+        assert batch is not None
+        with pytest.raises(StoreFullError, match="empty it and remove it"):
+            keeper.store.write(batch)
+        keeper.put(B, plain(b"other"))
+        keeper.commit()
+        assert keeper.bodies() == []
+        assert keeper.bodies(B) == [b"other"]
+    assert faults(tmp_path) == []
+
+
+def test_there_is_an_end_of_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of lanes are used again; when all are taken, the store says so."""
+    monkeypatch.setattr(sqlite, "LANE_LIMIT", 4)
+    with kept_in(tmp_path) as keeper:
+        for number in range(20):
+            queue = ("", f"/queue/{number}")
+            keeper.put(queue, plain(b"x"))
+            keeper.commit()
+            keeper.store.forget(queue)
+        keeper.commit()
+        for number in range(3):
+            keeper.put(("", f"/queue/{number}"), plain(b"%d" % number))
+        keeper.commit()
+        assert keeper.bodies(("", "/queue/2")) == [b"2"]
+        keeper.put(A, plain(b"too much"))
+        batch = keeper.store.take()
+        assert batch is not None
+        with pytest.raises(StoreFullError, match="cannot hold more"):
+            keeper.store.write(batch)
+    assert faults(tmp_path) == []
+
+
+def test_a_long_log_is_brought_into_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a quiet moment the log does not grow without end."""
+    monkeypatch.setattr(sqlite, "_WAL_PAGES", 100)
+    with kept_in(tmp_path) as keeper:
+        for _ in range(30):
+            for message in [keeper.put(A, plain(b"x" * 100_000)) for _ in range(5)]:
+                keeper.store.requeue(A, message)
+            keeper.commit()
+        assert (tmp_path / "stompd.db-wal").stat().st_size < 2_000_000
+        assert (tmp_path / "stompd.db").stat().st_size > 10_000_000
 
 
 def test_the_end_of_a_shortage_is_found_out(tmp_path: Path) -> None:

@@ -301,6 +301,29 @@ def show_config(*, file: Path | None, assignments: Flags, defaults: bool, origin
     click.echo(as_toml(sources.settings, sources.origins if origin else None), nl=False)
 
 
+class _StoreCommands(click.Group):
+    """The commands of ``stompd store``; SQLite is imported when one of them is asked for."""
+
+    @staticmethod
+    def _found() -> dict[str, click.Command]:
+        from stompd.server.store_commands import COMMANDS
+
+        return COMMANDS
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self._found())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        return self._found().get(cmd_name)
+
+
+@commands.group(cls=_StoreCommands)
+def store() -> None:
+    """Look at, check, copy and move the messages that are kept."""
+
+
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
 def version(*, as_json: bool) -> None:
@@ -346,7 +369,7 @@ def completion(*, shell: str) -> None:
 def main() -> NoReturn:
     """Run ``stompd`` with the arguments of this process and end it."""
     try:
-        sys.exit(commands.main(prog_name="stompd", standalone_mode=False) or Exit.OK)
+        status = commands.main(prog_name="stompd", standalone_mode=False) or Exit.OK
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -360,3 +383,4 @@ def main() -> NoReturn:
 
         log.fault()
         sys.exit(Exit.SOFTWARE)
+    sys.exit(status)

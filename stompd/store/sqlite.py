@@ -148,6 +148,7 @@ _EXPIRED: Final = _PAGE.format(
 
 # What brings a file of each version to the next one.
 _MIGRATIONS: Final = ("schema.sql",)
+VERSION: Final = len(_MIGRATIONS)
 
 
 class SqliteStore:
@@ -412,16 +413,16 @@ class SqliteStore:
         new = not db.execute("SELECT count(*) FROM sqlite_schema").get
         if not new and application != APPLICATION_ID:
             raise StoreVersionError(f"{self.file} is not a file of stompd's: it is left as it is")
-        if version > len(_MIGRATIONS):
+        if version > VERSION:
             raise StoreVersionError(
                 f"{self.file} was written by a newer stompd (schema {version}, this one knows "
-                f"{len(_MIGRATIONS)}): run that one, or give another directory with --data DIR"
+                f"{VERSION}): run that one, or give another directory with --data DIR"
             )
         if new:
             # These can only be had from the beginning.
             db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        for number in range(version, len(_MIGRATIONS)):
+        for number in range(version, VERSION):
             script = files("stompd.store").joinpath(_MIGRATIONS[number]).read_text("utf-8")
             with self._transaction(db):
                 db.execute(script)
@@ -691,6 +692,10 @@ class SqliteStore:
                 count[4] = max(count[4], place)
         plain.flush()
         rare.flush()
+        if any(count[4] > PLACE_MASK for count in counts.values()):
+            raise StoreFullError(
+                f"a queue in {self.file} has had {PLACE_MASK} messages: empty it and remove it once"
+            )
         if counts:
             db.execute(_NEW_COUNTS, (json.dumps([(lane, *c) for lane, c in counts.items()]),))
 

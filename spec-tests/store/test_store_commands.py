@@ -1,0 +1,303 @@
+"""``stompd store``, as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store.keeping import A, B, faults, kept_in, plain
+
+from stompd.broker.message import Message
+from stompd.broker.terms import Terms
+from stompd.protocol.frame import Head
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what the developer has set out of the tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in [name for name in os.environ if name.startswith("STOMPD_")]:
+        monkeypatch.delenv(name)
+
+
+def run(*words: str, expect: int = 0, lines: str | None = None) -> tuple[str, str]:
+    """Run ``stompd store`` to its end; return what it wrote to standard output and error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stompd", "store", *words],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The directory of a store with something of everything in it."""
+    directory = tmp_path / "data"
+    with kept_in(directory) as keeper:
+        keeper.put(A, plain(b"one"))
+        keeper.put(A, plain(b"two", terms=Terms(9, expires=2e9)))
+        keeper.put(A, plain(b"\xff\0" * 1_000_000))
+        keeper.put(A, plain(b"transient", persistent=False))
+        later = keeper.put(B, plain(b"later"), 1e9)
+        later.count, later.detail = 2, "why"
+        keeper.put(("", "/queue/\udcff"), Message(Head.of("SEND", {"x": ""}), b"", None, True))  # noqa: FBT003
+        keeper.store.define("durable", ("", "me", "s"), {"destination": "/topic/t"})
+        keeper.store.remember(A, "seen", 5.0)
+    return directory
+
+
+def everything(directory: Path) -> list[Any]:
+    """Return what is in a store, without what says how it came there."""
+    db = sqlite3.connect(directory / "stompd.db")
+    try:
+        return [
+            db.execute(
+                "SELECT host, messages.queue, priority, place, persistent, headers, body, count,"
+                " redelivered, due, expires, more, body_length FROM messages ORDER BY 2, 4"
+            ).fetchall(),
+            db.execute("SELECT kind, key, record FROM definition").fetchall(),
+            db.execute("SELECT * FROM dedup").fetchall(),
+            db.execute("SELECT queue, count, octets, delayed_count FROM queues").fetchall(),
+        ]
+    finally:
+        db.close()
+
+
+def test_ls(data: Path) -> None:
+    """Queues are listed for people and for programs, also while the store is in use."""
+    with kept_in(data):
+        text, _ = run("ls", "--data", str(data))
+        rows = json.loads(run("ls", "--json", "--data", str(data))[0])
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0] == ["HOST", "QUEUE", "MESSAGES", "BYTES", "DELAYED", "BYTES"]
+    assert lines[1][:2] == ["/queue/a", "4"]
+    assert "\\udcff" in text
+    assert [(row["queue"], row["messages"], row["delayed"]) for row in rows] == [
+        ("/queue/a", 4, 0),
+        ("/queue/b", 0, 1),
+        ("/queue/\udcff", 1, 0),
+    ]
+
+
+def test_ls_of_an_empty_store(tmp_path: Path) -> None:
+    """A store without messages is no error; the directory of the settings is the one meant."""
+    with kept_in(tmp_path / "state" / "stompd"):
+        pass
+    assert "holds no messages" in run("ls")[0]
+    assert run("ls", "--json")[0] == "[]\n"
+    config = tmp_path / "stompd.toml"
+    config.write_text(f'[store]\npath = "{tmp_path}/state/stompd"\n')
+    assert "holds no messages" in run("ls", "-c", str(config))[0]
+    config.write_text("nonsense = 1\n")
+    assert "nonsense" in run("ls", "-c", str(config), expect=78)[1]
+
+
+def test_verify_of_a_good_store(data: Path) -> None:
+    """A store in order is ok, with a status of 0; it may be in use."""
+    with kept_in(data):
+        assert run("verify", "--data", str(data))[0].endswith("stompd.db: ok\n")
+    assert json.loads(run("verify", "--json", "--data", str(data))[0]) == {
+        "ok": True,
+        "faults": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE lane SET count = count + 1", "counters say"),
+        ("UPDATE lane SET last_place = 0", "behind the last place"),
+        ("UPDATE lane SET queue = 99 WHERE priority = 9", "belongs to no queue"),
+        ("DELETE FROM chunk WHERE number = 1", "lacks a part"),
+        ("UPDATE message SET body = NULL WHERE chunks IS NULL", "has no body"),
+        ("INSERT INTO chunk VALUES (77, 0, x'00')", "message 77, which is not there"),
+        ("UPDATE message SET headers = 'nonsense' WHERE form IS NULL", "cannot be read"),
+        ("UPDATE message SET more = '{' WHERE more IS NOT NULL", "cannot be read"),
+        ("UPDATE definition SET record = '{'", "the definition of durable"),
+    ],
+)
+def test_verify_of_a_damaged_store(data: Path, statement: str, words: str) -> None:
+    """Whatever does not fit together is told, with a status of 1."""
+    db = sqlite3.connect(data / "stompd.db")
+    db.execute(statement)
+    db.commit()
+    db.close()
+    text, error = run("verify", "--data", str(data), expect=1)
+    assert words in text
+    assert "damaged" in error
+    assert not json.loads(run("verify", "--json", "--data", str(data), expect=1)[0])["ok"]
+
+
+def test_verify_tells_ten_faults_of_a_sort(tmp_path: Path) -> None:
+    """Many faults of one sort are counted, not listed."""
+    with kept_in(tmp_path) as keeper:
+        for _ in range(30):
+            keeper.put(A, plain(b"x"))
+    db = sqlite3.connect(tmp_path / "stompd.db")
+    db.execute("UPDATE message SET headers = 'nonsense'")
+    db.commit()
+    db.close()
+    lines = run("verify", "--data", str(tmp_path), expect=1)[0].splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "and 20 more like that"
+
+
+def test_verify_of_damaged_pages(tmp_path: Path) -> None:
+    """What SQLite finds is told, too, and nonsense in place of a file."""
+    with kept_in(tmp_path) as keeper:
+        for _ in range(50):
+            keeper.put(A, plain(b"x" * 3000))
+    file = tmp_path / "stompd.db"
+    content = bytearray(file.read_bytes())
+    at = content.index(b"x" * 100) // 4096 * 4096
+    content[at : at + 4096] = b"\x55" * 4096
+    file.write_bytes(content)
+    assert run("verify", "--data", str(tmp_path), expect=1)[0]
+    file.write_bytes(b"nonsense" * 1000)
+    assert "NotADB" in run("verify", "--data", str(tmp_path), expect=1)[0]
+
+
+def test_compact(tmp_path: Path) -> None:
+    """The file shrinks to what is in it."""
+    with kept_in(tmp_path) as keeper:
+        messages = [keeper.put(A, plain(b"x" * 10_000)) for _ in range(100)]
+        keeper.commit()
+        for message in messages[1:]:
+            keeper.store.settle(A, message)
+    before = (tmp_path / "stompd.db").stat().st_size
+    assert "bytes before" in run("compact", "--data", str(tmp_path))[0]
+    assert (tmp_path / "stompd.db").stat().st_size < before / 2
+    assert faults(tmp_path) == []
+    with kept_in(tmp_path) as keeper:
+        assert keeper.bodies() == [b"x" * 10_000]
+
+
+def test_export_and_import(data: Path, tmp_path: Path) -> None:
+    """All that is kept goes to lines and back, by files and by pipes."""
+    lines, _ = run("export", "--data", str(data))
+    assert json.loads(lines.splitlines()[0]) == {"stompd-export": 1}
+    copy = tmp_path / "copy"
+    assert "6 messages added" in run("import", "--data", str(copy), lines=lines)[0]
+    assert faults(copy) == []
+    assert everything(copy) == everything(data)
+    file = tmp_path / "lines"
+    run("export", str(file), "--data", str(data))
+    assert file.read_text() == lines
+    run("import", str(file), "--data", str(copy))
+    assert faults(copy) == []
+    with kept_in(copy) as keeper:
+        assert keeper.bodies() == [b"one", b"\xff\0" * 1_000_000, b"transient"] * 2
+        (first, second), dues = keeper.read(B, "delayed")
+        assert dues == [1e9, 1e9]
+        assert (second.body, second.count, second.detail) == (b"later", 2, "why")
+        assert (first.place, second.place) == (1, 2)
+
+
+def test_export_after_a_crash(tmp_path: Path) -> None:
+    """What the next start would drop is not exported."""
+    with kept_in(tmp_path, clean=False) as keeper:
+        keeper.put(A, plain(b"lost", persistent=False))
+        keeper.put(A, plain(b"kept"))
+        keeper.commit()
+    lines = run("export", "--data", str(tmp_path))[0].splitlines()
+    assert [json.loads(line)["message"]["body"] for line in lines[1:]] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"message": {}}',
+        '{"nothing": 1}',
+        '{"definition": {"kind": "x", "key": [], "record": {}}}',
+    ],
+)
+def test_import_of_something_else(tmp_path: Path, bad: str) -> None:
+    """A line that no export wrote is named; what was before it is there."""
+    head = '{"stompd-export": 1}\n'
+    good = json.dumps(
+        {
+            "message": {
+                "host": "",
+                "queue": "/queue/a",
+                "priority": 4,
+                "persistent": True,
+                "size": 4,
+                "headers": "destination:/queue/a",
+                "body": "good",
+            }
+        }
+    )
+    words = ("import", "--data", str(tmp_path / "new"))
+    error = run(*words, lines=f"{head}\n{good}\n{bad}\n", expect=74)[1]
+    assert "line 4 is not of an export" in error
+    with kept_in(tmp_path / "new") as keeper:
+        assert keeper.bodies() == [b"good"]
+    assert "line 1" in run(*words, lines=f"{good}\n", expect=74)[1]
+
+
+def test_backup(data: Path, tmp_path: Path) -> None:
+    """A store in use is copied, and the copy is a store; no file is written over."""
+    target = tmp_path / "copy" / "stompd.db"
+    target.parent.mkdir()
+    with kept_in(data):
+        assert "bytes" in run("backup", str(target), "--data", str(data))[0]
+    assert everything(target.parent) == everything(data)
+    assert "is there already" in run("backup", str(target), "--data", str(data), expect=74)[1]
+    assert "cannot write" in run("backup", "/nonexistent/x", "--data", str(data), expect=74)[1]
+
+
+@pytest.mark.parametrize("command", ["compact", "export", "import"])
+def test_a_store_in_use_is_left_alone(data: Path, command: str) -> None:
+    """What needs the store for itself is refused while stompd has it, and says who that is."""
+    before = everything(data)
+    with kept_in(data):
+        error = run(command, "--data", str(data), lines="", expect=74)[1]
+    assert f"in use by process {os.getpid()}" in error
+    assert everything(data) == before
+
+
+@pytest.mark.parametrize("command", ["ls", "verify", "compact", "export", "backup"])
+def test_no_store(tmp_path: Path, command: str) -> None:
+    """Without a directory, or a store in it, the status is that of a wrong configuration."""
+    more = ["target"] if command == "backup" else []
+    missing = str(tmp_path / "missing")
+    assert "there is no" in run(command, *more, "--data", missing, expect=78)[1]
+    assert "no store in" in run(command, *more, "--data", str(tmp_path), expect=78)[1]
+
+
+def test_a_file_of_somebody_elses(tmp_path: Path) -> None:
+    """Another program's database, and one of another schema, are told apart from ours."""
+    db = sqlite3.connect(tmp_path / "stompd.db")
+    db.execute("CREATE TABLE t (a)")
+    db.close()
+    assert "not a file of stompd's" in run("ls", "--data", str(tmp_path), expect=74)[1]
+    with kept_in(tmp_path / "newer"):
+        pass
+    db = sqlite3.connect(tmp_path / "newer" / "stompd.db")
+    db.execute("PRAGMA user_version = 9")
+    db.close()
+    assert "schema 9" in run("ls", "--data", str(tmp_path / "newer"), expect=74)[1]
+
+
+def test_help() -> None:
+    """The commands are listed, each with a line."""
+    text, _ = run("--help")
+    for command in ("ls", "verify", "compact", "export", "import", "backup"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"  {command} ")]
+        assert not line.endswith("...")

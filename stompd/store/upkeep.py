@@ -1,0 +1,225 @@
+"""What people do with a file of the store: look at it, check it, make it smaller.
+
+Looking and checking may be done while stompd runs: they read one moment of the file and hold up
+nobody. Each function raises `StoreError` with a sentence for people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from stompd.store.errors import StoreFailedError, StoreFullError, StoreVersionError
+from stompd.store.lock import DirectoryLock
+from stompd.store.record import PLACE_MASK, RARE_COLUMNS, Reader, from_text
+from stompd.store.sqlite import APPLICATION_ID, FILE, VERSION, connect
+
+# Faults of one sort that are told before the rest is only counted.
+_TOLD: Final = 10
+
+
+class StoreMissingError(StoreFailedError):
+    """There is no store in the directory."""
+
+
+class QueueRow(NamedTuple):
+    """A queue, or what else holds messages, and how much it holds; sizes in octets."""
+
+    host: str
+    queue: str
+    messages: int
+    bytes: int
+    delayed: int
+    delayed_bytes: int
+
+
+@contextmanager
+def opened(directory: Path, *, read_only: bool = False) -> Iterator[apsw.Connection]:
+    """Open the file of a directory; what SQLite says of it is said in our words."""
+    file = directory / FILE
+    if not file.is_file():
+        raise StoreMissingError(
+            f"there is no store in {directory}: give its directory with --data DIR"
+        )
+    try:
+        db = connect(file, read_only=read_only)
+        try:
+            db.set_busy_timeout(5000)
+            if db.pragma("application_id") != APPLICATION_ID:
+                raise StoreVersionError(f"{file} is not a file of stompd's")
+            version = db.pragma("user_version")
+            if version != VERSION:
+                raise StoreVersionError(
+                    f"{file} is of schema {version}, and this stompd works with {VERSION}: start "
+                    "it once with this directory, or take the stompd that wrote it"
+                )
+            yield db
+        finally:
+            db.close(force=True)
+    except apsw.FullError as error:
+        raise StoreFullError(f"no room on the disk of {directory}") from error
+    except apsw.BusyError as error:
+        raise StoreFailedError(f"another program holds {file}: end its transaction") from error
+    except apsw.Error as error:
+        raise StoreFailedError(f"{file}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[apsw.Connection]:
+    """Open the file of a directory that no stompd uses, and keep it so meanwhile."""
+    if not directory.is_dir():
+        raise StoreMissingError(
+            f"there is no directory {directory}: give another one with --data DIR"
+        )
+    lock = DirectoryLock(directory)
+    try:
+        with opened(directory) as db:
+            yield db
+    finally:
+        lock.release()
+
+
+def queues(directory: Path) -> list[QueueRow]:
+    """Return what holds messages, by name."""
+    with opened(directory, read_only=True) as db:
+        rows = db.execute(
+            "SELECT host, queue, count, octets, delayed_count, delayed_octets FROM queues"
+            " WHERE count OR delayed_count"
+        )
+        return sorted(
+            QueueRow(from_text(host), from_text(name), *counts) for host, name, *counts in rows
+        )
+
+
+def verify(directory: Path) -> list[str]:
+    """Return what is wrong, a sentence each; an empty list if nothing is.
+
+    It takes as long as reading the whole file.
+    """
+    try:
+        with opened(directory, read_only=True) as db:
+            db.execute("BEGIN")
+            found = [
+                line
+                for (text,) in db.execute("PRAGMA integrity_check")
+                for line in text.splitlines()
+                if line != "ok" and not line.startswith("***")
+            ]
+            if not found:
+                for faults in (_counters(db), _strays(db), _unreadable(db)):
+                    found += _shortened(faults)
+            return found
+    except StoreFailedError as error:
+        if isinstance(error.__cause__, apsw.CorruptError | apsw.NotADBError):
+            return [str(error)]
+        raise
+
+
+def _shortened(faults: Iterator[str]) -> Iterator[str]:
+    more = 0
+    for number, fault in enumerate(faults):
+        if number < _TOLD:
+            yield fault
+        else:
+            more += 1
+    if more:
+        yield f"and {more} more like that"
+
+
+_COUNTED: Final = """
+SELECT queue.name, lane.priority, lane.count, lane.octets, lane.delayed_count, lane.delayed_octets,
+       coalesce(found.count, 0), coalesce(found.octets, 0),
+       coalesce(found.delayed_count, 0), coalesce(found.delayed_octets, 0),
+       coalesce(found.last_place, 0) > lane.last_place
+FROM lane LEFT JOIN queue ON queue.number = lane.queue LEFT JOIN (
+    SELECT id >> 42 AS number, sum(due IS NULL) AS count,
+           sum(iif(due IS NULL, size, 0)) AS octets, sum(due IS NOT NULL) AS delayed_count,
+           sum(iif(due IS NOT NULL, size, 0)) AS delayed_octets,
+           max(id & 0x3ffffffffff) AS last_place
+    FROM message GROUP BY 1) AS found ON found.number = lane.number"""
+
+
+def _counters(db: apsw.Connection) -> Iterator[str]:
+    for name, priority, *numbers, beyond in db.execute(_COUNTED):
+        told, there = numbers[:4], numbers[4:]
+        if name is None:
+            yield f"a lane of priority {priority} belongs to no queue"
+        elif told != there:
+            yield (
+                f"{name}, priority {priority}: counters say {told[0]} messages of {told[1]} octets "
+                f"and {told[2]} delayed of {told[3]}; there are {there[0]} of {there[1]} and "
+                f"{there[2]} of {there[3]}"
+            )
+        elif beyond:
+            yield f"{name}, priority {priority}: a message stands behind the last place"
+
+
+_STRAYS: Final = (
+    (
+        "message {} belongs to no queue",
+        "SELECT id FROM message WHERE (id >> 42, queue) NOT IN (SELECT number, queue FROM lane)",
+    ),
+    (
+        "message {} lacks a part of its body",
+        """SELECT id FROM message WHERE chunks IS NOT NULL
+           AND chunks != (SELECT count(*) FROM chunk WHERE message = id)""",
+    ),
+    (
+        "message {} has no body",
+        "SELECT id FROM message WHERE chunks IS NULL AND body IS NULL",
+    ),
+    (
+        "a part of a body belongs to message {}, which is not there",
+        "SELECT DISTINCT message FROM chunk WHERE message NOT IN (SELECT id FROM message)",
+    ),
+)
+
+
+def _strays(db: apsw.Connection) -> Iterator[str]:
+    for sentence, question in _STRAYS:
+        for (identity,) in db.execute(question):
+            yield sentence.format(identity)
+
+
+def _unreadable(db: apsw.Connection) -> Iterator[str]:
+    """Yield the messages and definitions that could not be made again."""
+    reader = Reader()
+    columns = f"id, size, persistent, headers, {', '.join(RARE_COLUMNS)}"
+    for identity, size, persistent, headers, *rare in db.execute(
+        f"SELECT {columns} FROM message"  # noqa: S608 - our own words
+    ):
+        told: list[Any] | None = rare if any(value is not None for value in rare) else None
+        try:
+            reader.message(identity & PLACE_MASK, 0, size, persistent, headers, b"", told, 0.0)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            yield f"message {identity} cannot be read: {type(error).__name__}: {error}"
+    for kind, key, record in db.execute("SELECT kind, key, record FROM definition"):
+        try:
+            json.loads(key), json.loads(record)
+        except ValueError as error:
+            yield f"the definition of {kind} {key} cannot be read: {error}"
+
+
+def compact(directory: Path) -> tuple[int, int]:
+    """Write the file anew, as small as it can be; return how many octets it had and has.
+
+    It needs room for a copy meanwhile.
+    """
+    with held(directory) as db:
+        before = _octets(directory)
+        db.execute("VACUUM")
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return before, _octets(directory)
+
+
+def _octets(directory: Path) -> int:
+    return sum(
+        path.stat().st_size
+        for path in (directory / FILE, directory / f"{FILE}-wal")
+        if path.exists()
+    )
