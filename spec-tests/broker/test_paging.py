@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from broker.asking import Asker
 from broker.client import Client, numbers, publish, settings
 from broker.paging import Operation, PagedCore
 
@@ -709,3 +710,75 @@ def test_a_repetition_is_written_down_with_its_next_time() -> None:
     core.tick(1.0)
     kinds = [operation.kind for group in core.durable() for operation in group]
     assert kinds == ["requeue", "put"]
+
+
+# Dropping the tail.
+
+
+def test_a_purge_reaches_the_tail() -> None:
+    """What is only in the store goes at once, but for what is delivered or not due yet."""
+    core = _paged(3)
+    _backlog(core, 4, persistent="true")
+    core.client().send("/queue/a", "delayed", delay="1000", persistent="true")
+    core.client().send("/queue/a", "urgent", priority="9", persistent="true")
+    _backlog(core, 5, persistent="true")
+    consumer = core.client()
+    consumer.subscribe("/queue/a", "client", prefetch_count="2")
+    delivered = consumer.messages(2)
+    assert [frame.text for frame in delivered] == ["urgent", "1"]
+    asker = Asker(core)
+    assert asker("purge", destination="/queue/a", dry_run=True)["done"] == 9
+    assert asker("purge", destination="/queue/a")["done"] == 9
+    core.answer_all()
+    assert core.queue("/queue/a") == ("<Queue /queue/a ready=0 unsettled=2 tail=0 subscriptions=1>")
+    assert core.paging.count == 2
+    _backlog(core, 9)
+    consumer.ack(delivered[1])
+    assert _take_all(core, consumer) == numbers(1, 9)
+
+
+def test_an_answer_brings_nothing_that_was_dropped() -> None:
+    """The tail was dropped, and a new one begun, while a part of the old one was on its way."""
+    core = _paged(3)
+    _backlog(core, 9)
+    browser, consumer = core.client(), core.client()
+    browser.subscribe("/queue/a", browser="true")
+    consumer.subscribe("/queue/a", "client", prefetch_count="1")
+    first = consumer.one("MESSAGE")
+    consumer.ack(first)
+    second = consumer.one("MESSAGE")
+    answers = [core.paging.answer(), core.paging.answer()]
+    assert Asker(core)("purge", destination="/queue/a")["done"] == 7
+    publish(core.client(), "/queue/a", [f"new {number}" for number in range(8)])
+    for answer in answers:
+        core.broker.fetched(*answer)
+    core.run()
+    core.answer_all()
+    assert [frame.text for frame in browser.take()][-1] == ""
+    consumer.ack(second)
+    assert _take_all(core, consumer) == [f"new {number}" for number in range(8)]
+
+
+def test_a_purge_gives_room_to_who_waits_for_it() -> None:
+    """A producer that waits for room in a queue with a tail goes on."""
+    core = _paged(2, max_messages=5)
+    producer = core.client()
+    publish(producer, "/queue/a", numbers(1, 7))
+    assert producer.session.paused
+    Asker(core)("purge", destination="/queue/a")
+    assert not producer.session.paused
+
+
+def test_a_store_that_has_less_than_it_counted() -> None:
+    """It is believed when it has no more, and what comes meanwhile is not lost."""
+    core = _paged(2)
+    _backlog(core, 5)
+    consumer = core.client()
+    consumer.subscribe("/queue/a")
+    fetch, _, dues = core.paging.answer()
+    publish(core.client(), "/queue/a", ["6"])
+    core.broker.fetched(fetch, [], dues)
+    fetch, _, dues = core.paging.answer()
+    core.broker.fetched(fetch, [], dues)
+    core.run()
+    assert core.queue("/queue/a").startswith("<Queue /queue/a ready=0 unsettled=0 tail=0 ")

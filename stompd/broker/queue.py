@@ -40,21 +40,6 @@ if TYPE_CHECKING:
 _RECALLED: Final = 2000
 
 
-class Departures:
-    """What left a queue's tail since a part of it was asked for, and may be in the answer still."""
-
-    __slots__ = ("places", "upto")
-
-    def __init__(self) -> None:
-        # All up to here, and these.
-        self.upto = 0
-        self.places: set[int] = set()
-
-    def stays(self, message: Message) -> bool:
-        """Return whether a message of the answer has not left."""
-        return message.place > self.upto and message.place not in self.places
-
-
 class Queue:
     """Owns the ready messages. Delivered ones belong to their subscription until settled.
 
@@ -66,7 +51,8 @@ class Queue:
     __slots__ = (
         "_ahead",
         "_alarm",
-        "_departures",
+        "_asked_at",
+        "_dropped",
         "_edge",
         "_expiries",
         "_remembered",
@@ -162,8 +148,10 @@ class Queue:
         # The tail begins behind this place, and has that many octets.
         self._edge = 0
         self._tail_bytes = 0
-        # One for each part of it that is on its way, to the window or to somebody who walks.
-        self._departures: dict[object, Departures] = {}
+        # What was of the tail up to this place was dropped at once: it may be in an answer yet.
+        self._dropped = 0
+        # When the store was asked for a part of it, this was the place of the next message.
+        self._asked_at = 0
         # The places behind it whose messages are in the store, but not of the tail: they did not
         # have to wait for it.
         self._ahead: set[int] = set()
@@ -628,7 +616,7 @@ class Queue:
                 return
             room = max(room, window - window // 2)
         self.fetching = True
-        self._departures[self] = Departures()
+        self._asked_at = self.next_place
         self.store.fetch(
             Fetch(
                 self.key,
@@ -645,13 +633,12 @@ class Queue:
         if self.gone:
             return
         self.fetching = False
-        departures = self._departures.pop(self)
-        if not messages:
-            # Somebody has dropped them.
-            self.tail = self._tail_bytes = 0
-        else:
+        if messages:
             self._edge = max(self._edge, messages[-1].place)
-            messages = [message for message in messages if departures.stays(message)]
+            messages = [message for message in messages if message.place > self._dropped]
+        elif self._asked_at == self.next_place:
+            # The store has less than it had counted.
+            self.tail = self._tail_bytes = 0
         if self._ahead:
             messages = [message for message in messages if message.place not in self._ahead]
             self._ahead = {place for place in self._ahead if place > self._edge}
@@ -689,44 +676,25 @@ class Queue:
         """The places behind it whose messages are in memory, or were."""
         return frozenset(self._ahead)
 
-    def in_tail(self, message: Message) -> bool:
-        """Return whether a message that the store brought is still in the store only."""
-        place = message.place
-        return bool(self.tail) and place > self._edge and place not in self._ahead
-
     def look_behind(
         self, after: int, count: int, octets: int, taker: Callable[[list[Message], int], None]
     ) -> None:
         """Have a taker get what the store holds behind a place, without what left meanwhile.
 
-        Some of it may be in the window by then, or delivered: see `in_tail`. The taker is told the
-        last place of the answer as well; 0 if it was the end, or the queue is gone by then.
+        Some of it may be in the window by then, or delivered. The taker is told the last place of
+        the answer as well; 0 if it was the end, or the queue is gone by then.
         """
-        token = object()
-        departures = self._departures[token] = Departures()
 
         def answered(messages: list[Message], _dues: list[float]) -> None:
-            del self._departures[token]
-            last = 0 if self.gone or not messages else messages[-1].place
-            taker([m for m in messages if not self.gone and departures.stays(m)], last)
+            if self.gone or not messages:
+                taker([], 0)
+            else:
+                last = messages[-1].place
+                taker([message for message in messages if message.place > self._dropped], last)
 
         self.store.fetch(
             Fetch(self.key, "ready", answered, count=count, octets=octets, after=after)
         )
-
-    def discard_tail(self, messages: Collection[Message]) -> None:
-        """Drop messages that are `in_tail`."""
-        self.store.begin_group()
-        for message in messages:
-            self._tail_bytes -= message.size
-            self.store.settle(self.key, message)
-        self.store.end_group()
-        self.lost_count += len(messages)
-        self.tail -= len(messages)
-        places = [message.place for message in messages]
-        for departures in self._departures.values():
-            departures.places.update(places)
-        self._tail_shrank()
 
     def drop_tail(self) -> int:
         """Drop all that is in the store only; return how many messages that were."""
@@ -736,16 +704,11 @@ class Queue:
             self.store.drop(self.key, NORMAL, self._edge, last, frozenset(self._ahead))
             self.lost_count += dropped
             self.tail = self._tail_bytes = 0
-            for departures in self._departures.values():
-                departures.upto = last
-            self._tail_shrank()
-        return dropped
-
-    def _tail_shrank(self) -> None:
-        if not self.tail:
+            self._dropped = last
             self._ahead.clear()
-        if self.blocked:
-            self._unblock()
+            if self.blocked:
+                self._unblock()
+        return dropped
 
     # Getting messages back, or rid of them.
 

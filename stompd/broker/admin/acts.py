@@ -87,10 +87,17 @@ def purge(
     done = 0
     for queue in find_queues(host_of(caller, vhost), destination):
         chosen = choice.of(queue)
-        failures.update(choice.missing(queue, chosen))
         done += len(chosen)
+        if choice.everything:
+            done += queue.tail
+        else:
+            failures.update(choice.missing(queue, chosen))
         if not dry_run:
+            queue.store.begin_group()
             queue.discard(chosen)
+            if choice.everything:
+                queue.drop_tail()
+            queue.store.end_group()
     return outcome(done, failures)
 
 

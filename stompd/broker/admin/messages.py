@@ -113,6 +113,11 @@ class Choice:
     count: int | None = None
     keep: int = 0
 
+    @property
+    def everything(self) -> bool:
+        """True if nothing is left out."""
+        return self == Choice()
+
     def of(self, queue: Queue) -> list[Message]:
         """Return them in the order of their delivery, those that are not due yet at the end."""
         wanted = selecting(self.selector)
