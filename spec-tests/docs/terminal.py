@@ -32,6 +32,7 @@ _VARIES = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+(\.\d+)? ms\b"), "N ms"),
     (re.compile(r"\bin [\d.]+ ?s\b"), "in N s"),
+    (re.compile(r"\bc\d+-\d+"), "cN"),
     (re.compile(r"\bc\d+\b"), "cN"),
     (re.compile(r"\b(python|trio|pid) [\d.]+"), r"\1 N"),
     (re.compile(r"^(dead-letter-time:)\d+$", re.MULTILINE), r"\1N"),
@@ -105,7 +106,8 @@ class Terminal:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STOMP_", "STOMPD_"))}
         ours = Path(sys.executable).parent
         kept["PATH"] = os.pathsep.join((str(ours), str(self._programs), kept["PATH"]))
-        kept["XDG_STATE_HOME"] = str(self.directory / ".state")
+        kept.pop("XDG_STATE_HOME", None)
+        kept["HOME"] = str(self.directory)
         return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 
     def log(self) -> str:
@@ -216,6 +218,6 @@ class Terminal:
                     typing = False
                     child.expect_exact("^@")
             elif line.strip() and not line.startswith("Trying "):
-                child.expect(re.sub(r"\bc\d+\b", r"c\\d+", re.escape(line)))
+                child.expect(re.sub(r"\bc\d+\\-\d+", r"c\\d+-\\d+", re.escape(line)))
         child.close(force=True)
         return seen.getvalue()

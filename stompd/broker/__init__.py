@@ -9,7 +9,7 @@ The map of this package, from the values to the whole:
 * ``selector``, ``predicate``: conditions on a message's headers, compiled to functions.
 * ``message``: one message and its octets for each version.
 * ``terms``: what is special about a message: priority, expiry, schedule, group.
-* ``storage``: what the broker needs of a store.
+* ``storage``: what the broker needs of a store; ``definition``: what it keeps beside messages.
 * ``outbox``: octets waiting to be written to one connection.
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
 * ``lane``: messages by place, and by time; ``alarm``: the one timer of a destination.
@@ -27,6 +27,7 @@ The map of this package, from the values to the whole:
 * ``redelivery``: what becomes of a message that was not acknowledged.
 * ``session``: one connection's conversation; takes frames, has them carried out, answers them.
 * ``broker``: the whole: sessions, virtual hosts, store, what is due.
+* ``restore``: what a store has kept becomes what it was; ``room``: when it has none.
 * ``memory``: the mark for what all messages take; over it producers wait.
 * ``event``, ``tap``: what the broker tells about itself, and copies of the frames that pass.
 * ``sample``: rates and ages, from a look a second.
