@@ -566,7 +566,7 @@ class SqliteStore:
         try:
             if light:
                 self._commit(db, light)
-            db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})")
+            _give_back(db)
             light.queues.clear()
             self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except (apsw.FullError, apsw.BusyError):
@@ -861,7 +861,7 @@ class SqliteStore:
                 return self._spare_pages(db) or _size_of(self._wal_file) > _WAL_KEPT
             if self._spare_pages(db):
                 self._ahead = True
-                db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})")
+                _give_back(db)
                 return True
             if _size_of(self._wal_file) > _WAL_KEPT:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -885,8 +885,7 @@ class SqliteStore:
         try:
             db = self._db
             if clean and db is not None and self._failure is None:
-                batch = self.take()
-                if batch is not None:
+                if self.pending and (batch := self.take()) is not None:
                     self.write(batch)
                     self.committed(batch)
                 self._ahead = True
@@ -987,6 +986,12 @@ def _probe(
         db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(?))", (octets,))
     with transaction(db):
         db.execute("DELETE FROM meta WHERE name = 'probe'")
+
+
+def _give_back(db: apsw.Connection) -> None:
+    """Give some free pages back to the disk."""
+    # It is done page by page, as its rows are asked for.
+    db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})").fetchall()
 
 
 def _drop_transient(db: apsw.Connection) -> int:
