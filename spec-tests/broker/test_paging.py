@@ -761,7 +761,7 @@ def test_an_answer_brings_nothing_that_was_dropped() -> None:
 
 def test_a_purge_gives_room_to_who_waits_for_it() -> None:
     """A producer that waits for room in a queue with a tail goes on."""
-    core = _paged(2, max_messages=5)
+    core = _paged(2, max_messages=3)
     producer = core.client()
     publish(producer, "/queue/a", numbers(1, 7))
     assert producer.session.paused

@@ -1,12 +1,17 @@
 """After a restart: priorities, delays, selectors and pages, in the order that they had before."""
 
+from typing import Any
+
 import pytest
+from broker.asking import Asker
 from broker.client import Client
-from broker.restarting import RestartingCore
+from broker.restarting import Disk, RestartingCore, RestartingStore
 from broker.test_restart import P, drained, ruled
 
 from stompd.broker import queue as queues
+from stompd.broker.broker import Broker
 from stompd.broker.policy import Policy
+from stompd.broker.storage import Fetch, Kept, KeptLane, KeptQueue
 from stompd.protocol.encoder import encode
 
 
@@ -205,3 +210,112 @@ def test_what_expired_in_the_store_is_not_delivered(core: RestartingCore) -> Non
     core.crash(down=2)
     assert drained(core, "/queue/a") == ["long"]
     assert core.paging.count == 0
+
+
+# What a store may tell of, beside what a crash leaves.
+
+
+def restored(*kept: KeptQueue, **others: Any) -> Broker:  # noqa: ANN401 - lists of `Kept`
+    """Return a broker that begins with this."""
+    broker = Broker(RestartingStore(Disk()))
+    assert broker.restore(Kept(queues=list(kept), **others)) == []
+    return broker
+
+
+def test_a_lane_without_messages_is_not_asked_for() -> None:
+    """Counters of what was there once are no reason to wait."""
+    lanes = {9: KeptLane(0, 0), 4: KeptLane(1, 10)}
+    broker = restored(KeptQueue(("/", "/queue/a"), 5, lanes))
+    queue = broker.host("/").queues["/queue/a"]
+    assert (queue.depth, queue.coming, queue.next_place) == (1, 0, 6)
+
+
+def test_a_topic_may_have_nothing_delayed_any_more() -> None:
+    """Its places are not given a second time all the same."""
+    topics = restored(KeptQueue(("/", "/topic/t"), 3)).host("/").topics
+    assert [topic.count for topic in topics.values()] in ([], [0])
+
+
+@pytest.mark.parametrize("name", ["/queue/a", "/topic/t"])
+def test_several_ids_of_one_destination_come_back(core: RestartingCore, name: str) -> None:
+    """Each of them is known again."""
+    client = core.client()
+    for dedup_id in ("one", "two"):
+        client.send(name, dedup_id, dedup_id=dedup_id, **P)
+    core.sync()
+    core.crash()
+    client = core.client()
+    client.subscribe(name)
+    core.answer_all()
+    client.bodies()
+    for dedup_id in ("one", "two", "three"):
+        client.send(name, dedup_id, dedup_id=dedup_id, **P)
+    core.answer_all()
+    assert client.bodies() == ["three"]
+
+
+def test_a_topic_that_is_there_first_fills_what_was_kept(core: RestartingCore) -> None:
+    """Its delayed message goes to a durable subscription and to a named queue."""
+    sender = core.client()
+    sender.send("/topic/t", "later", delay="1000", **P)
+    away = core.client(client_id="me")
+    away.subscribe("/topic/t", "client", id="d", durable="true")
+    headers = {"durable": "true", "auto_delete": "false", "x_queue_name": "q"}
+    named = core.client()
+    named.subscribe("/topic/t", "client", id="1", **headers)
+    named.subscribe("/topic/#", "client", id="2", **headers)
+    core.sync()
+    core.crash()
+    core.answer_all()
+    core.tick(2)
+    assert drained(core, "/queue/q") == ["later"]
+    again = core.client(client_id="me")
+    again.subscribe("/topic/t", "client", id="d", durable="true")
+    assert again.bodies() == ["later"]
+
+
+def test_two_spellings_of_one_pattern_are_one_binding(core: RestartingCore) -> None:
+    """A file that tells of both fills the queue once."""
+    client = core.client()
+    headers = {"durable": "true", "auto_delete": "false", "x_queue_name": "q"}
+    client.subscribe("/topic/a.*", "client", id="1", **headers)
+    core.sync()
+    definitions = core.restarting.disk.definitions
+    ((kind, key), record) = next(item for item in definitions.items() if item[0][0] == "binding")
+    definitions[kind, (*key[:-1], "/topic/a/*")] = record
+    core.crash()
+    assert core.troubles == []
+    core.client().send("/topic/a.b", "once", **P)
+    assert drained(core, "/queue/q") == ["once"]
+
+
+def test_a_paused_durable_subscription_is_paused_again(core: RestartingCore) -> None:
+    """Also where it is not the first of several."""
+    client = core.client(client_id="me")
+    for name in ("one", "two"):
+        client.subscribe("/topic/t", id=name, durable="true")
+    Asker(core)("pause", destination="/durable/me/two")
+    core.sync()
+    core.crash()
+    core.client().send("/topic/t", "1", **P)
+    client = core.client(client_id="me")
+    for name in ("one", "two"):
+        client.subscribe("/topic/t", id=name, durable="true")
+    assert [frame["subscription"] for frame in client.messages()] == ["one"]
+
+
+def test_the_receipts_that_wait_can_be_named(core: RestartingCore) -> None:
+    """For the log, should they never come."""
+    client = core.client()
+    client.send("/queue/a", "1", receipt="first", **P)
+    client.send("/queue/a", "2", receipt="second")
+    assert client.session.awaited == ["first", "second"]
+    core.sync()
+    assert client.session.awaited == []
+    assert client.receipts() == ["first", "second"]
+
+
+def test_a_question_says_what_it_asks() -> None:
+    """For whoever looks at what a store has to do."""
+    fetch = Fetch(("/", "/queue/a"), "ready", lambda _messages, _dues: None, count=3, octets=9)
+    assert repr(fetch) == "<Fetch 3 ready of /queue/a behind 0>"

@@ -45,7 +45,6 @@ class Subscription:
     """
 
     __slots__ = (
-        "_asking",
         "_later",
         "_unseen",
         "ack",
@@ -136,10 +135,9 @@ class Subscription:
         self.follows = follows
         # True when all that there was to browse is among the copies.
         self.ended = False
-        # What a browser has not seen of queues' tails, whether a part of it is on its way, and what
-        # came to the queues since, if it follows.
+        # What a browser has not seen of queues' tails, and what came to the queues since, if it
+        # follows.
         self._unseen: deque[_Unseen] = deque()
-        self._asking = False
         self._later: deque[Message] = deque()
         # What keeps the messages of a topic for it while it is away.
         self.durable: Durable | None = None
@@ -265,15 +263,12 @@ class Subscription:
 
     def _browse_on(self) -> None:
         """Ask for the next part of a tail, to be called when all copies so far are written."""
-        if self._asking:
-            return
-        self._asking = True
+        # Until the answer comes nothing is among the copies, so nobody asks again.
         unseen = self._unseen[0]
         unseen.queue.look_behind(unseen.after, _PAGE, self.outbox.high, self._browsed)
 
     def _browsed(self, messages: list[Message], last: int) -> None:
         """Take copies of a part of a tail; the last place of it is 0 if it was the end."""
-        self._asking = False
         if self.gone:
             return
         unseen = self._unseen[0]
