@@ -761,9 +761,11 @@ def test_an_answer_brings_nothing_that_was_dropped() -> None:
 
 def test_a_purge_gives_room_to_who_waits_for_it() -> None:
     """A producer that waits for room in a queue with a tail goes on."""
-    core = _paged(2, max_messages=3)
+    core = _paged(1, max_messages=2)
     producer = core.client()
-    publish(producer, "/queue/a", numbers(1, 7))
+    producer("BEGIN", transaction="t")
+    publish(producer, "/queue/a", numbers(1, 5), transaction="t")
+    producer("COMMIT", transaction="t")
     assert producer.session.paused
     Asker(core)("purge", destination="/queue/a")
     assert not producer.session.paused

@@ -457,11 +457,8 @@ class VirtualHost:
         return durable
 
     def restore_durable(self, durable: Durable) -> None:
-        """Have a durable subscription of before filled again; without its last values anew."""
+        """Have a durable subscription of before filled again, before any topic is there."""
         self._feeds.add(durable.feed.destination.words, durable.feed)
-        for topic in self._topic_names.match(durable.feed.destination.words):
-            if durable.feed.takes(topic.destination):
-                topic.feed(durable.feed)
         self._expect_return(durable)
 
     def bind(
@@ -524,7 +521,7 @@ class VirtualHost:
         return feed
 
     def restore_feed(self, queue: Queue, destination: Destination) -> None:
-        """Have a queue of before filled again, without the last values of its topics anew."""
+        """Have a queue of before filled again, before any topic is there."""
         feed = self.bound_feed(queue, destination)
         if feed is not None:
             return
@@ -532,9 +529,6 @@ class VirtualHost:
         feed = self.new_feed(queue, destination)
         feed.lasting = True
         self._feeds.add(destination.words, feed)
-        for topic in self._topic_names.match(destination.words):
-            if feed.takes(topic.destination) and not self._doubles(topic, feed):
-                topic.feed(feed)
 
     def bound(self) -> list[Feed]:
         """Return what feeds queues because a SUBSCRIBE named queue and topic."""
