@@ -12,7 +12,7 @@ import apsw
 import pytest
 from store.powercut import Event, cut, run
 
-from stompd.store import sqlite
+from stompd.store import database, sqlite
 
 _CUTS = int(os.environ.get("STOMP_TEST_POWER_CUTS", "500"))
 _SEED = int(os.environ.get("STOMP_TEST_SEED", "1"))
@@ -30,7 +30,7 @@ def test_power_cuts() -> None:
 
 def test_a_store_that_does_not_sync_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same cuts show it when batches are promised before they are on the disk."""
-    connect = sqlite.connect
+    connect = database.connect
 
     def hasty(file: Path, *, vfs: str | None = None) -> apsw.Connection:
         """Return a connection that syncs at checkpoints only, whatever it is told."""

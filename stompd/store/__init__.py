@@ -5,6 +5,10 @@
 
   * ``batch``: what was told and is not written yet;
   * ``record``: a message as a row, and back;
+  * ``database``: the file, and its versions;
+  * ``statements``: what is said to SQLite;
+  * ``upkeep``: what people do with the file: look, check, make it smaller;
+  * ``transfer``: everything as lines of JSON, and back;
   * ``lock``: one process for each directory.
 
 * ``errors``: what a store raises.

@@ -14,10 +14,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +24,21 @@ import apsw
 from stompd.broker.message import Message
 from stompd.broker.storage import Fetch, Kept, KeptLane, KeptQueue, Key, Kind
 from stompd.store.batch import Batch, Drop, Pending
+from stompd.store.database import (
+    BUSY,
+    FILE,
+    MIB,
+    PAGE_SIZE,
+    back_up,
+    connect,
+    make_directory,
+    migrate,
+    size_of,
+    transaction,
+)
 from stompd.store.errors import (
     StoreFailedError,
     StoreFullError,
-    StoreVersionError,
 )
 from stompd.store.lock import DirectoryLock
 from stompd.store.record import (
@@ -47,108 +56,35 @@ from stompd.store.record import (
     to_milliseconds,
     to_seconds,
 )
-
-FILE: Final = "stompd.db"
-# "STMP", so that file(1) and we can tell whose it is.
-APPLICATION_ID: Final = 0x53544D50
-PAGE_SIZE: Final = 4096
-
-MIB: Final = 1024 * 1024
+from stompd.store.statements import (
+    COUNTERS,
+    DELAYED,
+    EXPIRED,
+    LISTED,
+    NEW_COUNTS,
+    RANGE,
+    READY,
+    REQUEUE,
+    Rows,
+    drop_transient,
+    give_back,
+    note_definitions,
+    parts,
+    probe,
+)
 
 # The write-ahead log is copied to the file at the latest when it has so many pages, and is cut off
 # in a quiet moment if it is larger than so many octets.
 _WAL_PAGES: Final = 64 * MIB // PAGE_SIZE
 _WAL_KEPT: Final = 4 * MIB
-# Free pages that are given back in one step, once there are so many and they are a quarter of all.
-_VACUUM_STEP: Final = 1024
+# Free pages are given back once there are so many, and they are a quarter of all.
 _VACUUM_FROM: Final = 2048
 # After a crash a file up to this size is checked when it is opened: that takes a second or two.
 _CHECKED: Final = 256 * MIB
 # Seconds for which it is good to know how much is free on the disk.
 _FREE_AGE: Final = 0.5
-# Milliseconds that another program, such as the shell of SQLite, may hold the file.
-_BUSY: Final = 5000
-
-# How many rows an INSERT has, how long it may be (longer ones are not kept prepared), and how many
-# octets of bodies are in it at most.
-_SIZES: Final = (1, 4, 16, 64, 128, 256, 512, 1024)
-_STATEMENT_LENGTH: Final = 15_000
-_STATEMENT_OCTETS: Final = 4 * MIB
-# From so many ids without a gap on they are a range.
-_RUN: Final = 32
 # An answer holds no more octets than that and one message.
 _ANSWER_OCTETS: Final = 128 * MIB
-
-_COUNTERS: Final = """
-UPDATE lane SET count = lane.count {sign} d.count, octets = lane.octets {sign} d.octets,
-                delayed_count = lane.delayed_count {sign} d.delayed_count,
-                delayed_octets = lane.delayed_octets {sign} d.delayed_octets
-FROM (SELECT id >> 42 AS number,
-             sum(due IS NULL) AS count, sum(iif(due IS NULL, size, 0)) AS octets,
-             sum(due IS NOT NULL) AS delayed_count,
-             sum(iif(due IS NOT NULL, size, 0)) AS delayed_octets
-      FROM message WHERE {which} GROUP BY 1) AS d
-WHERE lane.number = d.number"""
-
-_LISTED: Final = "{column} IN (SELECT value FROM json_each(?))"
-_RANGE: Final = "{column} BETWEEN ? AND ?"
-
-_NEW_COUNTS: Final = """
-UPDATE lane SET count = count + (value ->> 1), octets = octets + (value ->> 2),
-                delayed_count = delayed_count + (value ->> 3),
-                delayed_octets = delayed_octets + (value ->> 4),
-                last_place = max(last_place, value ->> 5)
-FROM json_each(?) WHERE lane.number = value ->> 0"""
-
-_CHANGES: Final = ", ".join(f"{name} = value ->> {n}" for n, name in enumerate(RARE_COLUMNS, 1))
-_REQUEUE: Final = f"UPDATE message SET {_CHANGES} FROM json_each(?) WHERE message.id = value ->> 0"  # noqa: S608
-
-# A page as one row: all bodies behind one another, and the rest as JSON. The inner query has the
-# order; what is put together of its rows keeps to it.
-_PAGE: Final = f"""
-SELECT CAST(group_concat(CAST(body AS TEXT), '') AS BLOB),
-       json_group_array(json_array(id, size, persistent, headers, length(body),
-           CASE WHEN coalesce({", ".join(RARE_COLUMNS)}) IS NULL THEN NULL
-                ELSE json_array({", ".join(RARE_COLUMNS)}) END))
-FROM ({{rows}})"""  # noqa: S608 - our own words
-
-# Which rows make an answer: as many as there may be, up to the one that brings it to the octets.
-_READY: Final = _PAGE.format(
-    rows="""
-    SELECT * FROM message WHERE id > ?1 AND due IS NULL AND id <= (
-        SELECT max(id) FROM (
-            SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before
-            FROM (SELECT id, size FROM message WHERE id > ?1 AND id <= ?2 AND due IS NULL
-                  ORDER BY id LIMIT ?3))
-        WHERE before < ?4)
-    ORDER BY id"""
-)
-
-_IN_TIME: Final = """
-    SELECT message.* FROM (
-        SELECT id, {time}, place,
-               sum(size) OVER (ORDER BY {time}, place ROWS UNBOUNDED PRECEDING) - size AS before
-        FROM (SELECT id, size, id & 0x3ffffffffff AS place, {time} FROM message
-              WHERE queue = ?1 AND {which} ORDER BY {time}, place LIMIT ?2)) AS chosen
-    CROSS JOIN message ON message.id = chosen.id
-    WHERE before < ?3
-    ORDER BY chosen.{time}, place"""
-
-_DELAYED: Final = _PAGE.format(
-    rows=_IN_TIME.format(
-        time="due",
-        which="due IS NOT NULL AND due >= ?4 AND (due > ?4 OR id & 0x3ffffffffff > ?5)",
-    )
-)
-_EXPIRED: Final = _PAGE.format(
-    rows=_IN_TIME.format(
-        time="expires", which="expires IS NOT NULL AND due IS NULL AND expires <= ?4"
-    )
-)
-
-# What brings a file of each version to the next one.
-_MIGRATIONS: Final = ("schema.sql",)
-VERSION: Final = len(_MIGRATIONS)
 
 
 class SqliteStore:
@@ -341,8 +277,8 @@ class SqliteStore:
             "engine": "sqlite",
             "path": str(self.file),
             "starts": self.starts,
-            "file_bytes": _size_of(self.file),
-            "log_bytes": _size_of(self._wal_file),
+            "file_bytes": size_of(self.file),
+            "log_bytes": size_of(self._wal_file),
             "free_bytes": self._free(),
         }
 
@@ -359,7 +295,7 @@ class SqliteStore:
         `StoreLockedError`, `StoreVersionError`, `StoreFullError`, `StoreFailedError`.
         """
         try:
-            _make_directory(self.directory)
+            make_directory(self.directory)
             self._lock = DirectoryLock(self.directory)
             with self._guarded():
                 return self._open()
@@ -374,15 +310,15 @@ class SqliteStore:
         except OSError as error:
             raise StoreFailedError(f"cannot use {self.file}: {error.strerror}") from error
         db = self._db = connect(self.file, vfs=self._vfs)
-        db.set_busy_timeout(_BUSY)
-        self._migrate(db)
+        db.set_busy_timeout(BUSY)
+        migrate(db, self.file)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute(f"PRAGMA cache_size = {-self._cache // 1024}")
         db.wal_autocheckpoint(0)
         clean = bool(db.execute("SELECT value FROM meta WHERE name = 'clean'").get)
-        if not clean and _size_of(self.file) <= _CHECKED:
+        if not clean and size_of(self.file) <= _CHECKED:
             found = db.execute("PRAGMA quick_check(1)").get
             if found != "ok":
                 found = str(found).splitlines()[-1]
@@ -391,9 +327,9 @@ class SqliteStore:
                 )
         lost = 0
         self._ahead = True
-        with self._transaction(db):
+        with transaction(db):
             if not clean:
-                lost = _drop_transient(db)
+                lost = drop_transient(db)
             db.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
             db.execute("UPDATE meta SET value = value + 1 WHERE name = 'starts'")
             db.execute("DELETE FROM lane WHERE count = 0 AND delayed_count = 0")
@@ -406,28 +342,6 @@ class SqliteStore:
         self._pending.known.update(self._queues)
         self._pending.known.update(key for key, _, _ in kept.dedup_ids)
         return kept
-
-    def _migrate(self, db: apsw.Connection) -> None:
-        version = db.pragma("user_version")
-        application = db.pragma("application_id")
-        new = not db.execute("SELECT count(*) FROM sqlite_schema").get
-        if not new and application != APPLICATION_ID:
-            raise StoreVersionError(f"{self.file} is not a file of stompd's: it is left as it is")
-        if version > VERSION:
-            raise StoreVersionError(
-                f"{self.file} was written by a newer stompd (schema {version}, this one knows "
-                f"{VERSION}): run that one, or give another directory with --data DIR"
-            )
-        if new:
-            # These can only be had from the beginning.
-            db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        for number in range(version, VERSION):
-            script = files("stompd.store").joinpath(_MIGRATIONS[number]).read_text("utf-8")
-            with self._transaction(db):
-                db.execute(script)
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {number + 1}")
 
     def _load(self) -> None:
         """Learn the numbers of queues and lanes."""
@@ -502,18 +416,6 @@ class SqliteStore:
             self._failure = f"{self.file}: {type(error).__name__}: {error}"
             raise StoreFailedError(self._failure) from error
 
-    @contextmanager
-    def _transaction(self, db: apsw.Connection) -> Iterator[None]:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            # Some errors have undone it already.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-
     def _free(self) -> int:
         """Return the octets that are free on the disk."""
         try:
@@ -536,7 +438,7 @@ class SqliteStore:
                 if batch:
                     self._commit(db, batch)
                 elif batch.probe:
-                    _probe(db, self._transaction)
+                    probe(db)
             except (apsw.FullError, StoreFullError):
                 self._lighten(db, batch)
                 raise
@@ -566,7 +468,7 @@ class SqliteStore:
         try:
             if light:
                 self._commit(db, light)
-            _give_back(db)
+            give_back(db)
             light.queues.clear()
             self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except (apsw.FullError, apsw.BusyError):
@@ -576,7 +478,7 @@ class SqliteStore:
 
     def _commit(self, db: apsw.Connection, batch: Batch) -> None:
         self._ahead = True
-        with self._transaction(db):
+        with transaction(db):
             changed: list[tuple[int, tuple[Any, ...]]] = []
             gone: list[int] = []
             for key, pending in batch.queues.items():
@@ -598,7 +500,7 @@ class SqliteStore:
             self._change(db, changed)
             self._insert(db, batch)
             self._note_dedup(db, batch)
-            _note_definitions(db, batch)
+            note_definitions(db, batch)
 
     def _forget(self, db: apsw.Connection, key: Key) -> None:
         number = self._queues.pop(key, None)
@@ -607,7 +509,7 @@ class SqliteStore:
                 lane = self._lanes.pop((owner, priority))
                 del self._priorities[lane]
                 first = lane << PLACE_BITS
-                self._delete_where(db, _RANGE, (first, first | PLACE_MASK))
+                self._delete_where(db, RANGE, (first, first | PLACE_MASK))
             db.execute("DELETE FROM lane WHERE queue = ?", (number,))
             db.execute("DELETE FROM queue WHERE number = ?", (number,))
         host, name = map(as_text, key)
@@ -631,7 +533,7 @@ class SqliteStore:
             "{column} > ? AND {column} <= ? AND {column} NOT IN (SELECT value FROM json_each(?))"
         )
         waiting = f"{which.format(column='id')} AND due IS NULL"
-        db.execute(_COUNTERS.format(sign="-", which=waiting), values)
+        db.execute(COUNTERS.format(sign="-", which=waiting), values)
         if self._chunked:
             db.execute(
                 "DELETE FROM chunk WHERE message IN"  # noqa: S608 - our own words
@@ -641,22 +543,22 @@ class SqliteStore:
         db.execute(f"DELETE FROM message WHERE {waiting}", values)  # noqa: S608 - as above
 
     def _delete(self, db: apsw.Connection, ids: list[int]) -> None:
-        for which, values in _parts(ids):
-            db.execute(_COUNTERS.format(sign="-", which=which.format(column="id")), values)
+        for which, values in parts(ids):
+            db.execute(COUNTERS.format(sign="-", which=which.format(column="id")), values)
             self._delete_where(db, which, values)
 
     def _change(self, db: apsw.Connection, changed: list[tuple[int, tuple[Any, ...]]]) -> None:
         if not changed:
             return
-        which = _LISTED.format(column="id")
+        which = LISTED.format(column="id")
         ids = (json.dumps([identity for identity, _ in changed]),)
-        db.execute(_COUNTERS.format(sign="-", which=which), ids)
-        db.execute(_REQUEUE, (json.dumps([(identity, *rare) for identity, rare in changed]),))
-        db.execute(_COUNTERS.format(sign="+", which=which), ids)
+        db.execute(COUNTERS.format(sign="-", which=which), ids)
+        db.execute(REQUEUE, (json.dumps([(identity, *rare) for identity, rare in changed]),))
+        db.execute(COUNTERS.format(sign="+", which=which), ids)
 
     def _insert(self, db: apsw.Connection, batch: Batch) -> None:
-        plain = _Rows(db, PLAIN_COLUMNS)
-        rare = _Rows(db, (*PLAIN_COLUMNS, *RARE_COLUMNS))
+        plain = Rows(db, PLAIN_COLUMNS)
+        rare = Rows(db, (*PLAIN_COLUMNS, *RARE_COLUMNS))
         writer = self._writer
         epoch = batch.epoch
         # Of each lane: count, octets, delayed_count, delayed_octets, last place.
@@ -697,12 +599,12 @@ class SqliteStore:
                 f"a queue in {self.file} has had {PLACE_MASK} messages: empty it and remove it once"
             )
         if counts:
-            db.execute(_NEW_COUNTS, (json.dumps([(lane, *c) for lane, c in counts.items()]),))
+            db.execute(NEW_COUNTS, (json.dumps([(lane, *c) for lane, c in counts.items()]),))
 
     def _insert_rare(
         self,
         db: apsw.Connection,
-        rows: _Rows,
+        rows: Rows,
         identity: int,
         queue: int,
         message: Message,
@@ -790,7 +692,7 @@ class SqliteStore:
                     return [], []
                 first = lane << PLACE_BITS
                 after = first | min(fetch.after, PLACE_MASK)
-                question = _READY
+                question = READY
                 values = (after, first | PLACE_MASK, fetch.count, octets)
             else:
                 queue = self._queues.get(fetch.queue)
@@ -798,12 +700,12 @@ class SqliteStore:
                     return [], []
                 if fetch.what == "delayed":
                     due = to_milliseconds(fetch.due, self.epoch)
-                    question = _DELAYED
+                    question = DELAYED
                     values = (queue, fetch.count, octets, due, fetch.after)
                 else:
                     # A hundredth for what the addition of the epoch rounded.
                     due = int((fetch.due + self.epoch) * 1000 + 0.01)
-                    question = _EXPIRED
+                    question = EXPIRED
                     values = (queue, fetch.count, octets, due)
             # There is one row: asking for the next one would only cost a wait.
             bodies, rows = next(db.execute(question, values))
@@ -858,12 +760,12 @@ class SqliteStore:
         with self._guarded():
             if self._ahead:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_PASSIVE)
-                return self._spare_pages(db) or _size_of(self._wal_file) > _WAL_KEPT
+                return self._spare_pages(db) or size_of(self._wal_file) > _WAL_KEPT
             if self._spare_pages(db):
                 self._ahead = True
-                _give_back(db)
+                give_back(db)
                 return True
-            if _size_of(self._wal_file) > _WAL_KEPT:
+            if size_of(self._wal_file) > _WAL_KEPT:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
             return False
 
@@ -905,161 +807,3 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-
-class _Rows:
-    """Rows for one table of messages, written by few statements."""
-
-    __slots__ = ("_db", "_insert", "_most", "_octets", "_values", "_width")
-
-    def __init__(self, db: apsw.Connection, columns: tuple[str, ...]) -> None:
-        self._db = db
-        self._width = len(columns)
-        self._insert = f"INSERT INTO message ({', '.join(columns)})"
-        # So that the length of a statement allows to keep it prepared.
-        self._most = max(size for size in _SIZES if 2 * size * self._width < _STATEMENT_LENGTH)
-        self._values: list[Any] = []
-        self._octets = 0
-
-    def add(self, values: tuple[Any, ...], octets: int) -> None:
-        """Add a row whose body has so many octets."""
-        self._values += values
-        self._octets += octets
-        if len(self._values) >= self._most * self._width or self._octets > _STATEMENT_OCTETS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what there is, in one step if possible.
-
-        There are few statements, which are kept prepared; the last one is filled up with rows
-        without an id, which are not written.
-        """
-        width = self._width
-        rows = len(self._values) // width
-        if not rows:
-            return
-        size = next(size for size in _SIZES if size >= rows)
-        self._values += [None] * ((size - rows) * width)
-        row = f"({','.join('?' * width)})"
-        self._db.execute(
-            f"{self._insert} SELECT * FROM (VALUES {','.join([row] * size)})"  # noqa: S608
-            " WHERE column1 IS NOT NULL",
-            self._values,
-        )
-        self._values = []
-        self._octets = 0
-
-
-def _parts(ids: list[int]) -> Iterable[tuple[str, tuple[int | str, ...]]]:
-    """Yield conditions that together hold for these ids and no others."""
-    ids.sort()
-    listed: list[int] = []
-    begin = 0
-    for at, (one, other) in enumerate(pairwise([*ids, -1]), 1):
-        if other == one + 1:
-            continue
-        if at - begin >= _RUN:
-            yield _RANGE, (ids[begin], one)
-        else:
-            listed += ids[begin:at]
-        begin = at
-    if listed:
-        yield _LISTED, (json.dumps(listed),)
-
-
-def _note_definitions(db: apsw.Connection, batch: Batch) -> None:
-    for (kind, key), record in batch.definitions.items():
-        if record is None:
-            db.execute("DELETE FROM definition WHERE kind = ? AND key = ?", (kind, json.dumps(key)))
-        else:
-            db.execute(
-                "INSERT OR REPLACE INTO definition VALUES (?, ?, ?)",
-                (kind, json.dumps(key), record),
-            )
-
-
-def _probe(
-    db: apsw.Connection, transaction: Callable[[apsw.Connection], Any], octets: int = MIB // 4
-) -> None:
-    """Find out whether something can be written."""
-    with transaction(db):
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(?))", (octets,))
-    with transaction(db):
-        db.execute("DELETE FROM meta WHERE name = 'probe'")
-
-
-def _give_back(db: apsw.Connection) -> None:
-    """Give some free pages back to the disk."""
-    # It is done page by page, as its rows are asked for.
-    db.execute(f"PRAGMA incremental_vacuum({_VACUUM_STEP})").fetchall()
-
-
-def _drop_transient(db: apsw.Connection) -> int:
-    """Forget the messages that are not persistent; return how many there were."""
-    which = "persistent = 0"
-    db.execute(_COUNTERS.format(sign="-", which=which))
-    db.execute("DELETE FROM chunk WHERE message IN (SELECT id FROM message WHERE persistent = 0)")
-    db.execute("DELETE FROM message WHERE persistent = 0")
-    return db.changes()
-
-
-def _make_directory(directory: Path) -> None:
-    if directory.is_dir():
-        return
-    try:
-        directory.mkdir(mode=0o700, parents=True)
-        descriptor = os.open(directory.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StoreFailedError(f"cannot make {directory}: {error.strerror}") from error
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def connect(file: Path, *, vfs: str | None = None, read_only: bool = False) -> apsw.Connection:
-    """Return a connection to a file that is there; raises `apsw.Error`."""
-    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
-    db = apsw.Connection(str(file), flags=flags, vfs=vfs)
-    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-    return db
-
-
-def back_up(file: Path, path: Path) -> None:
-    """Write a copy of what is durable in a file of stompd's to a new file; also while stompd runs.
-
-    Neither waits for the other. Raises `StoreFullError`, `StoreFailedError`; then there is no copy.
-    """
-    if path.exists():
-        raise StoreFailedError(f"{path} is there already: give the name of a new file")
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
-        db = connect(file, read_only=True)
-        try:
-            db.set_busy_timeout(_BUSY)
-            db.execute("VACUUM INTO ?", (str(unfinished),))
-        finally:
-            db.close()
-        descriptor = os.open(unfinished, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        unfinished.rename(path)
-    except apsw.FullError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StoreFullError(f"no room for {path}") from error
-    except apsw.Error as error:
-        unfinished.unlink(missing_ok=True)
-        raise StoreFailedError(f"cannot copy {file}: {error}") from error
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StoreFailedError(f"cannot write {path}: {error.strerror}") from error

@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from stompd.store.database import APPLICATION_ID, FILE, VERSION, connect
 from stompd.store.errors import StoreFailedError, StoreFullError, StoreVersionError
 from stompd.store.lock import DirectoryLock
 from stompd.store.record import PLACE_MASK, RARE_COLUMNS, Reader, from_text
-from stompd.store.sqlite import APPLICATION_ID, FILE, VERSION, connect
 
 # Faults of one sort that are told before the rest is only counted.
 _TOLD: Final = 10
