@@ -153,6 +153,16 @@ def test_a_subscribe_that_makes_something(
     assert other.receipts() == ["r"]
 
 
+def test_a_second_subscriber_waits_for_what_the_first_has_made(core: RestartingCore) -> None:
+    """A durable subscription that he joins may not be on disk yet."""
+    core.client().subscribe("/topic/t", "client", id="1", durable="true", x_queue_name="q")
+    other = core.client()
+    other.subscribe("/topic/t", "client", id="1", durable="true", x_queue_name="q", receipt="r")
+    assert other.take() == []
+    core.sync()
+    assert other.receipts() == ["r"]
+
+
 def test_a_subscribe_that_ended_before_its_receipt(core: RestartingCore) -> None:
     """Nothing is delivered behind its RECEIPT to a subscription that is gone."""
     client = core.client(client_id="me")

@@ -71,13 +71,12 @@ def subscribe(session: Session, head: Head, body: bytes) -> None:
             f'"{shown(key)}" is subscribed to {shown(present.destination.name)}; '
             "UNSUBSCRIBE it first or take another id",
         )
-    told = session.host.told_count
     subscription = open_subscription(session, key, destination, ack, options, named=named)
     tap = Tap(subscription, head) if destination.name == TAP else None
-    # The RECEIPT goes before the first MESSAGE (SUB-12), and says that what was made is on disk;
-    # what topics publish meanwhile cannot wait for that.
-    made = session.host.told_count != told
-    promise = session.receipt(head, durable=made and not subscription.topics)
+    # The RECEIPT goes before the first MESSAGE (SUB-12), and says that what it takes from is on
+    # disk, also if somebody else has just made it; what topics publish cannot wait for that.
+    waits = not subscription.topics and not session.host.told_is_durable
+    promise = session.receipt(head, durable=waits)
     if promise is not None:
         subscription.retire()
         promise.held = subscription

@@ -72,6 +72,7 @@ class VirtualHost:
         "queues",
         "router",
         "told_count",
+        "told_ticket",
         "topics",
         "unclaimed",
         "watchers",
@@ -88,8 +89,9 @@ class VirtualHost:
         self.clients: dict[str, Session] = {}
         # How many queues were ever made.
         self.made_count = 0
-        # How often the store was told what something is, or is no more.
+        # How often the store was told what something is, or is no more, and the last ticket of that.
         self.told_count = 0
+        self.told_ticket = 0
         # The queues of which it was told what they are.
         self._defined: set[Queue] = set()
         # What the store has under names that mean nothing as yet, by name.
@@ -156,6 +158,12 @@ class VirtualHost:
             self.broker.store.undefine(kind, (self.name, *key))
         else:
             self.broker.store.define(kind, (self.name, *key), record)
+        self.told_ticket = self.broker.store.ticket()
+
+    @property
+    def told_is_durable(self) -> bool:
+        """True if a crash would change nothing of what is there, whoever has made it."""
+        return self.told_ticket <= self.broker.durable_ticket
 
     def _define_feed(self, feed: Feed) -> None:
         """Have the store keep that a topic feeds a queue; the queue as well, if only for that."""
