@@ -321,3 +321,18 @@ def test_a_question_says_what_it_asks() -> None:
     """For whoever looks at what a store has to do."""
     fetch = Fetch(("/", "/queue/a"), "ready", lambda _messages, _dues: None, count=3, octets=9)
     assert repr(fetch) == "<Fetch 3 ready of /queue/a behind 0>"
+
+
+def test_the_first_urgent_message_is_given_out_before_the_second(core: RestartingCore) -> None:
+    """The line stands elsewhere once the queue is plain no more; who stands in it is served."""
+    for number in range(3):
+        core.client().send("/queue/a", f"kept {number}", **P)
+    core.sync()
+    core.crash()
+    consumer = reader(core)
+    producer = core.client()
+    producer.send("/queue/a", "first", priority="9", **P)
+    producer.send("/queue/a", "second", priority="9", **P)
+    assert consumer.bodies() == ["first", "second"]
+    core.answer_all()
+    assert consumer.bodies() == ["kept 0", "kept 1", "kept 2"]

@@ -423,7 +423,8 @@ class Queue:
                 takers.popleft()
                 subscription.park(self)
         self._keep(message)
-        if self.takers:
+        # Keeping it may have taken the line elsewhere, with the queue being plain no more.
+        if self.takers or self.special:
             self.dispatch()
 
     def _put_special(self, message: Message, session: Session | None) -> None:
