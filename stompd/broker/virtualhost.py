@@ -89,7 +89,7 @@ class VirtualHost:
         self.clients: dict[str, Session] = {}
         # How many queues were ever made.
         self.made_count = 0
-        # How often the store was told what something is, or is no more, and the last ticket of that.
+        # How often the store was told what something is, or is no more; and the ticket of that.
         self.told_count = 0
         self.told_ticket = 0
         # The queues of which it was told what they are.
