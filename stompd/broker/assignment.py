@@ -135,6 +135,15 @@ class Assignment:
         """Walk over what waits, in the order of delivery."""
         return chain.from_iterable(self._lanes[priority] for priority in self._order)
 
+    def priorities(self) -> set[int]:
+        """Return the priorities of what waits."""
+        return {priority for priority, lane in self._lanes.items() if len(lane)}
+
+    def behind(self, priority: int, place: int) -> list[Message]:
+        """Return what waits of a priority behind a place, by their places."""
+        lane = self._lanes.get(priority)
+        return [] if lane is None else list(lane.behind(place))
+
     def oldest_place(self) -> int | None:
         """Return the lowest place of what waits, None if nothing does."""
         first = [lane.first() for lane in self._lanes.values()]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal
 
 from stompd.broker.alarm import Alarm
@@ -55,9 +56,11 @@ class Queue:
         "_dropped",
         "_edge",
         "_expiries",
+        "_looks",
         "_remembered",
         "_returned",
         "_tail_bytes",
+        "_taken",
         "asked",
         "assignment",
         "blocked",
@@ -155,6 +158,9 @@ class Queue:
         # The places behind it whose messages are in the store, but not of the tail: they did not
         # have to wait for it.
         self._ahead: set[int] = set()
+        # How many have asked what is in it, and what was taken out of it since the first of them.
+        self._looks = 0
+        self._taken: set[int] = set()
         self.windowed = self.store.pages
         # What a restart left in the store and has to be in memory before anything is delivered:
         # messages of other priorities than the normal one, and those that are not due yet.
@@ -244,6 +250,22 @@ class Queue:
         for _, message in sorted(self._returned, key=lambda entry: entry[0]):
             yield message
         yield from self.ready
+
+    def waiting_priorities(self) -> set[int]:
+        """Return the priorities of the ready messages in memory."""
+        if self.assignment is not None:
+            return self.assignment.priorities()
+        return {NORMAL} if self.ready or self._returned else set()
+
+    def waiting_behind(self, priority: int, place: int) -> list[Message]:
+        """Return the ready messages in memory of a priority behind a place, by their places."""
+        if self.assignment is not None:
+            return self.assignment.behind(priority, place)
+        if priority != NORMAL:
+            return []
+        found = [message for _, message in sorted(self._returned, key=_place_of)]
+        found += reversed(list(takewhile(lambda m: m.place > place, reversed(self.ready))))
+        return [message for message in found if message.place > place]
 
     def restore(self, kept: KeptQueue) -> None:
         """Have what the store has kept of it; to be called while it is empty.
@@ -640,9 +662,12 @@ class Queue:
         elif self._asked_at == self.next_place:
             # The store has less than it had counted.
             self.tail = self._tail_bytes = 0
-        if self._ahead:
-            messages = [message for message in messages if message.place not in self._ahead]
+        if self._ahead or self._taken:
+            out = self._ahead | self._taken
+            messages = [message for message in messages if message.place not in out]
             self._ahead = {place for place in self._ahead if place > self._edge}
+            if not self._looks:
+                self._taken.clear()
         for message in messages:
             message.queue = self
             message.stored = True
@@ -667,9 +692,13 @@ class Queue:
 
     # Walking over the tail.
 
-    @property
-    def edge(self) -> int:
-        """The place behind which the tail begins; of no meaning without a tail."""
+    def tail_priorities(self) -> list[int]:
+        """Return the priorities of which messages are in the store only, the highest first."""
+        return [NORMAL] if self.tail else []
+
+    def edge_of(self, priority: int) -> int:
+        """Return the place behind which the tail of a priority begins; any number without one."""
+        assert priority == NORMAL  # noqa: S101 - no other has a tail
         return self._edge
 
     @property
@@ -678,24 +707,67 @@ class Queue:
         return frozenset(self._ahead)
 
     def look_behind(
-        self, after: int, count: int, octets: int, taker: Callable[[list[Message], int], None]
+        self,
+        priority: int,
+        after: int,
+        count: int,
+        octets: int,
+        taker: Callable[[list[Message], int], None],
     ) -> None:
-        """Have a taker get what the store holds behind a place, without what left meanwhile.
+        """Have a taker get what the store holds of a priority behind a place, in order.
 
-        Some of it may be in the window by then, or delivered. The taker is told the last place of
-        the answer as well; 0 if it was the end, or the queue is gone by then.
+        Some of it may be in the window by then, or delivered: `still_behind` tells what is not. The
+        taker is told the last place of the answer as well; 0 if it was the end, or the queue is
+        gone by then.
         """
 
         def answered(messages: list[Message], _dues: list[float]) -> None:
-            if self.gone or not messages:
-                taker([], 0)
-            else:
-                last = messages[-1].place
-                taker([message for message in messages if message.place > self._dropped], last)
+            gone = self.gone or not messages
+            last = 0 if gone else messages[-1].place
+            low, out = self._dropped, self._taken
+            there = [m for m in messages if m.place > low and m.place not in out]
+            self._looks -= 1
+            if not self._looks and not self.fetching:
+                self._taken.clear()
+            taker([] if gone else there, last)
 
+        self._looks += 1
         self.store.fetch(
-            Fetch(self.key, "ready", answered, count=count, octets=octets, after=after)
+            Fetch(
+                self.key,
+                "ready",
+                answered,
+                count=count,
+                octets=octets,
+                priority=priority,
+                after=after,
+            )
         )
+
+    def still_behind(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those of the messages of an answer to `look_behind` that are in no other place.
+
+        To be asked as soon as the answer is there.
+        """
+        if not self.tail:
+            return []
+        return [m for m in messages if m.place > self._edge and m.place not in self._ahead]
+
+    def withdraw_behind(self, messages: Sequence[Message]) -> None:
+        """Take messages out of the tail that are `still_behind`.
+
+        What becomes of them in the store is the caller's, at once.
+        """
+        if not messages:
+            return
+        if self.fetching or self._looks:
+            # An answer that is on its way has them.
+            self._taken.update(message.place for message in messages)
+        self.lost_count += len(messages)
+        self.tail -= len(messages)
+        self._tail_bytes -= sum(message.size for message in messages)
+        if self.blocked:
+            self._unblock()
 
     def drop_tail(self) -> int:
         """Drop all that is in the store only; return how many messages that were."""

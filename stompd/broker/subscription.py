@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from stompd.broker.message import Message
 from stompd.broker.redelivery import dispatch, take_back
+from stompd.broker.terms import NORMAL
 from stompd.protocol.frame import V12, Head
 from stompd.protocol.headers import escape
 
@@ -254,7 +255,9 @@ class Subscription:
                 self.backlog.append(message)
                 self.backlog_size += message.size
         if queue.tail:
-            self._unseen.append(_Unseen(queue, queue.edge, queue.next_place, queue.ahead))
+            self._unseen.append(
+                _Unseen(queue, queue.edge_of(NORMAL), queue.next_place, queue.ahead)
+            )
 
     @property
     def browses_on(self) -> bool:
@@ -265,7 +268,7 @@ class Subscription:
         """Ask for the next part of a tail, to be called when all copies so far are written."""
         # Until the answer comes nothing is among the copies, so nobody asks again.
         unseen = self._unseen[0]
-        unseen.queue.look_behind(unseen.after, _PAGE, self.outbox.high, self._browsed)
+        unseen.queue.look_behind(NORMAL, unseen.after, _PAGE, self.outbox.high, self._browsed)
 
     def _browsed(self, messages: list[Message], last: int) -> None:
         """Take copies of a part of a tail; the last place of it is 0 if it was the end."""
