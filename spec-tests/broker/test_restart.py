@@ -633,6 +633,30 @@ def test_a_repeated_message_goes_on(core: RestartingCore) -> None:
     assert core.restarting.count == 0
 
 
+def test_a_repeated_message_that_comes_twice_counts_once(core: RestartingCore) -> None:
+    """It is delayed again before the store has told all, and so it is told of a second time."""
+    headers = {
+        "destination": "/topic/t",
+        "AMQ_SCHEDULED_DELAY": "10000",
+        "AMQ_SCHEDULED_PERIOD": "10000",
+        "AMQ_SCHEDULED_REPEAT": "5",
+        **P,
+    }
+    core.client().write(encode("SEND", headers.items(), b"1", version="1.2"))
+    core.sync()
+    core.crash(down=15)
+    listener = core.client()
+    listener.subscribe("/topic/t")
+    assert core.answer()
+    core.tick(0)
+    assert listener.bodies() == ["1"]
+    core.answer_all()
+    for _ in range(60):
+        core.tick(1)
+    assert listener.bodies() == ["1"] * 5
+    assert core.broker.host("/").topics["/topic/t"].octets == 0
+
+
 def test_more_delayed_messages_than_one_answer_brings(
     core: RestartingCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -351,8 +351,8 @@ class Topic:
         if self.gone or not messages:
             return
         for message, due in zip(messages, dues, strict=True):
-            # What was sent since then it has already.
-            if message.place <= self._restored:
+            # What was sent since then it has already, and what it has delayed anew.
+            if message.place <= self._restored and message not in self.delayed:
                 self._expect(message, due)
         self._fetch_delayed(messages[-1].place, dues[-1])
 
