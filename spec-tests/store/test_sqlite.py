@@ -631,3 +631,22 @@ def test_people_can_read_it(tmp_path: Path) -> None:
     assert db.execute("SELECT queue, count FROM queues").fetchall() == [("/queue/a", 2)]
     assert db.execute("SELECT client_id, name FROM subscriptions").fetchall() == [("me", "s")]
     db.close()
+
+
+@pytest.mark.parametrize("passed", [0.0, 0.002, -0.002, 3600.0, -3600.0])
+def test_delayed_messages_come_once_though_the_clock_is_set(tmp_path: Path, passed: float) -> None:
+    """The next part begins where the last one ended, whatever the time of day is by then."""
+    with kept_in(tmp_path) as keeper:
+        for number in range(6):
+            keeper.put(A, plain(b"%d" % number), due=10.0 if number < 4 else 10.001)
+        keeper.commit()
+        found: list[bytes] = []
+        after, due = 0, -EPOCH
+        for _ in range(4):
+            messages, dues = keeper.read(what="delayed", count=2, after=after, due=due)
+            if not messages:
+                break
+            found += [message.body for message in messages]
+            after, due = messages[-1].place, dues[-1]
+            keeper.store.epoch += passed
+    assert found == [b"%d" % number for number in range(6)]

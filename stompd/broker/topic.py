@@ -332,8 +332,8 @@ class Topic:
         self._told = True
         self._place = self._restored = kept.last_place
         if kept.delayed_count:
-            # From before the first on.
-            self._fetch_delayed(0, (kept.first_due or 0.0) - 1.0)
+            # None can be due before 1970.
+            self._fetch_delayed(0, -self.host.broker.epoch)
 
     def _fetch_delayed(self, after: int, due: float) -> None:
         fetch = Fetch(

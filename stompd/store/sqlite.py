@@ -149,6 +149,8 @@ class SqliteStore:
         self._asked = 0.0
         # True if the log holds what the file does not.
         self._ahead = False
+        # By queue: the epoch with which it is being told what is delayed.
+        self._told: dict[Key, float] = {}
 
     # What the broker tells.
 
@@ -682,6 +684,7 @@ class SqliteStore:
         been written.
         """
         db = self._connection
+        epoch = self.epoch
         question: str
         values: tuple[int, ...]
         with self._guarded():
@@ -699,24 +702,33 @@ class SqliteStore:
                 if queue is None:
                     return [], []
                 if fetch.what == "delayed":
-                    due = to_milliseconds(fetch.due, self.epoch)
+                    # With another epoch the next part would not begin where the last one ended.
+                    if fetch.after:
+                        epoch = self._told.get(fetch.queue, epoch)
+                    self._told[fetch.queue] = epoch
+                    due = to_milliseconds(fetch.due, epoch)
                     question = DELAYED
                     values = (queue, fetch.count, octets, due, fetch.after)
                 else:
                     # A hundredth for what the addition of the epoch rounded.
-                    due = int((fetch.due + self.epoch) * 1000 + 0.01)
+                    due = int((fetch.due + epoch) * 1000 + 0.01)
                     question = EXPIRED
                     values = (queue, fetch.count, octets, due)
             # There is one row: asking for the next one would only cost a wait.
             bodies, rows = next(db.execute(question, values))
-            return self._messages(db, bodies or b"", json.loads(rows), delayed=fetch.what)
+            return self._messages(db, bodies or b"", json.loads(rows), epoch, delayed=fetch.what)
 
     def _messages(
-        self, db: apsw.Connection, bodies: bytes, rows: list[list[Any]], *, delayed: str
+        self,
+        db: apsw.Connection,
+        bodies: bytes,
+        rows: list[list[Any]],
+        epoch: float,
+        *,
+        delayed: str,
     ) -> tuple[list[Message], list[float]]:
         messages = []
         dues = []
-        epoch = self.epoch
         make = self._reader.message
         priorities = self._priorities
         at = 0
