@@ -35,6 +35,7 @@ def run(*words: str, expect: int = 0, lines: str | None = None) -> tuple[str, st
         input=lines,
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         timeout=PATIENCE,
         check=False,
     )
@@ -216,6 +217,12 @@ def test_export_after_a_crash(tmp_path: Path) -> None:
     assert [json.loads(line)["message"]["body"] for line in lines[1:]] == ["kept"]
 
 
+MESSAGE = (
+    '{"message": {"host": "", "queue": "/queue/a", "priority": 4, "persistent": true, "size": 1,'
+    ' "headers": "destination:/queue/a", "body": "x"}}'
+)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -225,6 +232,17 @@ def test_export_after_a_crash(tmp_path: Path) -> None:
         '{"message": {}}',
         '{"nothing": 1}',
         '{"definition": {"kind": "x", "key": [], "record": {}}}',
+        '{"definition": {"kind": "queue", "key": ["", 5], "record": {}}}',
+        '{"dedup": {"host": "", "queue": 5, "dedup_id": "x", "seen": 5}}',
+        '{"dedup": {"host": "", "queue": "/queue/a", "dedup_id": "x", "seen": -1}}',
+        MESSAGE.replace('"/queue/a", "priority"', '7, "priority"'),
+        MESSAGE.replace('"host": ""', '"host": null'),
+        MESSAGE.replace('"priority": 4', '"priority": "high"'),
+        MESSAGE.replace('"size": 1', '"size": 1.5'),
+        MESSAGE.replace('"size": 1', '"size": 9223372036854775808'),
+        MESSAGE.replace('"size": 1', '"size": 1, "count": "x"'),
+        MESSAGE.replace('"body": "x"', '"body": "\udcff"'),
+        "\udcff",
     ],
 )
 def test_import_of_something_else(tmp_path: Path, bad: str) -> None:

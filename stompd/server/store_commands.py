@@ -134,7 +134,13 @@ def _export(*, directory: Path, target: Any) -> None:  # noqa: ANN401 - click's 
 
 
 @click.command("import")
-@click.argument("source", metavar="[FILE]", type=click.File("r", encoding="utf-8"), default="-")
+@click.argument(
+    "source",
+    metavar="[FILE]",
+    # So that a line that is no text is told by its number, as others are.
+    type=click.File("r", encoding="utf-8", errors="surrogateescape"),
+    default="-",
+)
 @_on_a_store
 def _import(*, directory: Path, source: Any) -> None:  # noqa: ANN401 - as above
     """Add what an export has written.

@@ -34,6 +34,26 @@ SELECT queue.host, queue.name, lane.priority, message.id, size, persistent, head
 FROM message JOIN lane ON lane.number = message.id >> 42 JOIN queue ON queue.number = lane.queue
 WHERE persistent OR ? ORDER BY lane.queue, message.id & 0x3ffffffffff"""  # noqa: S608 - our own words
 
+# Of what sort the values of messages and dedup-ids are.
+_SORTS: Final[dict[str, type]] = {
+    "host": str,
+    "queue": str,
+    "priority": int,
+    "persistent": bool,
+    "size": int,
+    "headers": str,
+    "form": int,
+    "count": int,
+    "redelivered": int,
+    "due": int,
+    "expires": int,
+    "message_group": str,
+    "dedup_id": str,
+    "seen": int,
+}
+# What a column of numbers can hold.
+_MOST: Final = (1 << 63) - 1
+
 
 class ImportFailedError(StoreError):
     """A line is not what an export writes."""
@@ -139,9 +159,12 @@ def _take(store: SqliteStore, places: dict[Key, int], found: dict[str, Any], *, 
             raise ValueError("the first line has to be that of an export that this stompd knows")
         return 0
     ((what, value),) = found.items()
+    _check_sorts(value)
     match what:
         case "definition":
             kind: Kind = value["kind"]
+            if not all(isinstance(part, str) for part in value["key"]):
+                raise TypeError("the key is not of strings")
             if kind not in get_args(Kind):
                 raise ValueError(f"there is no definition of a {kind!r}")
             store.define(kind, tuple(value["key"]), value["record"])
@@ -171,3 +194,15 @@ def _take(store: SqliteStore, places: dict[Key, int], found: dict[str, Any], *, 
         case _:
             raise ValueError(f"there is nothing of the sort {what!r}")
     return 0
+
+
+def _check_sorts(value: dict[str, Any]) -> None:
+    """Raise unless the values can be written: when they are it is too late to name the line."""
+    for name, sort in _SORTS.items():
+        if name not in value:
+            continue
+        there: Any = value[name]
+        if type(there) is not sort:
+            raise TypeError(f"{name} is {there!r}, not of the sort {sort.__name__}")
+        if isinstance(there, int) and not 0 <= there <= _MOST:
+            raise ValueError(f"{name} cannot be {there}")
