@@ -14,6 +14,7 @@ import pytest
 from store.keeping import A, B, faults, kept_in, plain
 
 from stompd.broker.message import Message
+from stompd.broker.storage import RETAINED
 from stompd.broker.terms import Terms
 from stompd.protocol.frame import Head
 
@@ -205,6 +206,23 @@ def test_export_and_import(data: Path, tmp_path: Path) -> None:
         assert dues == [1e9, 1e9]
         assert (second.body, second.count, second.detail) == (b"later", 2, "why")
         assert (first.place, second.place) == (1, 2)
+
+
+def test_import_of_a_last_value(tmp_path: Path) -> None:
+    """A topic has one last value: the one that is imported, whatever the priority of the other."""
+    key = ("", f"{RETAINED}/topic/t")
+    with kept_in(tmp_path / "from") as keeper:
+        keeper.put(key, plain(b"new"))
+    lines = run("export", "--data", str(tmp_path / "from"))[0]
+    with kept_in(tmp_path / "to") as keeper:
+        keeper.put(key, plain(b"old", terms=Terms(7)))
+    for _ in range(2):
+        run("import", "--data", str(tmp_path / "to"), lines=lines)
+        with kept_in(tmp_path / "to") as keeper:
+            (kept,) = keeper.kept.queues
+            assert {priority: lane.count for priority, lane in kept.lanes.items()} == {4: 1}
+            assert keeper.bodies(key) == [b"new"]
+    assert faults(tmp_path / "to") == []
 
 
 def test_export_after_a_crash(tmp_path: Path) -> None:

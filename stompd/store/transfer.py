@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from stompd.broker.storage import Key, Kind
+from stompd.broker.storage import RETAINED, Key, Kind
 from stompd.store.errors import StoreError
 from stompd.store.record import RARE_COLUMNS, Reader, from_text
 from stompd.store.sqlite import SqliteStore
@@ -111,9 +111,9 @@ def export(directory: Path) -> Iterator[str]:
 def import_lines(directory: Path, lines: Iterable[str]) -> int:
     """Add what is in the lines to a store that no stompd uses; return how many messages that were.
 
-    There may be no such store yet. Messages stand behind those that are there; definitions take the
-    place of equal ones. Raises `StoreError`; an `ImportFailedError` tells the line, and what was in
-    the lines before that one has been added.
+    There may be no such store yet. Messages stand behind those that are there; definitions and
+    what is retained take the place of what is there. Raises `StoreError`; an `ImportFailedError`
+    tells the line, and what was in the lines before that one has been added.
     """
     store = SqliteStore(directory, min_free=0)
     kept = store.open()
@@ -189,6 +189,9 @@ def _take(store: SqliteStore, places: dict[Key, int], found: dict[str, Any], *, 
                 0.0,
             )
             places[key] = place
+            if key[1].startswith(RETAINED):
+                # A topic has one last value.
+                store.forget(key)
             store.put(key, message, value.get("due", 0) / 1000)
             return 1
         case _:
