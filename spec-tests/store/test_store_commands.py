@@ -225,6 +225,14 @@ def test_import_of_a_last_value(tmp_path: Path) -> None:
     assert faults(tmp_path / "to") == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_export_to_a_full_disk(data: Path) -> None:
+    """What cannot be written is said in words, and that the lines are not all there."""
+    error = run("export", "/dev/full", "--data", str(data), expect=74)[1]
+    assert "cannot write /dev/full: No space left on device" in error
+    assert "Traceback" not in error
+
+
 def test_export_after_a_crash(tmp_path: Path) -> None:
     """What the next start would drop is not exported."""
     with kept_in(tmp_path, clean=False) as keeper:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ import click
 
 from stompd.server.exitcodes import Exit
 from stompd.store.database import FILE, back_up
-from stompd.store.errors import StoreError
+from stompd.store.errors import StoreError, StoreFailedError
 from stompd.store.transfer import export, import_lines
 from stompd.store.upkeep import QueueRow, StoreMissingError, compact, opened, queues, verify
 
@@ -129,8 +130,17 @@ def _export(*, directory: Path, target: Any) -> None:  # noqa: ANN401 - click's 
 
     They go to FILE or standard output, and are what `stompd store import` reads.
     """
-    for line in export(directory):
-        target.write(f"{line}\n")
+    try:
+        for line in export(directory):
+            target.write(f"{line}\n")
+        target.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):
+            # It would try once more at the end, and fail for the same reason.
+            target.close()
+        raise StoreFailedError(f"cannot write {target.name}: {error.strerror}") from error
 
 
 @click.command("import")
