@@ -102,9 +102,12 @@ soak: $(READY) ## an hour of mixed load with restarts: nothing is lost, nothing 
 conformance: $(READY) ## score any broker against the specification (BROKER=host:port; empty: stompd)
 	$(BIN)/python spec-tests/conformance_run.py $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
-.PHONY: bench
+.PHONY: bench backlog
 bench: $(READY) ## measure stompd beside the brokers found on this machine (ARGS="…")
 	PYTHONPATH=. $(BIN)/python -m benchmarks $(ARGS)
+
+backlog: $(READY) ## a million kept messages, a kill and the way back (ARGS="--messages 100000")
+	PYTHONPATH=. $(BIN)/python -m benchmarks.backlog $(ARGS)
 
 .PHONY: clean
 clean: ## remove the environment and everything made

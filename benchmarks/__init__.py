@@ -4,6 +4,8 @@ brokers     finds the brokers that are installed, starts and stops them
 wire        prepared bytes, and one connection of the load generator
 load        one run: producers and consumers in several processes, counted and timed
 scenarios   what is measured, and the bar that stompd has to clear
+disk        the disk below: its kind, what a sync costs, which calls a broker makes
+backlog     a million messages, a kill, and the way back
 idle        memory per idle connection; connects per second
 core        decoder and core together, without sockets
 decoder     the frame decoder alone

@@ -1,6 +1,6 @@
 """`python -m benchmarks`: start every broker found, measure them in turn, report.
 
-Without options this takes about a quarter of an hour. `--quick` shows in two minutes that all of
+Without options this takes about twenty minutes. `--quick` shows in two minutes that all of
 it works; its figures mean nothing.
 """
 
@@ -15,11 +15,12 @@ import shlex
 import signal
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmarks import brokers, core, decoder, idle, load, report, wire
+from benchmarks import backlog, brokers, core, decoder, disk, idle, load, report, wire
 from benchmarks.report import Bar, Row, Run, Table
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -33,16 +34,18 @@ OURS_WARM = 5.0
 RUN_WARM = 1.0
 """Seconds of each run that are not counted."""
 IDLE_BAR = Bar("value", 25.0, "KiB")
-EXTRAS = ("connects", "idle", "core", "decoder")
+EXTRAS = ("connects", "backlog", "idle", "core", "decoder")
+QUICK_BACKLOG = 5000
 
 METHOD = (
     "Brokers and load generator ran on this machine. The runs of a scenario took turns, broker by",
     "broker, with the processes of the others stopped meanwhile; a figure is the median of its",
     "runs. Absolute figures depend on the machine and on what else it did: compare only within",
-    "this report. The ratio is stompd over the best other broker. stompd kept messages in its",
-    "memory store, so for persistent messages it did less than the others, which wrote them to",
-    "disk: those rows have no bar. RabbitMQ and ActiveMQ ran as Debian ships them, STOMP on",
-    "loopback, ActiveMQ with KahaDB and its NIO connector and a heap of up to 2 GiB.",
+    "this report. The ratio is stompd over the best other broker. Under `In memory` stompd ran",
+    "with --memory, and no message was persistent; under `On disk` with --data, and all were.",
+    "RabbitMQ and ActiveMQ ran as Debian ships them, the same processes for both, STOMP on",
+    "loopback: RabbitMQ with durable classic queues, which is what /queue/ gives, ActiveMQ with",
+    "KahaDB and its NIO connector and a heap of up to 2 GiB.",
 )
 
 
@@ -58,12 +61,22 @@ def main(arguments: Sequence[str]) -> int:
     if not names:
         print("no broker to measure", file=sys.stderr)
         return 2
+    place = Path(tempfile.gettempdir())
+    scenarios = [scenario for scenario in SCENARIOS if _wanted(options, scenario.name)]
+    on_disk = any(scenario.durable for scenario in scenarios) or _wanted(options, "backlog")
+    if on_disk and disk.file_system(place).in_memory:
+        print(f"{place} is in memory: name a directory on a disk with --directory", file=sys.stderr)
+        return 2
+    below = report.disk_line(place) if on_disk else ""
+    if below:
+        print(f"disk: {below}")
     started = dt.datetime.now(tz=dt.UTC)
     versions: dict[str, str] = {}
     tables = []
-    scenarios = [scenario for scenario in SCENARIOS if _wanted(options, scenario.name)]
     if scenarios or _wanted(options, "connects"):
         tables += _together(options, names, scenarios, versions, left_out)
+    if _wanted(options, "backlog") and report.OURS in names:
+        tables.append(_backlog(options))
     if _wanted(options, "idle"):
         tables.append(_idle(options, names, versions))
     if _wanted(options, "core"):
@@ -78,6 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         method=METHOD,
         tables=tables,
         machine=report.machine(),
+        disk=below,
     )
     if options.out is not None:
         written = _write(run, options.out, f"{started:%Y-%m-%d}")
@@ -110,6 +124,15 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--idle", default="1000,10000", help="numbers of idle connections (1000,10000)"
     )
     parser.add_argument(
+        "--backlog",
+        type=int,
+        default=backlog.MESSAGES,
+        help=f"messages of the backlog ({backlog.MESSAGES})",
+    )
+    parser.add_argument(
+        "--directory", type=Path, help="on a disk, for the files of the brokers (TMPDIR)"
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         help="directory of the report (docs/benchmarks; none with --only or --quick)",
@@ -123,6 +146,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.quick:
         options.secs, options.rounds, options.warm, options.idle = 0.5, 1, 5.0, "200"
+        options.backlog = QUICK_BACKLOG
     options.only = [name for name in options.only.split(",") if name]
     options.brokers = [name for name in options.brokers.split(",") if name]
     options.idle = [int(count) for count in options.idle.split(",") if count]
@@ -134,6 +158,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     for name in options.brokers:
         if name not in brokers.NAMES:
             parser.error(f"no broker {name!r}; there are: {', '.join(brokers.NAMES)}")
+    if options.backlog < 1:
+        parser.error("--backlog has to be at least 1")
+    if options.directory is not None:
+        if not os.access(options.directory, os.W_OK):
+            parser.error(f"{options.directory} is no directory that can be written to")
+        tempfile.tempdir = str(options.directory)
     return options
 
 
@@ -156,45 +186,106 @@ def _together(
     versions: dict[str, str],
     left_out: dict[str, str],
 ) -> list[Table]:
-    """Start all of `names`, measure what is wanted; who does not start moves to `left_out`."""
+    """Start all of `names`, measure what is wanted; who does not start moves to `left_out`.
+
+    The others run all the time, stompd once with each of its stores.
+    """
     tables = []
     with contextlib.ExitStack() as stack:
-        started = []
-        for name in list(names):
+        others = []
+        for name in [name for name in names if name != report.OURS]:
             try:
                 broker = stack.enter_context(brokers.start(name))
             except brokers.BrokerFailedError as error:
-                if name == report.OURS:
-                    raise
                 left_out[name] = str(error).splitlines()[0]
                 names.remove(name)
                 print(f"{name} is left out: {error}")
                 continue
-            started.append(broker)
-            versions[name] = broker.version
-            print(f"{name} {broker.version} on port {broker.port}", flush=True)
-        for broker in started:
-            seconds = min(options.warm, OURS_WARM) if broker.name == report.OURS else options.warm
-            _warm(broker, scenarios or SCENARIOS[:1], seconds)
-        print("\n" + report.heading(names), flush=True)
-        if scenarios:
-            rows = [_measure(options, started, scenario) for scenario in scenarios]
-            tables.append(
-                Table(
-                    "Under load",
-                    f"Messages delivered a second, or the median latency, in {options.rounds} "
-                    f"runs of {options.secs:g} s. The second table has the median (p50) and 99th "
-                    "percentile latency, the broker's processor time for one delivered message "
-                    "and its memory; its last column is the processor time of the more "
-                    "economical other broker over ours, which foreign load hardly changes. "
-                    "Where the rate is not fixed the latency is that of a full window of "
-                    "messages in flight.",
-                    rows,
-                )
-            )
-        if _wanted(options, "connects"):
-            tables.append(_connects(options, started))
+            others.append(broker)
+            _started(broker, versions)
+            _warm(broker, scenarios or SCENARIOS[:1], options.warm)
+        in_memory = [scenario for scenario in scenarios if not scenario.durable]
+        connects = _wanted(options, "connects")
+        if in_memory or connects:
+            with _with_ours(options, names, others, in_memory, versions, durable=False) as started:
+                if in_memory:
+                    tables.append(_under_load(options, started, in_memory))
+                if connects:
+                    tables.append(_connects(options, started))
+        durable = [scenario for scenario in scenarios if scenario.durable]
+        if durable:
+            with _with_ours(options, names, others, durable, versions, durable=True) as started:
+                tables.append(_on_disk(options, started, durable))
     return tables
+
+
+@contextlib.contextmanager
+def _with_ours(
+    options: argparse.Namespace,
+    names: Sequence[str],
+    others: Sequence[Broker],
+    scenarios: Sequence[Scenario],
+    versions: dict[str, str],
+    *,
+    durable: bool,
+) -> Iterator[list[Broker]]:
+    """The other brokers, and stompd beside them if it is among `names`, with one of its stores."""
+    with contextlib.ExitStack() as stack:
+        by_name = {broker.name: broker for broker in others}
+        if report.OURS in names:
+            broker = stack.enter_context(brokers.start(report.OURS, durable=durable))
+            by_name[broker.name] = broker
+            _started(broker, versions)
+            _warm(broker, scenarios or SCENARIOS[:1], min(options.warm, OURS_WARM))
+        print("\n" + report.heading(names), flush=True)
+        yield [by_name[name] for name in names]
+
+
+def _started(broker: Broker, versions: dict[str, str]) -> None:
+    versions[broker.name] = broker.version
+    where = "its messages on disk" if broker.data else "its messages in memory"
+    print(f"{broker.name} {broker.version} on port {broker.port}, {where}", flush=True)
+
+
+FIGURES_TEXT = (
+    "The second table has the median (p50) and 99th percentile latency, the broker's processor "
+    "time for one delivered message and its memory; its last column is the processor time of the "
+    "more economical other broker over ours, which foreign load hardly changes. Where the rate is "
+    "not fixed the latency is that of a full window of messages in flight."
+)
+
+
+def _runs(options: argparse.Namespace) -> str:
+    return f"{options.rounds} run{'' if options.rounds == 1 else 's'} of {options.secs:g} s"
+
+
+def _under_load(
+    options: argparse.Namespace, started: Sequence[Broker], scenarios: Sequence[Scenario]
+) -> Table:
+    rows = [_measure(options, started, scenario) for scenario in scenarios]
+    return Table(
+        "In memory",
+        f"Messages delivered a second, or the median latency, in {_runs(options)}. {FIGURES_TEXT}",
+        rows,
+    )
+
+
+def _on_disk(
+    options: argparse.Namespace, started: Sequence[Broker], scenarios: Sequence[Scenario]
+) -> Table:
+    rows = [_measure(options, started, scenario) for scenario in scenarios]
+    unable = disk.cannot_count()
+    return Table(
+        "On disk",
+        "Persistent messages of 1 KiB, each acknowledged by its consumer (client-individual); "
+        "messages delivered a second, or the median latency from SEND to MESSAGE, in "
+        f"{_runs(options)}. {FIGURES_TEXT} KiB written are those that "
+        "the kernel counted for the broker's processes for one delivered message. The third table "
+        "has the calls that told the disk to keep what was written, from a run of its own under "
+        "strace, which slows brokers down.",
+        rows,
+        notes=[f"syncs were not counted: {unable}"] if unable else [],
+    )
 
 
 def _warm(broker: Broker, scenarios: Sequence[Scenario], seconds: float) -> None:
@@ -203,20 +294,26 @@ def _warm(broker: Broker, scenarios: Sequence[Scenario], seconds: float) -> None
     each = max(seconds / len(scenarios), 0.2)
     for scenario in scenarios:
         try:
-            load.run(broker, scenario.load, prefix=_prefix(), warm=0.0, seconds=each)
+            load.run(
+                broker, scenario.load_for(broker.name), prefix=_prefix(), warm=0.0, seconds=each
+            )
         except load.RunFailedError as error:
             print(f"  {broker.name}, {scenario.name}: {error}")
 
 
 def _measure(options: argparse.Namespace, started: Sequence[Broker], scenario: Scenario) -> Row:
     figures: dict[str, list[load.Figures]] = {broker.name: [] for broker in started}
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = {scenario.note: None} if scenario.note else {}
     for _ in range(options.rounds):
         for broker in started:
             try:
                 with _alone(broker, started):
                     got = load.run(
-                        broker, scenario.load, prefix=_prefix(), warm=RUN_WARM, seconds=options.secs
+                        broker,
+                        scenario.load_for(broker.name),
+                        prefix=_prefix(),
+                        warm=RUN_WARM,
+                        seconds=options.secs,
                     )
             except load.RunFailedError as error:
                 notes[f"{broker.name}: a run failed: {error}"] = None
@@ -224,6 +321,14 @@ def _measure(options: argparse.Namespace, started: Sequence[Broker], scenario: S
             if got.lost:
                 notes[f"{broker.name}: {got.lost} messages never came"] = None
             figures[broker.name].append(got)
+    syncs: dict[str, str] = {}
+    if scenario.durable and disk.cannot_count() is None:
+        for broker in started:
+            try:
+                with _alone(broker, started):
+                    syncs[broker.name] = _syncs(options, broker, scenario)
+            except (load.RunFailedError, OSError) as error:
+                notes[f"{broker.name}: syncs were not counted: {error}"] = None
     medians = {name: _median(runs) for name, runs in figures.items()}
     row = Row(
         scenario.name,
@@ -235,17 +340,33 @@ def _measure(options: argparse.Namespace, started: Sequence[Broker], scenario: S
         },
         scenario.bar,
         less_is_better=scenario.by_latency,
-        details={name: _detail(got) for name, got in medians.items() if got is not None},
+        details={
+            name: _detail(got, durable=scenario.durable)
+            for name, got in medians.items()
+            if got is not None
+        },
         costs={name: got.cpu for name, got in medians.items() if got is not None},
         foreign=[got.foreign for runs in figures.values() for got in runs],
         notes=list(notes),
+        syncs=syncs,
     )
     print(report.line(row, [broker.name for broker in started]), flush=True)
     for name, detail in row.details.items():
         print(f"    {name}: {detail}", flush=True)
+    for name, text in row.syncs.items():
+        print(f"    {name}: {text}", flush=True)
     for note in row.notes:
         print(f"    ! {note}", flush=True)
     return row
+
+
+def _syncs(options: argparse.Namespace, broker: Broker, scenario: Scenario) -> str:
+    """Load under the eyes of strace: how often what was written was told to the disk."""
+    with disk.counted(broker.pids()) as syncs:
+        got = load.run(
+            broker, scenario.load_for(broker.name), prefix=_prefix(), warm=0.0, seconds=options.secs
+        )
+    return report.syncs_text(syncs, got.messages)
 
 
 @contextlib.contextmanager
@@ -288,14 +409,17 @@ def _median(runs: Sequence[load.Figures]) -> load.Figures | None:
         load_cpu=middle(lambda got: got.load_cpu),
         rss=middle(lambda got: got.rss),
         foreign=middle(lambda got: got.foreign),
+        written=middle(lambda got: got.written),
+        messages=sum(got.messages for got in runs),
         lost=sum(got.lost for got in runs),
     )
 
 
-def _detail(got: load.Figures) -> str:
+def _detail(got: load.Figures, *, durable: bool) -> str:
+    written = f"{report.number(got.written / 1024)} KiB written; " if durable else ""
     return (
         f"p50 {report.number(got.p50)}, p99 {report.number(got.p99)} ms; "
-        f"{report.number(got.cpu)} µs; {got.rss:.0f} MiB; "
+        f"{report.number(got.cpu)} µs; {got.rss:.0f} MiB; {written}"
         f"load generator {report.number(got.load_cpu)} µs"
     )
 
@@ -333,6 +457,17 @@ def _connects(options: argparse.Namespace, started: Sequence[Broker]) -> Table:
         "one of them.",
         [row],
     )
+
+
+def _backlog(options: argparse.Namespace) -> Table:
+    print()
+    got = backlog.run([report.OURS], options.backlog, backlog.SIZE)
+    print(report.heading([report.OURS]))
+    for row in got.rows:
+        print(report.line(row, [report.OURS]), flush=True)
+    for note in got.notes:
+        print(f"    ! {note}", flush=True)
+    return got
 
 
 # --- each broker alone, and no broker at all -----------------------------------------------

@@ -7,6 +7,9 @@ stompd comes from this checkout; RabbitMQ and ActiveMQ from Debian's packages, w
 what the system has configured: own node name, own ports, own directory, which is removed at
 the end. All of them listen on 127.0.0.1 only. `python -m benchmarks.brokers NAME ...` starts
 them by hand until Ctrl-C.
+
+A broker that is started with a directory of the caller's leaves its files there, so that it finds
+its messages when it is started again: `kill` ends it as a power cut would, but for the disk.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from pathlib import Path
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
+POLL_SECONDS = 0.02
+"""Between two attempts to log in to a broker that has just been started."""
 
 ROOT = Path(__file__).resolve().parent.parent
 RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -54,6 +59,10 @@ class Broker:
     """What the `host` header of CONNECT should be."""
     pid: int
     log: Path
+    data: Path | None = None
+    """The directory of its messages; None if it keeps them in memory only."""
+    started: float = 0.0
+    """When its process was started, by `time.monotonic`."""
 
     def pids(self) -> list[int]:
         """Every process of the broker that lives now, the one that we started first."""
@@ -72,6 +81,7 @@ class _Plan:
     environment: Mapping[str, str] | None = None
     before: Sequence[Sequence[str]] = ()
     stop: signal.Signals = signal.SIGKILL
+    data: Path | None = None
 
 
 def tree(pid: int) -> list[int]:
@@ -109,6 +119,15 @@ def free_ports(count: int, host: str = HOST) -> list[int]:
     raise BrokerFailedError(f"{host} has no {count} free ports below {first}")
 
 
+def kill(broker: Broker) -> None:
+    """End every process of the broker at once, by SIGKILL, and wait until they are gone."""
+    family = broker.pids()
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _wait_for_the_end(family)
+
+
 # --- what is installed ---------------------------------------------------------------------
 
 
@@ -140,14 +159,29 @@ def _activemq_missing() -> str | None:
 # --- how each is started -------------------------------------------------------------------
 
 
-def _plan_stompd(_: Path) -> _Plan:
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "stompd", "--memory", "--listen", f"{HOST}:{port}"]
-    return _Plan(command, port, stop=signal.SIGTERM)
+def _ports(directory: Path, count: int) -> list[int]:
+    """Free ports, which are the same each time a broker is started in this directory.
+
+    RabbitMQ's node, and so the place of its messages, is named for its port.
+    """
+    kept = directory / "ports"
+    if kept.is_file():
+        return [int(port) for port in kept.read_text().split()]
+    ports = free_ports(count)
+    kept.write_text(" ".join(map(str, ports)))
+    return ports
 
 
-def _plan_rabbitmq(directory: Path) -> _Plan:
-    port, epmd, distribution = free_ports(3)
+def _plan_stompd(directory: Path, durable: bool) -> _Plan:  # noqa: FBT001 - one fact
+    (port,) = _ports(directory, 1)
+    data = directory / "data" if durable else None
+    store = ["--memory"] if data is None else ["--data", str(data)]
+    command = [sys.executable, "-m", "stompd", *store, "--listen", f"{HOST}:{port}"]
+    return _Plan(command, port, stop=signal.SIGTERM, data=data)
+
+
+def _plan_rabbitmq(directory: Path, _durable: bool) -> _Plan:  # noqa: FBT001 - it always is
+    port, epmd, distribution = _ports(directory, 3)
     config = directory / "rabbitmq.conf"
     config.write_text(f"listeners.tcp = none\nstomp.listeners.tcp.1 = {HOST}:{port}\n")
     plugins = directory / "enabled_plugins"
@@ -171,7 +205,16 @@ def _plan_rabbitmq(directory: Path) -> _Plan:
     # An epmd of its own, in the foreground: the one that Erlang would start outlives the broker.
     mapper = ["epmd", "-port", str(epmd), "-address", HOST]
     command = [str(RABBITMQ_SERVER)]
-    return _Plan(command, port, "guest", "guest", "/", environment, before=[mapper])
+    return _Plan(
+        command,
+        port,
+        "guest",
+        "guest",
+        "/",
+        environment,
+        before=[mapper],
+        data=directory / "mnesia",
+    )
 
 
 ACTIVEMQ_XML = """\
@@ -207,8 +250,8 @@ log4j.appender.out.layout.ConversionPattern=%d %p %c %m%n
 """
 
 
-def _plan_activemq(directory: Path) -> _Plan:
-    (port,) = free_ports(1)
+def _plan_activemq(directory: Path, _durable: bool) -> _Plan:  # noqa: FBT001 - it always is
+    (port,) = _ports(directory, 1)
     broker = directory / "broker.xml"
     broker.write_text(ACTIVEMQ_XML.format(host=HOST, port=port, directory=directory))
     (directory / "log4j.properties").write_text(ACTIVEMQ_LOG)
@@ -230,7 +273,7 @@ def _plan_activemq(directory: Path) -> _Plan:
         "start",
         f"xbean:file:{broker}",
     ]
-    return _Plan(command, port, "admin", "admin")
+    return _Plan(command, port, "admin", "admin", data=directory / "kahadb")
 
 
 _MISSING: Mapping[str, Callable[[], str | None]] = {
@@ -238,7 +281,7 @@ _MISSING: Mapping[str, Callable[[], str | None]] = {
     "RabbitMQ": _rabbitmq_missing,
     "ActiveMQ": _activemq_missing,
 }
-_PLANS: Mapping[str, Callable[[Path], _Plan]] = {
+_PLANS: Mapping[str, Callable[[Path, bool], _Plan]] = {
     "stompd": _plan_stompd,
     "RabbitMQ": _plan_rabbitmq,
     "ActiveMQ": _plan_activemq,
@@ -250,37 +293,43 @@ NAMES = tuple(_PLANS)
 
 
 @contextlib.contextmanager
-def start(name: str) -> Iterator[Broker]:
+def start(name: str, *, durable: bool = False, directory: Path | None = None) -> Iterator[Broker]:
     """Start the broker `name` (one of NAMES) and stop it, and all it started, at the end.
 
-    Yields once the broker has answered a CONNECT. Raises BrokerFailedError if it is not
-    installed, ends, or does not answer within START_SECONDS.
+    stompd keeps messages in memory only unless `durable`; the others write persistent ones to disk
+    in any case. All files of the broker are in `directory` and stay there, or without one in a
+    temporary directory that is removed. Yields once the broker has answered a CONNECT. Raises
+    BrokerFailedError if it is not installed, ends, or does not answer within START_SECONDS.
     """
     reason = missing(name)
     if reason is not None:
         raise BrokerFailedError(f"{name}: {reason}")
-    with tempfile.TemporaryDirectory(prefix=f"{name.lower()}-") as temporary:
-        directory = Path(temporary)
-        plan = _PLANS[name](directory)
-        with contextlib.ExitStack() as stack:
-            for command in plan.before:
-                stack.enter_context(
-                    _process(command, plan.environment, directory / "before.log", signal.SIGKILL)
-                )
-            log = directory / "output.log"
-            process = stack.enter_context(_process(plan.command, plan.environment, log, plan.stop))
-            version = _wait_until_it_answers(name, plan, process, log)
-            yield Broker(
-                name=name,
-                version=version,
-                host=HOST,
-                port=plan.port,
-                login=plan.login,
-                passcode=plan.passcode,
-                vhost=plan.vhost,
-                pid=process.pid,
-                log=log,
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            prefix = f"{name.lower()}-"
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+        plan = _PLANS[name](directory, durable)
+        for command in plan.before:
+            stack.enter_context(
+                _process(command, plan.environment, directory / "before.log", signal.SIGKILL)
             )
+        log = directory / "output.log"
+        started = time.monotonic()
+        process = stack.enter_context(_process(plan.command, plan.environment, log, plan.stop))
+        version = _wait_until_it_answers(name, plan, process, log)
+        yield Broker(
+            name=name,
+            version=version,
+            host=HOST,
+            port=plan.port,
+            login=plan.login,
+            passcode=plan.passcode,
+            vhost=plan.vhost,
+            pid=process.pid,
+            log=log,
+            data=plan.data,
+            started=started,
+        )
 
 
 @contextlib.contextmanager
@@ -320,6 +369,10 @@ def _stop(process: subprocess.Popen[bytes], first: signal.Signals) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     process.wait(STOP_SECONDS)
+    _wait_for_the_end(family)
+
+
+def _wait_for_the_end(family: Sequence[int]) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while any(map(_alive, family)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -351,7 +404,7 @@ def _wait_until_it_answers(
         if time.monotonic() > deadline:
             what = f"did not accept a log-in within {START_SECONDS:.0f} s: {answer!r}"
             break
-        time.sleep(0.1)
+        time.sleep(POLL_SECONDS)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
     raise BrokerFailedError(f"{name} {what}\n{tail}")
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import wire
+from benchmarks import disk, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,8 @@ class Load:
     receipts: int = 0
     """The last frame of each batch asks for a receipt, and this many may be outstanding."""
     transaction: bool = False
+    on_send: bool = False
+    """In a transaction, the last SEND asks for the receipt, not COMMIT."""
     rate: float = 0.0
     """Messages a second of all producers together; 0 means as many as go."""
     vary: int = 0
@@ -98,6 +100,10 @@ class Figures:
     foreign: float
     """Part of the processors' time that neither the broker nor the load generator had, but other
     programs of this machine, or its host."""
+    written: float
+    """Octets that the broker had written to a disk for one delivered message."""
+    messages: int
+    """All that were delivered in the run, before and after the measured time too."""
     lost: int
     """Messages that were sent and had not come SILENCE_SECONDS after the last one that did."""
 
@@ -278,6 +284,7 @@ def produce(
             persistent=load.persistent,
             receipt=load.receipts > 0,
             transaction=load.transaction,
+            on_send=load.on_send,
             vary=load.vary,
             headers=load.headers,
         )
@@ -586,7 +593,7 @@ def _run(
     values[PHASE] = STOP
     samples = children.hear_from(0, 60.0)[1]
 
-    elapsed, sent, received, cpu, load_cpu, used = (
+    elapsed, sent, received, cpu, load_cpu, used, written = (
         b - a for a, b in zip(before, after, strict=True)
     )
     if not received:
@@ -603,13 +610,15 @@ def _run(
         load_cpu=load_cpu * 1e6 / received,
         rss=rss / 2**20,
         foreign=max(0.0, used - cpu - load_cpu) / elapsed / (os.cpu_count() or 1),
+        written=written / received,
+        messages=counters.total_received(),
         lost=lost,
     )
 
 
 def _moment(
     counters: Counters, pids: list[int], ours: list[int]
-) -> tuple[float, float, float, float, float, float]:
+) -> tuple[float, float, float, float, float, float, float]:
     return (
         time.monotonic(),
         counters.total_sent(),
@@ -617,6 +626,7 @@ def _moment(
         processor_seconds(pids),
         processor_seconds(ours),
         machine_seconds(),
+        disk.octets_written(pids),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks import plot
+from benchmarks import disk, plot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,16 +28,18 @@ class Bar:
     times     at least `limit` times the best other broker, where more is better
     fraction  at most `limit` of the best other broker, where less is better
     value     at most `limit`, whatever the others do
+    least     at least `limit`, whatever the others do
     """
 
-    kind: Literal["times", "fraction", "value"]
+    kind: Literal["times", "fraction", "value", "least"]
     limit: float
     unit: str = ""
 
     def __str__(self) -> str:
         """As it stands in the tables."""
-        if self.kind == "value":
-            return f"≤ {self.limit:g} {self.unit}".rstrip()
+        if self.kind in {"value", "least"}:
+            sign = "≤" if self.kind == "value" else "≥"
+            return f"{sign} {self.limit:g} {self.unit}".rstrip()
         return f"{'≥' if self.kind == 'times' else '≤'} {self.limit:g}{TIMES}"
 
 
@@ -57,6 +59,10 @@ class Row:
     foreign: Sequence[float] = ()
     """Part of the machine that others had, in each of the runs."""
     notes: Sequence[str] = ()
+    syncs: Mapping[str, str] = field(default_factory=dict)
+    """What each broker told the disk to keep meanwhile."""
+    compared: bool = True
+    """False if the brokers did not do the same, so that no ratio means anything."""
 
     def ratio(self) -> float | None:
         """Our figure over that of the best other broker, or None without either."""
@@ -64,7 +70,7 @@ class Row:
         others = [
             value for name, value in self.values.items() if name != OURS and value is not None
         ]
-        if ours is None or not others:
+        if ours is None or not others or not self.compared:
             return None
         best = min(others) if self.less_is_better else max(others)
         return ours / best if best else None
@@ -84,6 +90,8 @@ class Row:
             return "missed"
         if self.bar.kind == "value":
             return "" if ours is None else ("pass" if ours <= self.bar.limit else "missed")
+        if self.bar.kind == "least":
+            return "" if ours is None else ("pass" if ours >= self.bar.limit else "missed")
         ratio = self.ratio()
         if ratio is None:
             return ""
@@ -98,6 +106,7 @@ class Table:
     title: str
     text: str
     rows: Sequence[Row]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,8 @@ class Run:
     method: Sequence[str]
     tables: Sequence[Table]
     machine: str
+    disk: str = ""
+    """What `disk_line` said, if the disk mattered."""
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -141,6 +152,30 @@ def machine() -> str:
     system = f"{platform.system()} {platform.release()}"
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{cores} {TIMES} {model}, {memory / 2**20:.0f} GiB, {system}, {python}"
+
+
+def disk_line(directory: Path) -> str:
+    """The file system of `directory`, and what it costs to append to a file and sync it, now."""
+    cost = disk.sync_cost(directory)
+    return (
+        f"{disk.file_system(directory)} ({directory}); an append of {disk.APPEND_OCTETS // 1024} "
+        f"KiB and its fdatasync took {cost.median:.2f} ms in half of {cost.count} cases, "
+        f"{cost.p99:.2f} ms or less in 99 of a hundred"
+    )
+
+
+def syncs_text(syncs: disk.Syncs, messages: int) -> str:
+    """How often so many messages made a broker tell the disk to keep what it had written."""
+    if not syncs.total:
+        return f"none for {count(messages)} messages"
+    calls = ", ".join(f"{count(got)} {name}" for name, got in sorted(syncs.calls.items()) if got)
+    each = number(messages / syncs.total)
+    return f"{calls} for {count(messages)} messages: one for {each}"
+
+
+def count(number: int) -> str:
+    """A whole number, thousands apart."""
+    return f"{number:,}".replace(",", " ")
 
 
 def _lines(path: str) -> list[str]:
@@ -176,6 +211,7 @@ def markdown(run: Run, picture: str | None = None) -> str:
         f"* Brokers: {versions}",
         *(f"* Left out: {name}: {reason}" for name, reason in run.left_out.items()),
         f"* Machine: {run.machine}",
+        *([f"* Disk: {run.disk}"] if run.disk else []),
         f"* Command: `{run.command}`",
         *_foreign([part for table in run.tables for row in table.rows for part in row.foreign]),
         f"* Bars cleared: {cleared} of {len(bars)}",
@@ -235,7 +271,13 @@ def _markdown_table(table: Table) -> list[str]:
                 thrift = row.thrift()
                 cells.append("" if thrift is None else f"{thrift:.1f}{TIMES}")
             out.append(_cells(cells))
+    synced = [row for row in table.rows if row.syncs]
+    if synced:
+        head = ["syncs", *names]
+        out += ["", _cells(head), _cells(["---"] * len(head))]
+        out += [_cells([row.name, *(row.syncs.get(name, "") for name in names)]) for row in synced]
     notes = [f"* {row.name}: {note}" for row in table.rows for note in row.notes]
+    notes += [f"* {note}" for note in table.notes]
     return [*out, *([""] if notes else []), *notes, ""]
 
 
@@ -243,9 +285,14 @@ def _cells(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def _side_by_side(row: Row) -> bool:
+    """Whether the row compares brokers."""
+    return len(row.values) > 1 and row.compared
+
+
 def summary(run: Run, link: str) -> str:
     """The comparison alone, for a README: a sentence with a link to the report, and one table."""
-    rows = [row for table in run.tables for row in table.rows if len(row.values) > 1]
+    rows = [row for table in run.tables for row in table.rows if _side_by_side(row)]
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     sentence = (
@@ -280,8 +327,8 @@ def with_summary(text: str, new: str) -> str:
 
 
 def picture(run: Run) -> str:
-    """All rows with more than one broker as bars in SVG."""
-    rows = [row for table in run.tables for row in table.rows if len(row.values) > 1]
+    """All rows that compare brokers as bars in SVG."""
+    rows = [row for table in run.tables for row in table.rows if _side_by_side(row)]
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     groups = []
     for row in rows:

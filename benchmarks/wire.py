@@ -51,13 +51,15 @@ def batch(
     persistent: bool = False,
     receipt: bool = False,
     transaction: bool = False,
+    on_send: bool = False,
     vary: int = 0,
     headers: str = "",
 ) -> bytes:
     """`count` SEND frames for `destination` with bodies of `size` octets, the first one stamped.
 
     With `receipt` the last frame asks for one, whose id has SERIAL in it. With `transaction` all
-    of them stand between BEGIN and a COMMIT, which asks for the receipt instead. `vary` adds so
+    of them stand between BEGIN and a COMMIT, which asks for the receipt instead, unless `on_send`
+    leaves that to the last SEND. `vary` adds so
     many headers to each frame, whose values are never the same again. `headers` are further lines,
     in which {number} is that of the frame from 0 to 9. Raises ValueError for a size below
     SMALLEST_BODY.
@@ -77,12 +79,13 @@ def batch(
             head += b"x-vary-%d:%b-%d-%d\n" % (column, SERIAL, number, column * 7919)
         if transaction:
             head += b"transaction:t" + SERIAL + b"\n"
-        elif receipt and number == count - 1:
+        if number == count - 1 and (on_send if transaction else receipt):
             head += b"receipt:r" + SERIAL + b"\n"
         stamp = (STAMP if number == 0 else b".") + b"." * STAMP_DIGITS
         frames.append(head + b"\n" + SIGN + stamp + pad + END + b"\0")
     if transaction:
-        frames.append(b"COMMIT\ntransaction:t" + SERIAL + b"\nreceipt:r" + SERIAL + b"\n\n\0")
+        asked = b"" if on_send else b"receipt:r" + SERIAL + b"\n"
+        frames.append(b"COMMIT\ntransaction:t" + SERIAL + b"\n" + asked + b"\n\0")
     return b"".join(frames)
 
 

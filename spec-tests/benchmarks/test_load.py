@@ -69,6 +69,14 @@ def test_a_transaction_stands_between_begin_and_commit() -> None:
     assert [b"\nreceipt:" in frame for frame in frames] == [False, False, False, True]
 
 
+def test_a_receipt_may_be_asked_by_the_last_message_of_a_transaction() -> None:
+    """For brokers whose receipt for COMMIT promises nothing: exactly one is asked for."""
+    octets = wire.batch("/queue/a", size=100, count=2, transaction=True, on_send=True)
+    frames = wire.with_serial(octets, 7).split(b"\0")[:-1]
+    assert [b"\nreceipt:r00000007\n" in frame for frame in frames] == [False, False, True, False]
+    assert frames[-1] == b"COMMIT\ntransaction:t00000007\n\n"
+
+
 def test_varying_headers_never_come_again() -> None:
     """No two frames of any batches share the value of any of their further headers."""
     template = wire.batch("/queue/a", size=100, count=4, vary=6)
@@ -144,6 +152,21 @@ def test_scenarios_have_names_of_their_own() -> None:
     assert len(names) == len(set(names))
 
 
+def test_durable_scenarios_send_persistent_messages_and_no_others_do() -> None:
+    """What is kept on disk is asked for, of every broker; the rest asks for nothing of the kind."""
+    for scenario in SCENARIOS:
+        for name in brokers.NAMES:
+            assert scenario.load_for(name).persistent == scenario.durable, scenario.name
+
+
+def test_a_broker_that_is_asked_in_another_way_does_the_same() -> None:
+    """Other loads differ in who asks for the receipt only, and the report says so."""
+    for scenario in SCENARIOS:
+        for other in scenario.instead.values():
+            assert dataclasses.replace(other, on_send=scenario.load.on_send) == scenario.load
+            assert scenario.note
+
+
 def test_a_broker_that_is_missing_is_left_out_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -167,6 +190,20 @@ def test_a_broker_is_started_and_stopped() -> None:
     assert not Path(f"/proc/{broker.pid}").exists()
 
 
+@pytest.mark.slow
+def test_a_broker_that_was_killed_finds_its_files_again(tmp_path: Path) -> None:
+    """With a directory of ours the second start has the port and the data of the first."""
+    with brokers.start("stompd", durable=True, directory=tmp_path) as first:
+        brokers.kill(first)
+        assert not any(Path(f"/proc/{pid}/exe").exists() for pid in [first.pid])
+    assert first.data is not None
+    assert list(first.data.iterdir())
+    with brokers.start("stompd", durable=True, directory=tmp_path) as second:
+        assert (second.port, second.data) == (first.port, first.data)
+        assert second.pid != first.pid
+        assert second.started > first.started
+
+
 def test_idle_connections_beyond_the_limit_of_files_are_refused() -> None:
     """The limit is looked at before the broker is asked for thousands of connections."""
     broker = brokers.Broker("none", "0", "127.0.0.1", 1, None, None, "/", os.getpid(), Path())
@@ -177,9 +214,11 @@ def test_idle_connections_beyond_the_limit_of_files_are_refused() -> None:
 @pytest.mark.slow
 def test_a_whole_benchmark_of_stompd(tmp_path: Path) -> None:
     """Two short runs, come-and-go, idle connections and the decoder end in a report."""
-    only = "q1x1-100B,q1x1-100B-ackind,t1x20-100B,q1x1-1K-tx10,connects,idle,core,decoder"
+    only = "q1x1-100B,q1x1-100B-ackind,t1x20-100B,q1x1-1K-tx10,connects,"
+    only += "dur1x1-1K-b100,dur1x1-1K-tx10,backlog,idle,core,decoder"
     command = [sys.executable, "-m", "benchmarks", "--brokers", "stompd", "--only", only]
-    command += ["--secs", "0.3", "--rounds", "1", "--warm", "0", "--idle", "50"]
+    command += ["--secs", "0.5", "--rounds", "2", "--warm", "0", "--idle", "50"]
+    command += ["--backlog", "2000", "--directory", str(ROOT)]
     done = subprocess.run(
         [*command, "--out", str(tmp_path)],
         cwd=ROOT,
@@ -191,10 +230,10 @@ def test_a_whole_benchmark_of_stompd(tmp_path: Path) -> None:
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     (written,) = tmp_path.glob("*.md")
     text = written.read_text()
-    for name in only.split(",")[:-3]:
+    for name in only.split(",")[:-4]:
         assert f"| {name} |" in text
-    for name in ("idle-50", "core-ackind", "miss-6"):
+    for name in ("idle-50", "core-ackind", "miss-6", "backlog-drain"):
         assert f"| {name} |" in text
-    assert "failed" not in text
+    assert "failed" not in text, text
     assert "never came" not in text
     assert next(tmp_path.glob("*.svg")).read_text().startswith("<svg")

@@ -47,6 +47,20 @@ def test_value_looks_at_ours_alone(ours: float | None, verdict: str) -> None:
     assert row(ours, bar=Bar("value", 25.0, "KiB"), less=True).verdict() == verdict
 
 
+@pytest.mark.parametrize(("ours", "verdict"), [(60.0, "pass"), (59.9, "missed"), (None, "missed")])
+def test_least_looks_at_ours_alone(ours: float | None, verdict: str) -> None:
+    """An absolute bar where more is better."""
+    measured = row(ours, bar=Bar("least", 60.0, "/s"))
+    assert measured.verdict() == verdict
+    assert str(measured.bar) == "≥ 60 /s"
+
+
+def test_what_is_not_comparable_has_no_ratio() -> None:
+    """Brokers that did not do the same stand beside each other, but nothing is divided."""
+    measured = Row("name", "title", "/s", {"stompd": 4.0, "RabbitMQ": 2.0}, compared=False)
+    assert measured.ratio() is None
+
+
 def test_no_bar_no_verdict() -> None:
     """What is only shown is neither passed nor missed, and so is a run without stompd."""
     assert row(1.0, 2.0, bar=None).verdict() == ""
@@ -149,6 +163,26 @@ def test_tables_are_as_wide_as_their_heads() -> None:
     for block in report.markdown(a_run()).split("\n\n"):
         lines = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1
+
+
+def test_syncs_and_the_disk_stand_in_the_report() -> None:
+    """A table of what each broker told the disk, the disk itself, and notes of a table."""
+    durable = Row(
+        "dur",
+        "kept",
+        "/s",
+        {"stompd": 2.0, "RabbitMQ": 1.0},
+        syncs={"stompd": "3 fdatasync for 9 messages: one for 3.00", "RabbitMQ": "none"},
+    )
+    table = Table("On disk", "Text.", [durable], notes=["RabbitMQ was tired."])
+    run = Run("now", "x", {}, {}, [], [table], "m", disk="ext4 on /dev/x")
+    text = report.markdown(run)
+    assert "* Disk: ext4 on /dev/x\n" in text
+    assert "| syncs | stompd | RabbitMQ |" in text
+    assert "| dur | 3 fdatasync for 9 messages: one for 3.00 | none |" in text
+    assert text.endswith("\n* RabbitMQ was tired.\n")
+    assert "Disk" not in report.markdown(a_run())
+    assert "syncs" not in report.markdown(a_run())
 
 
 def test_the_readme_gets_the_comparison_between_its_marks() -> None:
