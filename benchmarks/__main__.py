@@ -75,8 +75,8 @@ def main(arguments: Sequence[str]) -> int:
     tables = []
     if scenarios or _wanted(options, "connects"):
         tables += _together(options, names, scenarios, versions, left_out)
-    if _wanted(options, "backlog") and report.OURS in names:
-        tables.append(_backlog(options))
+    if _wanted(options, "backlog"):
+        tables.append(_backlog(options, names))
     if _wanted(options, "idle"):
         tables.append(_idle(options, names, versions))
     if _wanted(options, "core"):
@@ -459,12 +459,12 @@ def _connects(options: argparse.Namespace, started: Sequence[Broker]) -> Table:
     )
 
 
-def _backlog(options: argparse.Namespace) -> Table:
+def _backlog(options: argparse.Namespace, names: Sequence[str]) -> Table:
     print()
-    got = backlog.run([report.OURS], options.backlog, backlog.SIZE)
-    print(report.heading([report.OURS]))
+    got = backlog.run(names, options.backlog, backlog.SIZE)
+    print("\n" + report.heading(names))
     for row in got.rows:
-        print(report.line(row, [report.OURS]), flush=True)
+        print(report.line(row, names), flush=True)
     for note in got.notes:
         print(f"    ! {note}", flush=True)
     return got

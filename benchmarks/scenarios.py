@@ -112,14 +112,14 @@ SCENARIOS = (
     ),
     Scenario(
         "dur1x1-1K-b100",
-        "receipt per 100, 1 producer, 1 consumer",
+        "on disk: receipt per 100, 1 producer, 1 consumer",
         Load(batch=100, receipts=4, persistent=True, ack="client-individual"),
         times(4.0),
         durable=True,
     ),
     Scenario(
         "dur10x10-1K-sync",
-        "receipt per message, 10 producers, 10 queues, 10 consumers",
+        "on disk: receipt per message, 10 producers, 10 queues, 10 consumers",
         Load(
             producers=10,
             consumers=10,
@@ -135,7 +135,7 @@ SCENARIOS = (
     ),
     Scenario(
         "dur1x1-1K-tx10",
-        "transactions of 10, receipt once they are kept, 1 producer, 1 consumer",
+        "on disk: transactions of 10, receipt once they are kept, 1 producer, 1 consumer",
         _TRANSACTIONS,
         times(4.0),
         durable=True,
@@ -145,20 +145,20 @@ SCENARIOS = (
     ),
     Scenario(
         "dur1x1-1K-commit",
-        "the same, receipt on COMMIT",
+        "the same, receipt on COMMIT, which promises less with RabbitMQ",
         _TRANSACTIONS,
         durable=True,
         note="without a bar, because RabbitMQ's receipt promises less than the others'.",
     ),
     Scenario(
         "dur1x1-1K-sync",
-        "receipt per message, 1 producer, 1 consumer",
+        "on disk: receipt per message, 1 producer, 1 consumer",
         Load(batch=1, receipts=1, persistent=True, ack="client-individual"),
         durable=True,
     ),
     Scenario(
         "lat-dur-500ps-1K",
-        "latency at 500 messages a second, no receipts",
+        "on disk: latency at 500 messages a second, no receipts",
         Load(batch=1, rate=500.0, persistent=True, ack="client-individual"),
         Bar("fraction", 0.6),
         by_latency=True,
