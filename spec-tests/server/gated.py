@@ -37,6 +37,10 @@ class GatedStore:
         self.written: list[GatedBatch] = []
         # What `close` was told; None as long as it is open.
         self.closed: bool | None = None
+        # Set when the worker is about to close it; it does so once `closing` lets it.
+        self.ending = threading.Event()
+        self.closing = threading.Event()
+        self.closing.set()
         self.pending_limit = 1 << 30
         self.full = False
         # Steps of tidying up that are left.
@@ -189,6 +193,8 @@ class GatedStore:
 
     def close(self, clean: bool) -> None:  # noqa: FBT001 - as the interface has it
         """Note how it was closed."""
+        self.ending.set()
+        assert self.closing.wait(60), "the test does not let it close"
         self.closed = clean
 
     def status(self) -> dict[str, Any]:

@@ -274,3 +274,25 @@ async def test_the_store_tidies_up_in_steps_when_it_is_quiet() -> None:
         await peer.expect("RECEIPT", receipt_id="x")
         await edge.until(lambda: store.steps == 0)
         assert store.steps_taken == 5
+
+
+async def test_a_store_that_is_being_closed_is_tidied_no_more() -> None:
+    """On a slow disk closing takes longer than the next step would have waited."""
+    store = GatedStore()
+    store.steps = 1 << 30
+    async with serving(hurried(), store=store) as edge:
+        await edge.until(lambda: store.steps_taken > 1)
+        store.closing.clear()
+        edge.started.stop()
+        await edge.until(store.ending.is_set)
+        steps = store.steps_taken
+        # A step would have been due before this is.
+        later = trio.Event()
+        edge.service.broker.at(trio.current_time() + 0.05, later.set)
+        try:
+            with trio.fail_after(PATIENCE):
+                await later.wait()
+        finally:
+            store.closing.set()
+    assert store.closed is True
+    assert store.steps_taken == steps

@@ -145,7 +145,7 @@ class Committer:
         self._untidy = True
         self._tidy_at = 0.0
         self._resting = trio.Event()
-        # True while the store is open.
+        # True while the store is open and may be given work; behind its end there is none.
         self._open = False
 
     @property
@@ -200,7 +200,7 @@ class Committer:
         """Hand over what was collected, if it is time: to be called at the end of each round."""
         store = self.store
         broker = self._broker
-        if self._busy or self.failure is not None:
+        if self._busy or not self._open or self.failure is not None:
             return
         if (store.urgent or store.congested) and self._retry_at is None:
             self._hand_over()
@@ -224,7 +224,7 @@ class Committer:
             # It was called earlier, for something more urgent.
             return
         self._due_at = None
-        if self._busy or self.failure is not None:
+        if self._busy or not self._open or self.failure is not None:
             return
         if self._retry_at is not None:
             if self._retry_at <= now:
