@@ -31,7 +31,8 @@ class Outbox:
     )
 
     def __init__(self, session: Session, touched: list[Outbox], high: int) -> None:
-        self.session: Session = session
+        # None once that is closed: nothing refers to itself then, and both are freed at once.
+        self.session: Session | None = session
         self.parts: list[bytes] = []
         self.size = 0
         # From here on nothing more is assigned to it.

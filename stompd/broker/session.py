@@ -412,7 +412,8 @@ class Session:
         if self.over:
             return
         self._receipts.clear()
-        self.fault = error
+        # Where it was raised would keep all that is known there.
+        self.fault = error.with_traceback(None)
         message = error.message.replace("\r", " ").replace("\n", " ")
         headers = [("message", message), ("content-type", "text/plain")]
         headers += error.headers.items()
@@ -473,6 +474,7 @@ class Session:
             message.queue.give_back(message)
         dispatch(riders)
         self.broker.closed(self)
+        self.outbox.session = None
         if self.login is None and self.version is not None:
             # It had logged in.
             self.broker.tell("disconnected", self.host, **self.who(), reason=self.reason.value)

@@ -186,7 +186,7 @@ class Taps:
         """Show what an outbox has got since it was last looked at; it is about to be written."""
         session = outbox.session
         parts = outbox.parts
-        if not parts:
+        if session is None or not parts:
             return
         start = 0
         seen = self._seen.get(outbox)

@@ -372,6 +372,8 @@ class Connection:
             self._tell_fault(error)
         finally:
             self.forget(reason)
+            # It is freed now: what refers to itself would wait for a search that hardly ever comes.
+            session.wake = session.outbox.flush = _nothing
 
     async def _part(self, reason: CloseReason) -> None:
         """Have the last frames arrive, then close.
@@ -461,6 +463,10 @@ class Connection:
         self._deaf = True
         self._service.closed(self)
         self._service.flush()
+
+
+def _nothing() -> None:
+    """Do nothing: the connection is no more."""
 
 
 def _has_ended(sock: socket.socket, how: int = _ENDED) -> bool:
