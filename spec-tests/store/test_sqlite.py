@@ -594,6 +594,8 @@ def test_a_backup_of_a_store_at_work(tmp_path: Path) -> None:
     assert faults(target.parent) == []
     with kept_in(target.parent) as keeper:
         assert keeper.bodies() == [b"one", b"z" * 1_500_000]
+        # Ids that were given since the backup do not come again.
+        assert 10_001 < keeper.kept.starts <= 20_002
 
 
 def test_status(tmp_path: Path) -> None:

@@ -22,6 +22,10 @@ MIB: Final = 1024 * 1024
 # Milliseconds that another program, such as the shell of SQLite, may hold the file.
 BUSY: Final = 5000
 
+# A copy counts its starts from so many on, and as many more at most: ids of sessions and messages
+# have the number of the start in them, and those of the copy are to be others.
+_LEAP: Final = 10_000
+
 # What brings a file of each version to the next one.
 _MIGRATIONS: Final = ("schema.sql",)
 VERSION: Final = len(_MIGRATIONS)
@@ -102,7 +106,9 @@ def connect(file: Path, *, vfs: str | None = None, read_only: bool = False) -> a
 def back_up(file: Path, path: Path) -> None:
     """Write a copy of what is durable in a file of stompd's to a new file; also while stompd runs.
 
-    Neither waits for the other. Raises `StoreFullError`, `StoreFailedError`; then there is no copy.
+    Neither waits for the other. A stompd that works with the copy gives no session and no message
+    an id that this one has given, or will give in its next 10 000 starts. Raises `StoreFullError`,
+    `StoreFailedError`; then there is no copy.
     """
     if path.exists():
         raise StoreFailedError(f"{path} is there already: give the name of a new file")
@@ -115,6 +121,15 @@ def back_up(file: Path, path: Path) -> None:
             db.execute("VACUUM INTO ?", (str(unfinished),))
         finally:
             db.close()
+        copy = connect(unfinished)
+        try:
+            copy.execute("PRAGMA journal_mode = MEMORY")
+            copy.execute(
+                "UPDATE meta SET value = value + ? + abs(random() % ?) WHERE name = 'starts'",
+                (_LEAP, _LEAP),
+            )
+        finally:
+            copy.close()
         descriptor = os.open(unfinished, os.O_RDONLY)
         try:
             os.fsync(descriptor)
