@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from broker.client import Client, Core
+from broker.paging import PagedCore
 from jsonschema import Draft202012Validator
 
 from stompd.broker.admin.verbs import ERROR, VERBS
@@ -18,6 +19,8 @@ class Asker:
         core.broker.observe()
         self.client: Client = core.administrator() if trusted else core.client()
         self._asked = 0
+        # The notes of progress before the last reply.
+        self.notes: list[dict[str, int]] = []
 
     def reply(self, verb: str, body: bytes = b"") -> dict[str, Any]:
         """Return the whole reply to a request with this body."""
@@ -26,7 +29,21 @@ class Asker:
         self.client(
             "SEND", body, destination=f"/admin/{verb}", reply_to=REPLIES, correlation_id=number
         )
-        message = self.client.one("MESSAGE")
+        self.notes = []
+        while True:
+            reply = self._answer(verb, number)
+            if "progress" not in reply:
+                return reply
+            self.notes.append(reply["progress"])
+
+    def _answer(self, verb: str, number: str) -> dict[str, Any]:
+        """Return what is answered next; the store does what it is waited for."""
+        core = self.client.core
+        while not self.client.frames:
+            assert isinstance(core, PagedCore), "no answer"
+            assert core.answer() or core.durable(), "no answer"
+        message = self.client.frames.pop(0)
+        assert message.command == "MESSAGE", message
         assert message["correlation-id"] == number
         assert message["content-type"] == "application/json"
         reply = json.loads(message.body)

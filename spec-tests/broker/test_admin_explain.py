@@ -8,6 +8,7 @@ from broker.asking import Asker
 from broker.client import Core, numbers, publish, settings
 from broker.paging import PagedCore
 
+from stompd.broker.admin.errand import Reply
 from stompd.broker.admin.request import Caller
 from stompd.broker.admin.verbs import carry_out
 from stompd.broker.policy import Policy
@@ -213,11 +214,13 @@ def test_a_message_that_has_expired_and_waits(core: Core, ask: Callable[..., Exp
 
 
 def test_a_message_that_is_in_the_store_only() -> None:
-    """It cannot be seen, but may be there."""
+    """It is found there, and what keeps it is told as of any other."""
     core = PagedCore(settings(window_messages=1))
     asker = Asker(core)
     publish(core.client(), "/queue/a", numbers(1, 3))
-    assert Explained(asker, destination="a", id="3").codes == ["in-store"]
+    codes = Explained(asker, destination="a", id="3").codes
+    assert codes == ["in-store", "no-consumer", "waits"]
+    assert core.paging.asked == []
     assert Explained(asker, destination="a", id="4").codes == ["gone"]
     assert Explained(asker, destination="a", id="9" * 5000).codes == ["gone"]
 
@@ -278,10 +281,12 @@ def test_a_broker_that_stops(core: Core) -> None:
     core.broker.drain()
     core.run()
     caller = Caller(core.broker.host("/"), "", "ann", monitors=True, administers=False)
-    told = carry_out(caller, "explain", b'{"destination":"/queue/a"}')["result"]
+    replies: list[Reply] = []
+    carry_out(caller, "explain", b'{"destination":"/queue/a"}', replies.append)
+    carry_out(caller, "health", b"", replies.append)
+    told, health = (reply["result"] for reply in replies)
     codes = [reason["code"] for reason in told["reasons"]]
     assert codes == ["draining", "in-flight", "no-deliveries"]
-    health = carry_out(caller, "health", b"")["result"]
     assert health["ok"] is False
     assert health["checks"][0] == {"name": "running", "ok": False, "text": "the broker stops"}
 

@@ -45,6 +45,7 @@ def test_browse_tells_all_of_a_message(ask: Asker) -> None:
         ],
         "total": 1,
         "next": None,
+        "more": None,
     }
 
 
@@ -92,6 +93,7 @@ def test_browse_in_parts(ask: Asker) -> None:
         "messages": [],
         "total": 250,
         "next": None,
+        "more": None,
     }
     assert ask("browse", destination="a", count=0)["next"] is None
 
@@ -147,13 +149,15 @@ def test_browse_without_bodies_and_by_selector(ask: Asker) -> None:
     assert ask.refused("browse", destination="a", id="77")[0] == "not-found"
 
 
-def test_what_is_in_the_store_is_counted() -> None:
-    """It cannot be shown."""
+def test_what_is_in_the_store_is_shown() -> None:
+    """Behind what is in memory, and it stays there."""
     core = PagedCore(settings(window_messages=2))
     ask = Asker(core)
     publish(ask.client, "/queue/a", numbers(1, 5))
     answer = ask("browse", destination="a")
-    assert (len(answer["messages"]), answer["total"], answer["next"]) == (2, 5, None)
+    assert [row["body"] for row in answer["messages"]] == numbers(1, 5)
+    assert (answer["total"], answer["next"], answer["more"]) == (5, None, None)
+    assert "ready=5 unsettled=0 tail=3 " in core.queue("/queue/a")
 
 
 def test_another_virtual_host() -> None:

@@ -21,13 +21,14 @@ from hypothesis import settings as how_hard
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stompd.broker.admin.messages import in_flight
+from stompd.broker.admin.errand import Reply
 from stompd.broker.admin.request import Caller
 from stompd.broker.admin.verbs import carry_out
 from stompd.broker.message import Message
 from stompd.broker.policy import Policy
 from stompd.broker.queue import Queue
 from stompd.broker.route import Route
+from stompd.broker.walk import flying
 
 IN = "/queue/in"
 COPY = "/queue/copy"
@@ -240,7 +241,7 @@ class ConservationMachine(RuleBasedStateMachine):
         queue = self.host.queues.get(IN)
         if queue is not None:
             # What somebody has already is nothing new when it comes back.
-            peer.seen.update(message.body.decode() for message, _ in in_flight(queue))
+            peer.seen.update(message.body.decode() for message, _ in flying(queue))
             peer.seen.update(m.body.decode() for m in _delayed(queue) if m.redelivered)
         peer.client.subscribe(IN, browser="true", browser_end="false")
         self._look()
@@ -306,8 +307,13 @@ class ConservationMachine(RuleBasedStateMachine):
 
     def _act(self, verb: str, **fields: object) -> dict[str, Any]:
         caller = Caller(self.host, "", None, monitors=True, administers=True)
-        reply = carry_out(caller, verb, json.dumps(fields).encode())
+        replies: list[Reply] = []
+        carry_out(caller, verb, json.dumps(fields).encode(), replies.append)
         self.core.run()
+        while not replies:
+            assert isinstance(self.core, PagedCore)
+            assert self.core.answer() or self.core.durable()
+        (reply,) = replies
         if not reply["ok"]:
             assert reply["error"]["code"] == "not-found", reply
             return {"done": 0}
@@ -328,11 +334,23 @@ class ConservationMachine(RuleBasedStateMachine):
         """Drop what waits in a queue."""
         queue = self.host.queues.get(destination)
         there = [] if queue is None else [*queue.waiting(), *_delayed(queue)]
-        going = [m for m in there if selector is None or m.properties["colour"] == "blue"]
+        going = [
+            message.body
+            for message in there
+            if selector is None or message.properties["colour"] == "blue"
+        ]
+        if queue is not None and isinstance(self.core, PagedCore):
+            held = {message.place for message in there} | {m.place for m, _ in flying(queue)}
+            going += [
+                record.body
+                for place, record in self.core.paging.kept.get(queue.key, {}).items()
+                if place not in held
+                and (selector is None or record.headers.get("colour") == "blue")
+            ]
         result = self._act("purge", destination=destination, selector=selector, dry_run=dry_run)
         assert result["done"] == len(going)
         if not dry_run:
-            self.live.subtract(Counter(message.body.decode() for message in going))
+            self.live.subtract(Counter(body.decode() for body in going))
         self._look()
 
     @rule(
@@ -380,9 +398,9 @@ class ConservationMachine(RuleBasedStateMachine):
             there.update(m.body.decode() for _, m in topic.delayed.entries())
         for queue in self.host.all_queues():
             waiting = list(queue.waiting())
-            flying = [message for message, _ in in_flight(queue)]
+            held = [message for message, _ in flying(queue)]
             delayed = _delayed(queue)
-            messages = [*waiting, *flying, *delayed]
+            messages = [*waiting, *held, *delayed]
             places = [message.place for message in messages]
             assert len(set(places)) == len(places), f"doubled in {queue}"
             bodies = [message.body for message in messages]
@@ -396,7 +414,7 @@ class ConservationMachine(RuleBasedStateMachine):
             there.update(body.decode() for body in bodies)
             assert queue.depth == len(waiting) + len(tail), queue
             assert queue.tail == len(tail), queue
-            assert queue.unsettled == len(flying), queue
+            assert queue.unsettled == len(held), queue
             assert queue.bytes == sum(message.size for message in messages), queue
             assert queue.octets == queue.bytes + sum(record.size for record in tail), queue
             assert queue.put_count - queue.count - queue.lost_count >= 0, queue

@@ -13,6 +13,7 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stompd.broker.admin.errand import Reply
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
     from stompd.broker.session import Session
@@ -60,13 +61,21 @@ class AdminDoor:
         return ()
 
     def admit(self, message: Message, session: Session) -> None:
-        """Carry out a request and send the reply; one that cannot be sent any more is dropped."""
+        """Carry out a request and send what is answered, now or later.
+
+        A reply that cannot be sent any more is dropped.
+        """
         self.host.broker.observe()
         headers = message.properties
         verb = headers["destination"].removeprefix(ADMIN)
         trusted = session.trusted
         caller = Caller(self.host, session.id, session.user, trusted, trusted)
-        reply = carry_out(caller, verb, message.body)
+        carry_out(caller, verb, message.body, lambda reply: self._answer(session, headers, reply))
+
+    def _answer(self, session: Session, headers: dict[str, str], reply: Reply) -> None:
+        if session.over:
+            self.host.dropped += 1
+            return
         answer = json_message(headers["reply-to"], reply)
         correlation_id = headers.get("correlation-id")
         if correlation_id is not None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from stompd.broker.admin.messages import (
-    destination_of,
-    find_queue,
-    host_of,
-    in_flight,
-)
+from stompd.broker.admin.errand import Later
+from stompd.broker.admin.messages import destination_of, find_queue, host_of, place_of
 from stompd.broker.admin.request import AdminError
 from stompd.broker.admin.rows import Row, age, pauser_name
 from stompd.broker.course import goes_to
 from stompd.broker.destination import Kind
 from stompd.broker.durable import DURABLE
+from stompd.broker.walk import DELAYED, walk
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from stompd.broker.subscription import Subscription
     from stompd.broker.topic import Topic
     from stompd.broker.virtualhost import VirtualHost
+    from stompd.broker.walk import Entry, Steps
 
 # So many waiting messages are held against a selector.
 _LOOKED_AT: Final = 1000
@@ -41,7 +39,7 @@ def explain(
     vhost: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     headers: dict[str, str] | None = None,
-) -> Row:
+) -> Row | Later:
     """Return what keeps messages of a destination from being delivered, and where SENDs go."""
     host = host_of(caller, vhost)
     if destination.startswith(DURABLE):
@@ -57,20 +55,41 @@ def explain(
         queue = host.queues.get(name) if wanted.kind is Kind.QUEUE else None
         topic = host.topics.get(name) if wanted.kind is Kind.TOPIC else None
     reasons: list[Row] = []
-    if queue is not None:
-        reasons += _of_message(queue, id) if id is not None else _of_queue(queue, headers)
-    elif id is not None:
+    if queue is None and id is not None:
         raise AdminError("not-found", f"{shown(name)} holds no messages")
+    if queue is not None and id is None:
+        reasons += _of_queue(queue, headers)
     elif topic is not None:
         reasons += _of_topic(topic, headers)
-    else:
+    elif queue is None:
         reasons.append(_reason("not-there", f"there is no {name}; the first SEND makes it"))
-    return {
+    told = {
         "destination": name,
         "kind": kind,
         "reasons": reasons,
         "goes_to": [] if name.startswith(DURABLE) else _goes_to(host, destination, headers or {}),
     }
+    if queue is None or id is None:
+        return told
+    return Later(_with_message(told, queue, id))
+
+
+def _with_message(told: Row, queue: Queue, name: str) -> Steps[Row]:
+    """Return what is told, with why one message of a queue is not delivered."""
+
+    def visit(page: list[Entry]) -> bool:
+        told["reasons"] += _of_message(queue, page[0])
+        return False
+
+    ended = yield from walk(queue, visit, places={place_of(name)}, in_flight=True)
+    if ended:
+        if name.isdecimal():
+            text = "it was settled, expired, was moved or became a dead letter"
+            text = f"no such message is here: {text}"
+        else:
+            text = "no message of a queue has such an id; `browse` tells the ids that are meant"
+        told["reasons"].append(_reason("gone", text))
+    return told
 
 
 def _reason(code: str, text: str, **more: Any) -> Row:  # noqa: ANN401 - JSON
@@ -250,51 +269,34 @@ def _moment(queue: Queue, due: float) -> int:
 # A message.
 
 
-def _of_message(queue: Queue, name: str) -> Iterator[Row]:
+def _of_message(queue: Queue, entry: Entry) -> Iterator[Row]:
     """Give what keeps one message of a queue."""
-    for before, message in enumerate(queue.waiting()):
-        if str(message.place) == name:
-            yield from _of_waiting(queue, message, before)
-            return
-    for message, subscription in in_flight(queue):
-        if str(message.place) == name:
-            yield _reason(
-                "in-flight",
-                f"it was delivered to {_name(subscription)}, which has not settled it",
-                **_who(subscription),
-            )
-            return
-    for due, message in queue.delayed.entries():
-        if str(message.place) == name:
-            yield _reason(
-                "delayed",
-                f"it is due in {due - _now(queue):.3f} s",
-                due=_moment(queue, due),
-            )
-            return
-    if queue.tail and _is_place(queue, name):
-        yield _reason("in-store", "it may be in the store, behind what is in memory")
-        return
-    yield _reason(
-        "gone",
-        "no such message is here: it was settled, expired, was moved or became a dead letter"
-        if name.isdecimal()
-        else "no message of a queue has such an id; `browse` tells the ids that are meant",
-    )
+    message, subscription = entry.message, entry.subscription
+    if subscription is not None:
+        yield _reason(
+            "in-flight",
+            f"it was delivered to {_name(subscription)}, which has not settled it",
+            **_who(subscription),
+        )
+    elif entry.position.stage == DELAYED:
+        due = entry.position.first
+        yield _reason("delayed", f"it is due in {due - _now(queue):.3f} s", due=_moment(queue, due))
+    elif entry.behind:
+        yield _reason(
+            "in-store",
+            "it is in the store only, and comes into memory when those before it are gone",
+        )
+        yield from _of_waiting(queue, message)
+    else:
+        before = next(at for at, one in enumerate(queue.waiting()) if one is message)
+        if before:
+            yield _reason("behind", f"{_are(before)} before it", count=before)
+        yield from _of_waiting(queue, message)
 
 
-def _is_place(queue: Queue, name: str) -> bool:
-    """Return whether a queue has had a message of this id."""
-    # Of many digits it would be expensive to make a number.
-    fits = name.isdecimal() and len(name) <= len(str(queue.next_place))
-    return fits and int(name) < queue.next_place
-
-
-def _of_waiting(queue: Queue, message: Message, before: int) -> Iterator[Row]:
+def _of_waiting(queue: Queue, message: Message) -> Iterator[Row]:
     if queue.has_expired(message):
         yield _reason("expired", "it has expired, and will not be delivered")
-    if before:
-        yield _reason("behind", f"{_are(before)} before it", count=before)
     yield from _of_flow(queue)
     yield from _of_consumers(queue, message.properties, [message])
     yield from _of_groups(queue, [message])

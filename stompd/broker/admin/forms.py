@@ -272,8 +272,13 @@ BROWSED: Final = record(
                 "subscription",
             )
         ),
-        "total": count("how many there are, of those that were asked for"),
-        "next": maybe(count("the `offset` for what follows; null if nothing does")),
+        "total": maybe(
+            count("how many there are, of those that were asked for; null if that is not known")
+        ),
+        "next": maybe(
+            count("the `offset` for what follows; null if nothing does, or with `after`")
+        ),
+        "more": maybe(text("the `after` for what follows; null if nothing does")),
     }
 )
 
@@ -329,6 +334,15 @@ OUTCOME: Final = record(
         "done": count("messages, or things, that it was done with"),
         "failed": count("those that it could not be done with"),
         "reasons": texts("why, with the number of those concerned where it is more than one"),
+    }
+)
+
+PROGRESS: Final = record(
+    {
+        "done": count("messages that it was done with so far"),
+        "failed": count("those that it could not be done with"),
+        "looked_at": count("messages that were looked at"),
+        "of": count("how many there are to look at"),
     }
 )
 

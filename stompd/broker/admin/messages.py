@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from stompd.broker.admin.errand import Later
 from stompd.broker.admin.request import AdminError
 from stompd.broker.admin.rows import Row, age, hosts
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
 from stompd.broker.durable import DURABLE
 from stompd.broker.pattern import matches
 from stompd.broker.selector import compile_selector
+from stompd.broker.walk import DELAYED, START, Entry, Position, flying, walk
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
     from stompd.broker.admin.request import Caller
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
-    from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
+    from stompd.broker.walk import Steps
 
 BROWSED: Final = 100
 MOST_BROWSED: Final = 1000
 # An answer ends with the message that brings it to so many octets of bodies and headers.
 ANSWER_OCTETS: Final = 4 * 1024 * 1024
+# By the stage of a walk.
+_STATES: Final = ("ready", "inflight", "delayed")
+_POSITION: Final = re.compile(
+    r"([012]):(-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:e[+-]?[0-9]{1,2})?):([0-9]{1,18})"
+)
+# The most that a place may have.
+_DIGITS: Final = 18
 
 Wanted = Callable[["Message"], bool]
 
@@ -71,24 +81,6 @@ def find_queues(host: VirtualHost, name: str) -> list[Queue]:
     return [queue for queue in host.queues.values() if matches(pattern, queue.destination.words)]
 
 
-def in_flight(queue: Queue) -> Iterator[tuple[Message, Subscription]]:
-    """Give each message that is delivered and not settled, and to whom it went."""
-    for subscription in queue.subscriptions:
-        for held in (subscription.unsettled, subscription.enlisted):
-            for message in held.values():
-                if message.queue is queue:
-                    yield message, subscription
-    # A subscription may have ended while a transaction held what it had got.
-    for session in queue.host.broker.sessions.values():
-        for transaction in session.transactions.values():
-            for settlement in transaction.settlements:
-                subscription = settlement.subscription
-                for number in settlement.numbers if subscription.gone else ():
-                    message = subscription.enlisted[number]
-                    if message.queue is queue:
-                        yield message, subscription
-
-
 # Choosing.
 
 
@@ -118,37 +110,39 @@ class Choice:
         """True if nothing is left out."""
         return self == Choice()
 
-    def of(self, queue: Queue) -> list[Message]:
-        """Return them in the order of their delivery, those that are not due yet at the end."""
-        wanted = selecting(self.selector)
-        ids = None if self.ids is None else set(self.ids)
-        found = [
-            message
-            for message in (*queue.waiting(), *(m for _, m in queue.delayed.entries()))
-            if (ids is None or str(message.place) in ids)
-            and (self.older_than is None or age(queue, message.place) >= self.older_than)
-            and wanted(message)
-        ]
-        if self.keep:
-            newest = sorted(found, key=lambda message: message.place)[-self.keep :]
-            kept = {message.place for message in newest}
-            found = [message for message in found if message.place not in kept]
-        return found if self.count is None else found[: self.count]
+    def places(self) -> set[int] | None:
+        """Return the places that the ids name; None if there is no choice by ids."""
+        return None if self.ids is None else set(map(place_of, self.ids)) - {0}
 
-    def missing(self, queue: Queue, found: Iterable[Message]) -> dict[str, int]:
-        """Return what is asked for and cannot be had: reasons, and for how many messages."""
+    def end(self, queue: Queue) -> int:
+        """Return the place from which on the messages of a queue are too young."""
+        if self.older_than is None:
+            return queue.next_place
+        young = self.older_than
+        return bisect_left(
+            range(queue.next_place), 1, lo=1, key=lambda place: age(queue, place) < young
+        )
+
+    def missing(self, queue: Queue, met: Collection[int]) -> dict[str, int]:
+        """Return why messages could not be had that ids name: reasons, and for how many.
+
+        ``met`` are the places of those that could.
+        """
         missing = {}
-        if self.ids is not None:
-            there = {str(message.place) for message in found}
-            absent = set(self.ids) - there
-            flying = {str(message.place) for message, _ in in_flight(queue)} & absent
-            if flying:
-                missing["delivered and not settled yet"] = len(flying)
-            if absent - flying:
-                missing["no such message"] = len(absent - flying)
-        elif queue.tail and self.count is None:
-            missing["in the store only, to be reached when those before them are gone"] = queue.tail
+        absent = set(self.ids or ()) - set(map(str, met))
+        held = {str(message.place) for message, _ in flying(queue)} & absent
+        if held:
+            missing["delivered and not settled yet"] = len(held)
+        if absent - held:
+            missing["no such message"] = len(absent - held)
         return missing
+
+
+def place_of(name: str) -> int:
+    """Return the place that a message's id stands for; 0 if no message can have this id."""
+    # Of many digits it would be expensive to make a number.
+    fits = name.isascii() and name.isdecimal() and len(name) <= _DIGITS and name[0] != "0"
+    return int(name) if fits else 0
 
 
 # Looking.
@@ -161,68 +155,121 @@ def browse(
     vhost: str | None = None,
     count: int = BROWSED,
     offset: int = 0,
+    after: str | None = None,
     selector: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     headers_only: bool = False,
     body_bytes: int | None = None,
-) -> Row:
+) -> Later:
     """Return messages of a queue, without taking them, and how many there are to look at."""
     queue = find_queue(host_of(caller, vhost), destination)
-    wanted = selecting(selector)
-    entries = _entries(queue)
-    if id is None and selector is None:
-        # No further than the page goes. What is in the store only is counted, but not seen.
-        total = queue.count
-    else:
-        everything = [
-            entry
-            for entry in entries
-            if (id is None or str(entry.message.place) == id) and wanted(entry.message)
-        ]
-        if id is not None and not everything:
+    start = START if after is None else _position(after)
+    look = _Look(queue, selecting(selector), min(count, MOST_BROWSED), offset)
+    look.bodies = not headers_only
+    look.body_bytes = body_bytes
+    # Where all is in memory it costs little to count it.
+    look.counts = selector is not None and after is None and not queue.tail_priorities()
+
+    def steps() -> Steps[Row]:
+        places = None if id is None else {place_of(id)}
+        ended = yield from walk(queue, look.visit, after=start, places=places, in_flight=True)
+        if id is not None and not (look.found or look.more):
             raise AdminError("not-found", f'there is no message "{shown(id)}" in {queue.name}')
-        total = len(everything)
-        entries = iter(everything)
-    rows: list[Row] = []
-    octets = 0
-    for entry in islice(entries, offset, offset + min(count, MOST_BROWSED)):
-        row = _row(queue, entry)
-        if not headers_only:
-            octets += _add_body(row, entry.message.body, body_bytes)
-        rows.append(row)
-        octets += len(entry.message.head.block)
-        if octets >= ANSWER_OCTETS:
-            break
-    more = bool(rows) and next(entries, None) is not None
-    return {"messages": rows, "total": total, "next": offset + len(rows) if more else None}
+        if selector is None and id is None:
+            total: int | None = queue.count
+        else:
+            total = look.found if ended and after is None else None
+        more = bool(look.rows) and look.more
+        return {
+            "messages": look.rows,
+            "total": total,
+            "next": offset + len(look.rows) if more and after is None else None,
+            "more": _text(look.position) if more else None,
+        }
+
+    return Later(steps(), look.progress)
 
 
-class _Entry(NamedTuple):
-    """A message, and where it is."""
-
-    message: Message
-    state: str
-    due: float | None = None
-    subscription: Subscription | None = None
+def _text(position: Position) -> str:
+    """Return a position as it is told."""
+    return f"{position.stage}:{position.first!r}:{position.place}"
 
 
-def _entries(queue: Queue) -> Iterator[_Entry]:
-    for message in queue.waiting():
-        yield _Entry(message, "ready")
-    for message, subscription in sorted(in_flight(queue), key=lambda entry: entry[0].place):
-        yield _Entry(message, "inflight", subscription=subscription)
-    for due, message in queue.delayed.entries():
-        yield _Entry(message, "delayed", due)
+def _position(text: str) -> Position:
+    """Return the position that was told so; raise `AdminError` if none ever was."""
+    match = _POSITION.fullmatch(text)
+    if match is None:
+        raise AdminError("bad-request", "after has to be what `more` of an answer was")
+    return Position(int(match[1]), float(match[2]), int(match[3]))
 
 
-def _row(queue: Queue, entry: _Entry) -> Row:
+class _Look:
+    """Makes rows of messages that a walk meets."""
+
+    def __init__(self, queue: Queue, wanted: Wanted, count: int, offset: int) -> None:
+        self._queue = queue
+        self._wanted = wanted
+        self._left = count
+        self._passed = offset
+        self.bodies = True
+        self.body_bytes: int | None = None
+        # True if what finds no room in the answer is to be counted.
+        self.counts = False
+        self._octets = 0
+        self._looked_at = 0
+        self._of = queue.count
+        self.rows: list[Row] = []
+        # How many were found, those that were passed over included; where the last row is.
+        self.found = 0
+        self.position = START
+        self.more = False
+
+    def progress(self) -> dict[str, int]:
+        """Return how far it is."""
+        return {
+            "done": len(self.rows),
+            "failed": 0,
+            "looked_at": self._looked_at,
+            "of": max(self._of, self._looked_at),
+        }
+
+    def visit(self, page: list[Entry]) -> bool:
+        """Look at some messages; return False if no more are wanted."""
+        for entry in page:
+            self._looked_at += 1
+            message = entry.message
+            # In memory there is an alarm for that.
+            expired = entry.behind and self._queue.has_expired(message)
+            if expired or not self._wanted(message):
+                continue
+            if self.found >= self._passed and not self.more:
+                if not self._left:
+                    self.more = True
+                else:
+                    self._add(entry)
+            if self.more and not self.counts:
+                return False
+            self.found += 1
+        return True
+
+    def _add(self, entry: Entry) -> None:
+        row = _row(self._queue, entry)
+        if self.bodies:
+            self._octets += _add_body(row, entry.message.body, self.body_bytes)
+        self.rows.append(row)
+        self.position = max(self.position, entry.position)
+        self._octets += len(entry.message.head.block)
+        self._left = 0 if self._octets >= ANSWER_OCTETS else self._left - 1
+
+
+def _row(queue: Queue, entry: Entry) -> Row:
     message = entry.message
     broker = queue.host.broker
     terms = message.terms
     row: dict[str, Any] = {
         "id": str(message.place),
         "place": message.place,
-        "state": entry.state,
+        "state": _STATES[entry.position.stage],
         "headers": message.headers,
         "size": len(message.body),
         "age": age(queue, message.place),
@@ -232,8 +279,8 @@ def _row(queue: Queue, entry: _Entry) -> Row:
         "priority": 4 if terms is None else terms.priority,
         "truncated": False,
     }
-    if entry.due is not None:
-        row["due"] = round((entry.due + broker.epoch) * 1000)
+    if entry.position.stage == DELAYED:
+        row["due"] = round((entry.position.first + broker.epoch) * 1000)
     if entry.subscription is not None:
         row["connection"] = entry.subscription.session.id
         row["subscription"] = entry.subscription.id

@@ -32,6 +32,14 @@ class Caller:
     monitors: bool
     administers: bool
 
+    @property
+    def gone(self) -> bool:
+        """True if the connection that asked is not there any more."""
+        if not self.connection:
+            return False
+        session = self.host.broker.sessions.get(self.connection)
+        return session is None or session.over
+
 
 @dataclass(frozen=True)
 class Act:

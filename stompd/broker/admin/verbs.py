@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from stompd.broker.admin import acts, forms, messages, rows
+from stompd.broker.admin import acts, forms, messages, moving, rows
+from stompd.broker.admin.errand import Errand, Later, Reply, refusal
 from stompd.broker.admin.explain import explain
-from stompd.broker.admin.forms import OUTCOME, VHOST
+from stompd.broker.admin.forms import OUTCOME, PROGRESS, VHOST
 from stompd.broker.admin.request import Act, AdminError, Caller, Code
 from stompd.broker.admin.schema import (
     Schema,
@@ -46,6 +47,10 @@ class Verb:
     # True if it changes something: then it needs `admin` and is logged; else it needs `monitor`.
     acts: bool = False
     required: tuple[str, ...] = ()
+    # True if it goes over all messages of a queue, and can tell how far it is.
+    walks: bool = False
+    # True if the reply says that it is on disk.
+    durable: bool = False
 
     def request_schema(self) -> Schema:
         """Return the JSON schema of a request's body."""
@@ -53,7 +58,10 @@ class Verb:
 
     def reply_schema(self) -> Schema:
         """Return the JSON schema of a reply's body."""
-        return {"oneOf": [record({"ok": {"const": True}, "result": self.result}), ERROR]}
+        replies = [record({"ok": {"const": True}, "result": self.result}), ERROR]
+        if self.walks:
+            replies.append(record({"ok": {"const": True}, "progress": PROGRESS}))
+        return {"oneOf": replies}
 
 
 ERROR: Final = record(
@@ -82,6 +90,9 @@ _SELECTOR: Final = text("only messages of whose headers this is true, as in SUBS
 _IDS: Final = texts("only the messages with these ids, as `browse` tells them")
 _OLDER: Final = number("only messages that are there for so many seconds")
 _COUNT: Final = count("so many messages at most, in the order of delivery")
+_PROGRESS: Final = flag(
+    "while it takes time, replies with `progress` instead of `result` come first"
+)
 _DRY_RUN: Final = flag("do nothing, and answer what would be done")
 _HOST: Final = {"vhost": text("only what belongs to this virtual host; otherwise to all of them")}
 
@@ -108,6 +119,7 @@ _TRANSFER: Final[dict[str, Schema]] = {
     "ids": _IDS,
     "older_than": _OLDER,
     "dry_run": _DRY_RUN,
+    "progress": _PROGRESS,
 }
 
 _TABLE: Final = (
@@ -205,13 +217,16 @@ _TABLE: Final = (
                 f"than {messages.MOST_BROWSED}"
             ),
             "offset": count("pass over so many first"),
+            "after": text("go on where an answer has ended: what its `more` was"),
             "selector": _SELECTOR,
             "id": text("the message with this id, and no other"),
             "headers_only": flag("without bodies"),
             "body_bytes": count("so many octets of each body at most"),
+            "progress": _PROGRESS,
         },
         forms.BROWSED,
         required=("destination",),
+        walks=True,
     ),
     Verb(
         "explain",
@@ -232,7 +247,7 @@ _TABLE: Final = (
     Verb(
         "purge",
         "Drop messages that wait or are not due yet. What is delivered and not settled stays.",
-        acts.purge,
+        moving.purge,
         {
             "destination": text("the queue, or a pattern of queues"),
             "vhost": VHOST,
@@ -240,35 +255,42 @@ _TABLE: Final = (
             "older_than": _OLDER,
             "keep": count("leave so many of them, the newest"),
             "dry_run": _DRY_RUN,
+            "progress": _PROGRESS,
         },
         OUTCOME,
         acts=True,
         required=("destination",),
+        walks=True,
+        durable=True,
     ),
     Verb(
         "move",
-        "Take messages out of a queue and put them into another destination, all at once. Those "
+        "Take messages out of a queue and put them into another destination, page by page. Those "
         "that are not due yet keep their time, all keep their headers but `destination`.",
-        acts.move,
+        moving.move,
         _TRANSFER,
         OUTCOME,
         acts=True,
         required=("source", "target"),
+        walks=True,
+        durable=True,
     ),
     Verb(
         "copy",
         "Put copies of a queue's messages into another destination, as `move` does.",
-        acts.copy,
+        moving.copy,
         _TRANSFER,
         OUTCOME,
         acts=True,
         required=("source", "target"),
+        walks=True,
+        durable=True,
     ),
     Verb(
         "requeue",
         "Put dead letters back into the queues that they come from, without what was added to "
         "them when they died, and with all attempts before them.",
-        acts.requeue,
+        moving.requeue,
         {
             "destination": text("the queue of dead letters"),
             "vhost": VHOST,
@@ -278,10 +300,13 @@ _TABLE: Final = (
             "older_than": _OLDER,
             "to": text("put them there, wherever they come from"),
             "dry_run": _DRY_RUN,
+            "progress": _PROGRESS,
         },
         OUTCOME,
         acts=True,
         required=("destination",),
+        walks=True,
+        durable=True,
     ),
     Verb(
         "delete",
@@ -296,6 +321,7 @@ _TABLE: Final = (
         OUTCOME,
         acts=True,
         required=("destination",),
+        durable=True,
     ),
     Verb(
         "pause",
@@ -305,6 +331,7 @@ _TABLE: Final = (
         OUTCOME,
         acts=True,
         required=("destination",),
+        durable=True,
     ),
     Verb(
         "resume",
@@ -314,6 +341,7 @@ _TABLE: Final = (
         OUTCOME,
         acts=True,
         required=("destination",),
+        durable=True,
     ),
     Verb(
         "durable-rm",
@@ -327,6 +355,7 @@ _TABLE: Final = (
         OUTCOME,
         acts=True,
         required=("name",),
+        durable=True,
     ),
     Verb(
         "route-add",
@@ -370,42 +399,66 @@ _TABLE: Final = (
 VERBS: Final[dict[str, Verb]] = {verb.name: verb for verb in _TABLE}
 
 
-def carry_out(caller: Caller, name: str, body: bytes) -> dict[str, Any]:
-    """Carry out a verb with the fields in a JSON object; return the reply, a refusal included.
+def carry_out(caller: Caller, name: str, body: bytes, answer: Callable[[Reply], None]) -> None:
+    """Carry out a verb with the fields in a JSON object; ``answer`` gets the reply.
 
-    An empty body stands for an object without fields. `Broker.acted` is told of what acts.
+    At once, or later: a verb that goes over the messages of a queue waits for the store, and one
+    that changes something lasting for the disk. Before the reply there are notes of progress, if
+    the request wants them. An empty body stands for an object without fields. `Broker.acted` is
+    told of what acts.
     """
     verb = VERBS.get(name)
     if verb is None:
-        return _refusal(
-            "not-found", f'there is no verb "{shown(name)}"; `verbs` tells which there are'
-        )
+        text = f'there is no verb "{shown(name)}"; `verbs` tells which there are'
+        answer(refusal("not-found", text))
+        return
     right = "admin" if verb.acts else "monitor"
     fields: dict[str, Any] = {}
+    tells = False
+    result: Any = None
+    refused: Reply | None = None
     if not (caller.administers if verb.acts else caller.monitors):
-        reply = _refusal("forbidden", f"{verb.name} needs the right {right}")
+        refused = refusal("forbidden", f"{verb.name} needs the right {right}")
     else:
         try:
             fields = _fields(verb, body)
-            reply = {"ok": True, "result": verb.run(caller, **fields)}
+            wanted = {name: value for name, value in fields.items() if name != "progress"}
+            tells = fields.get("progress", False)
+            result = verb.run(caller, **wanted)
         except AdminError as error:
-            reply = _refusal(error.code, error.message)
-    if verb.acts:
-        broker = caller.host.broker
-        broker.acted(Act(name, caller.connection, caller.user, caller.host.name, fields, reply))
-        broker.tell(
-            "acted",
-            caller.host,
-            verb=name,
-            connection=caller.connection,
-            user=caller.user,
-            ok=reply["ok"],
-        )
-    return reply
+            refused = refusal(error.code, error.message)
+
+    def finish(reply: Reply) -> None:
+        if "progress" not in reply and verb.acts:
+            _tell(caller, name, fields, reply)
+        answer(reply)
+
+    def finish_durable(reply: Reply) -> None:
+        if verb.durable and "result" in reply and not fields.get("dry_run"):
+            caller.host.broker.when_durable(lambda: finish(reply))
+        else:
+            finish(reply)
+
+    if refused is not None:
+        finish(refused)
+    elif isinstance(result, Later):
+        Errand(caller, result, finish_durable, tells=tells).go_on()
+    else:
+        finish_durable({"ok": True, "result": result})
 
 
-def _refusal(code: Code, message: str) -> dict[str, Any]:
-    return {"ok": False, "error": {"code": code, "message": message}}
+def _tell(caller: Caller, name: str, fields: dict[str, Any], reply: Reply) -> None:
+    """Tell who keeps the log, and who listens, that a request was carried out or refused."""
+    broker = caller.host.broker
+    broker.acted(Act(name, caller.connection, caller.user, caller.host.name, fields, reply))
+    broker.tell(
+        "acted",
+        caller.host,
+        verb=name,
+        connection=caller.connection,
+        user=caller.user,
+        ok=reply["ok"],
+    )
 
 
 def _fields(verb: Verb, body: bytes) -> dict[str, Any]:
