@@ -31,6 +31,7 @@ The map of this package, from the values to the whole:
 * ``memory``: the mark for what all messages take; over it producers wait.
 * ``event``, ``tap``: what the broker tells about itself, and copies of the frames that pass.
 * ``sample``: rates and ages, from a look a second.
+* ``walk``: going over all messages of a queue, page by page.
 * ``admin``: requests: what is going on, and what an administrator does about it.
 
 No function here waits, does I/O, reads a clock or logs: time is an argument, octets are lists. So

@@ -4,7 +4,8 @@
 * ``schema``: the forms of requests and replies.
 * ``rows``: what there is, as plain values.
 * ``messages``: looking at the messages of a queue, and choosing some of them.
-* ``acts``: what changes something.
+* ``moving``: what is done with the messages of a queue; ``acts``: what else changes something.
+* ``errand``: requests that are answered later.
 * ``explain``: why nothing is delivered.
 * ``verbs``: the table of all that can be asked, and carrying it out.
 * ``door``: requests that come over STOMP.
