@@ -6,7 +6,7 @@ the session goes on.
 
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -70,6 +70,28 @@ class Outcome:
         return ExitCode.PARTIAL if self.failed else ExitCode.DONE
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a verb is."""
+
+    done: int
+    looked_at: int
+    of: int
+
+    @classmethod
+    def of_note(cls, note: dict[str, Any]) -> "Progress":
+        """Return what a note of progress says."""
+        return cls(*(_count(note.get(name), 0) for name in ("done", "looked_at", "of")))
+
+    @property
+    def part(self) -> float:
+        """The part that is done, from 0 to 1."""
+        return min(self.looked_at / self.of, 1.0) if self.of > 0 else 0.0
+
+
+Told = Callable[[Progress], None]
+
+
 def _count(value: object, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
 
@@ -82,11 +104,14 @@ class Admin:
         self._answers = answers
         self._asked = 0
 
-    async def ask(self, verb: str, **fields: object) -> Any:  # noqa: ANN401 - JSON
+    async def ask(self, verb: str, *, told: Told | None = None, **fields: object) -> Any:  # noqa: ANN401 - JSON
         """Carry out a verb, and return its result; a field that is None is left out.
 
-        Raises `Failure` for a refusal, an answer that is none, and none at all.
+        ``told`` is called with how far a verb is that takes its time; while that is told nobody
+        loses patience. Raises `Failure` for a refusal, an answer that is none, and none at all.
         """
+        if told is not None:
+            fields["progress"] = True
         self._asked += 1
         correlation = str(self._asked)
         body = json.dumps({name: value for name, value in fields.items() if value is not None})
@@ -97,11 +122,18 @@ class Admin:
             content_type="application/json",
         )
         limit = self._client.receipt_timeout
-        with trio.move_on_after(math.inf if limit is None else limit):
+        patience = math.inf if limit is None else limit
+        with trio.move_on_after(patience) as scope:
             while True:
                 message = await self._answers.receive()
-                if message.headers.get("correlation-id") == correlation:
-                    return _result(verb, message)
+                if message.headers.get("correlation-id") != correlation:
+                    continue
+                answer = _answer(verb, message)
+                progress = answer.get("progress")
+                if told is None or not isinstance(progress, dict):
+                    return _result(verb, answer)
+                scope.deadline = trio.current_time() + patience
+                told(Progress.of_note(progress))
         raise Failure(
             ExitCode.TIMED_OUT,
             "timed-out",
@@ -110,21 +142,23 @@ class Admin:
 
     async def rows(self, verb: str, **fields: object) -> list[dict[str, Any]]:
         """Carry out a verb whose result is a list of objects; as `ask`."""
-        result = await self.ask(verb, **fields)
+        result = await self.ask(verb, told=None, **fields)
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
             raise _no_answer(verb)
         return result
 
-    async def record(self, verb: str, **fields: object) -> dict[str, Any]:
+    async def record(
+        self, verb: str, *, told: Told | None = None, **fields: object
+    ) -> dict[str, Any]:
         """Carry out a verb whose result is one object; as `ask`."""
-        result = await self.ask(verb, **fields)
+        result = await self.ask(verb, told=told, **fields)
         if not isinstance(result, dict):
             raise _no_answer(verb)
         return result
 
-    async def act(self, verb: str, **fields: object) -> Outcome:
+    async def act(self, verb: str, *, told: Told | None = None, **fields: object) -> Outcome:
         """Carry out a verb that changes something; as `ask`."""
-        return Outcome.of(await self.ask(verb, **fields))
+        return Outcome.of(await self.ask(verb, told=told, **fields))
 
     def is_own(self, row: dict[str, Any]) -> bool:
         """Return whether a queue or subscription is that of the answers, and no news to anybody."""
@@ -149,14 +183,19 @@ async def admin(session: Session, what: str) -> AsyncIterator[Admin]:
         yield Admin(client, answers)
 
 
-def _result(verb: str, message: Message) -> Any:  # noqa: ANN401 - JSON
-    """Return the result in an answer; raises `Failure` for a refusal."""
+def _answer(verb: str, message: Message) -> dict[str, Any]:
+    """Return the object that an answer is; raises `Failure` if it is none."""
     try:
         answer = json.loads(message.body)
     except ValueError:
         raise _no_answer(verb) from None
     if not isinstance(answer, dict):
         raise _no_answer(verb)
+    return answer
+
+
+def _result(verb: str, answer: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Return the result in an answer; raises `Failure` for a refusal."""
     if answer.get("ok") is True:
         return answer.get("result")
     error = answer.get("error")

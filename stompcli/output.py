@@ -38,6 +38,8 @@ class Out:
         self.stderr_tty = _is_tty(2)
         # The prompt that stands on the line, empty if none does.
         self._prompt = ""
+        # True while a passing line stands there.
+        self._passing = False
         # Two tasks must not write into each other's message.
         self._turn: trio.Lock | None = None
         # How often anything was written, and who wants to know when that ends a prompt's line.
@@ -141,6 +143,18 @@ class Out:
         for line in failure.hint.splitlines():
             self._say(f"  {render.visible_line(line)}")
 
+    def passing(self, text: str) -> None:
+        """Show people a line of text on a terminal that goes away with whatever is written next."""
+        if self.stderr_tty and not self.settings.quiet and not self.settings.json:
+            _to_stderr(f"\r{text}\x1b[K")
+            self._passing = True
+
+    def pass_by(self) -> None:
+        """Take the passing line away."""
+        if self._passing:
+            self._passing = False
+            _to_stderr("\r\x1b[K")
+
     def wire(self, direction: str, data: bytes) -> None:
         """Show octets that came or went."""
         self._say(render.wire(direction, data))
@@ -164,7 +178,8 @@ class Out:
         self._prompt = ""
 
     def fresh_line(self) -> None:
-        """End the prompt's line, if one stands there."""
+        """End the prompt's line, if one stands there; a passing one goes away."""
+        self.pass_by()
         if self._prompt:
             self._prompt = ""
             _to_stderr("\n")

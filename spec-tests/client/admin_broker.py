@@ -39,6 +39,8 @@ class AdminBroker:
     answers: dict[str, object] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     frames: list[ClientFrame] = field(default_factory=list)
+    # What is told of how far a request is, before its answer, to who wants to know.
+    notes: list[dict[str, Any]] = field(default_factory=list)
     on_subscribe: OnSubscribe | None = None
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -77,6 +79,13 @@ class AdminBroker:
         assert answers is not None
         assert frame.headers["reply-to"] == answers.headers["destination"]
         request = json.loads(frame.body)
+        if request.pop("progress", False):
+            for note in self.notes:
+                await broker.message(
+                    answers,
+                    json.dumps({"ok": True, "progress": note}).encode(),
+                    correlation_id=frame.headers["correlation-id"],
+                )
         self.asked.append((verb, request))
         if verb not in self.answers:
             return

@@ -517,6 +517,26 @@ def test_purge_wants_the_name(
     assert admin.asked == asked
 
 
+def test_how_far_it_is(stomp_admin: Stomp, admin: AdminBroker) -> None:
+    """A bar on a terminal, which is gone when the command is done; nothing of it elsewhere."""
+    admin.answers["requeue"] = done(800)
+    admin.notes = [
+        {"done": 0, "failed": 0, "looked_at": 0, "of": 0},
+        {"done": 300, "failed": 0, "looked_at": 400, "of": 800},
+    ]
+    command = ("dlq", "requeue", "--all", "/queue/DLQ.a", "-y")
+    terminal = Terminal(stomp_admin, *command)
+    assert terminal.end() == 0
+    seen = terminal.seen
+    assert f"Requeuing [{'#' * 15}{'.' * 15}] 50 %, 300 done" in seen
+    assert seen.endswith("\r\x1b[KRequeued 800 messages from /queue/DLQ.a\n")
+    finished = stomp_admin(*command)
+    assert finished.err == "Requeued 800 messages from /queue/DLQ.a\n"
+    quiet = Terminal(stomp_admin, "-q", *command)
+    assert quiet.end() == 0
+    assert "#" not in quiet.seen
+
+
 def test_nothing_to_purge(stomp_admin: Stomp, admin: AdminBroker) -> None:
     """An empty queue is neither asked about nor purged: what comes meanwhile is safe."""
     admin.answers["purge"] = done(0)

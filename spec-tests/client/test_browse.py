@@ -124,16 +124,17 @@ def test_pages(stomp_admin: Stomp, admin: AdminBroker) -> None:
     """A broker that tells less than was asked for is asked again, until there is no more."""
 
     def page(fields: dict[str, Any]) -> object:
-        at = fields.get("offset", 0)
-        return told(*(row(n) for n in range(at, min(at + 2, 5))), total=5)
+        at = int(fields.get("after", fields.get("offset", 0)))
+        more = str(at + 2) if at + 2 < 5 else None
+        return {**told(*(row(n) for n in range(at, min(at + 2, 5))), total=5), "more": more}
 
     admin.answers["browse"] = page
     finished = stomp_admin("browse", "/queue/a", "-n", "4", "--format", "{n} {id}\\n")
     assert finished.out == b"1 c1-0\n2 c1-1\n3 c1-2\n4 c1-3\n"
     finished = stomp_admin("browse", "/queue/a", "-n", "9", "--offset", "1", "--format", "{n} ")
     assert finished.out == b"2 3 4 5 "
-    asked = [(fields.get("offset"), fields["count"]) for _, fields in admin.asked]
-    assert asked == [(None, 4), (2, 2), (1, 9), (3, 7)]
+    asked = [(f.get("offset"), f.get("after"), f["count"]) for _, f in admin.asked]
+    assert asked == [(None, None, 4), (None, "2", 2), (1, None, 9), (None, "3", 7)]
 
 
 @pytest.mark.parametrize(("quiet", "said"), [([], True), (["-q"], False)])

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from stompcli import listing
 from stompcli.actions import check_options
-from stompcli.admin import Admin, Outcome, admin
+from stompcli.admin import Admin, Outcome, Progress, admin
 from stompcli.asking import check_consent, consent, typed_name
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
@@ -13,6 +13,9 @@ from stompcli.output import Out
 from stompcli.render import visible_line
 from stompcli.session import Session
 
+# The columns of a bar that shows how far something is.
+_BAR: Final = 30
+_NOW: Final = {"purge": "Purging", "move": "Moving", "copy": "Copying", "requeue": "Requeuing"}
 _PAST: Final = {"purge": "Purged", "move": "Moved", "copy": "Copied", "requeue": "Requeued"}
 
 
@@ -59,16 +62,27 @@ async def carry_out(
     """
     outcome = None
     if params["dry_run"] or not params["yes"]:
-        outcome = await broker.act(verb, dry_run=True, **fields)
+        told = teller(out, "Counting")
+        outcome = await broker.act(verb, told=told, dry_run=True, **fields)
         if params["dry_run"]:
             await foretell(out, verb, place, outcome, to)
             return outcome
         if outcome.done:
             await ask(listing.messages(outcome.done))
     if outcome is None or outcome.done:
-        outcome = await broker.act(verb, **fields)
+        outcome = await broker.act(verb, told=teller(out, _NOW[verb]), **fields)
     await report(out, verb, place, outcome, to)
     return outcome
+
+
+def teller(out: Out, what: str) -> Callable[[Progress], None]:
+    """Return what shows people on a terminal how far a verb is, while it takes its time."""
+
+    def tell(progress: Progress) -> None:
+        bar = f"{'#' * int(progress.part * _BAR):.<{_BAR}}"
+        out.passing(f"{what} [{bar}] {int(progress.part * 100)} %, {progress.done:,} done")
+
+    return tell
 
 
 async def kick(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from stompcli import listing
 from stompcli.admin import Admin, admin, is_stompd, only_stompd
 from stompcli.client import Client, Message
+from stompcli.commands.acting import teller
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
 from stompcli.output import Out
@@ -121,13 +122,17 @@ async def look(broker: Admin, queue: str, params: dict[str, Any], out: Out) -> N
     """Show messages of a queue of stompd: browse, and dlq show."""
     wanted = 1 if params["id_"] is not None else params["count"]
     shower = _Shower(params, out)
-    offset, total = params["offset"], 0
+    offset: int | None = params["offset"]
+    after: str | None = None
+    total: int | None = None
     while shower.shown < wanted:
         answer = await broker.record(
             "browse",
+            told=teller(out, "Looking"),
             destination=queue,
             count=wanted - shower.shown,
             offset=offset or None,
+            after=after,
             selector=params["selector"],
             id=params["id_"],
             headers_only=params["headers_only"] or None,
@@ -136,13 +141,14 @@ async def look(broker: Admin, queue: str, params: dict[str, Any], out: Out) -> N
         rows = answer.get("messages")
         rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
         if isinstance(answer.get("total"), int):
-            total = answer["total"]
+            total = max(answer["total"], total or 0)
         for row in rows:
             await shower.show(Browsed.of_answer(row, queue))
-        offset += len(rows)
-        if not rows or offset >= total or params["id_"] is not None:
+        more = answer.get("more")
+        if not rows or not isinstance(more, str):
             break
-    shower.finish(queue, max(total, shower.shown))
+        offset, after = None, more
+    shower.finish(queue, None if total is None else max(total, shower.shown))
 
 
 async def _look_at_activemq(client: Client, queue: str, params: dict[str, Any], out: Out) -> None:
