@@ -59,6 +59,7 @@ QUEUES: Final = Listing(
     (
         *("vhost", "delayed", "browsers", "bytes", "received", "settled", "expired"),
         *("dead_lettered", "redelivered", "paused", "blocked_producers", "dead_letter_queue"),
+        *("memory_messages", "memory_bytes", "disk_messages", "disk_bytes"),
     ),
     ("ready", "inflight", "delayed"),
     "consumers",
@@ -88,6 +89,7 @@ CONNECTIONS: Final = Listing(
     ),
     (
         *("client_id", "vhost", "state", "transactions", "outbox", "paused", "paused_by"),
+        "paused_because",
         *("silent", "unhonoured"),
     ),
 )

@@ -46,6 +46,16 @@ def test_status(busy: Core) -> None:
         "memory_mark": None,
         "paused_producers": 0,
         "draining": False,
+        "store": {
+            "kind": "memory",
+            "path": None,
+            "file_bytes": None,
+            "pending_bytes": 0,
+            "congested": False,
+            "full": False,
+            "commits": 0,
+            "last_commit": None,
+        },
     }
 
 
@@ -62,6 +72,10 @@ def test_queues(busy: Core) -> None:
         "consumers": 1,
         "browsers": 0,
         "bytes": 3 * len("destination:/queue/a") + 6,
+        "memory_messages": 3,
+        "memory_bytes": 3 * len("destination:/queue/a") + 6,
+        "disk_messages": 0,
+        "disk_bytes": 0,
         "received": 3,
         "settled": 0,
         "expired": 0,
@@ -134,6 +148,7 @@ def test_connections(busy: Core) -> None:
         "outbox": 0,
         "paused": False,
         "paused_by": [],
+        "paused_because": [],
         "age": 2.5,
         "silent": 2.5,
         "unhonoured": [],

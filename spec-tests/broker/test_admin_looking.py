@@ -282,7 +282,12 @@ def test_what_a_paused_connection_waits_for() -> None:
     assert paused == {"c3": ["c2/s"], "c4": ["/queue/full"]}
     assert ask("status")["paused_producers"] == 2
     health = ask("health")
-    assert [check["ok"] for check in health["checks"]] == [True, True, False]
+    assert [check["ok"] for check in health["checks"]] == [True, True, False, True]
+    because = {row["id"]: row["paused_because"] for row in ask("connections") if row["paused"]}
+    assert because == {
+        "c3": ["the subscriber c2/s is slow"],
+        "c4": ["/queue/full is full"],
+    }
     assert "/queue/full" in health["checks"][2]["text"]
 
 
@@ -295,6 +300,73 @@ def test_a_connection_that_waits_for_a_receipt() -> None:
     client.subscribe("/queue/a", receipt="2")
     rows = {row["id"]: row["paused_by"] for row in ask("connections")}
     assert rows["c2"] == ["receipt"]
+    assert ask("connections")[1]["paused_because"] == ["a RECEIPT waits for the disk"]
+
+
+def test_connections_that_wait_for_memory_or_the_disk() -> None:
+    """Each is told why, and so is who asks after a queue and the whole."""
+    core = PagedCore(settings(memory_mark=2000))
+    ask = Asker(core)
+    light, heavy, reader = core.client(), core.client(), core.client()
+    core.paging.congested = True
+    heavy.send("/queue/a", "x", persistent="true")
+    core.broker.room.full = False
+    reader.session.wait_for(core.broker.loading)
+    publish(light, "/queue/a", ["x" * 3000])
+    core.broker.memory.check()
+    light.send("/queue/a", "waits")
+    because = {row["id"]: row["paused_because"] for row in ask("connections") if row["paused"]}
+    assert because == {
+        light.session.id: ["messages take as much memory as they may"],
+        heavy.session.id: ["the disk is behind with what it has to write"],
+        reader.session.id: ["what it asked for is being read from the disk"],
+    }
+    store = ask("status")["store"]
+    assert (store["kind"], store["congested"], store["full"]) == ("memory", True, False)
+    assert ask("health")["checks"][3]["text"].startswith("the disk is behind")
+    codes = [reason["code"] for reason in ask("explain", destination="a")["reasons"]]
+    assert "store-behind" in codes
+    core.paging.full = True
+    assert ask("status")["store"]["full"] is True
+    assert ask("health")["checks"][3]["ok"] is False
+    codes = [reason["code"] for reason in ask("explain", destination="a")["reasons"]]
+    assert "disk-full" in codes
+
+
+def test_what_the_owner_of_the_store_tells(core: Core, ask: Asker) -> None:
+    """The file, its size, and how writing goes; the rest is for its log."""
+    core.broker.store_status = lambda: {
+        "engine": "sqlite",
+        "path": "/somewhere",
+        "file_bytes": 4096,
+        "pending_bytes": 7,
+        "commits": 2,
+        "last_commit": 0.5,
+        "starts": 1,
+    }
+    assert ask("status")["store"] == {
+        "kind": "sqlite",
+        "path": "/somewhere",
+        "file_bytes": 4096,
+        "pending_bytes": 7,
+        "congested": False,
+        "full": False,
+        "commits": 2,
+        "last_commit": 0.5,
+    }
+
+
+def test_what_is_in_memory_and_what_in_the_store() -> None:
+    """Counts and octets of both."""
+    core = PagedCore(settings(window_messages=2))
+    ask = Asker(core)
+    publish(ask.client, "/queue/a", numbers(1, 5))
+    (row,) = ask("queues", match="a")
+    assert (row["memory_messages"], row["disk_messages"]) == (2, 3)
+    assert row["memory_bytes"] + row["disk_bytes"] == row["bytes"]
+    assert row["memory_bytes"] * 3 == row["disk_bytes"] * 2
+    reasons = ask("explain", destination="a")["reasons"]
+    assert [reason["count"] for reason in reasons if reason["code"] == "in-store"] == [3]
 
 
 def test_health(ask: Asker) -> None:

@@ -62,6 +62,7 @@ class Broker:
         "settings",
         "started_at",
         "store",
+        "store_status",
         "taps",
         "thirsty",
         "touched",
@@ -100,6 +101,8 @@ class Broker:
         self.rescheduled: Callable[[], None] = _nobody
         # The keeper of the log's: a request has changed something, or was refused.
         self.acted: Callable[[Act], None] = _nobody_cares
+        # The owner of the store's: what may be told of it, as `Committer.status` does.
+        self.store_status: Callable[[], dict[str, Any]] = dict
         # True while destinations are looked at once a second.
         self._observing = False
         # How the ids of sessions begin: with a store that outlives them no two are ever the same.

@@ -203,6 +203,11 @@ def _position_of(entry: Entry) -> Position:
     return entry.position
 
 
+def behind(queue: Queue) -> tuple[int, int]:
+    """Return how many messages of a queue are in the store only, and their octets."""
+    return queue.tail, queue.octets - queue.bytes
+
+
 def discard(queue: Queue, entries: Collection[Entry]) -> None:
     """Drop messages of the page at hand, from memory and from the store."""
     store = queue.store

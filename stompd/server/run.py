@@ -102,6 +102,7 @@ async def serve(
         return
     store.epoch = broker.epoch
     committer = Committer(store, broker)
+    broker.store_status = committer.status
     committer.configure(settings.store, trailing_newline=settings.trailing_newline)
     try:
         kept = await _recover(committer, broker)

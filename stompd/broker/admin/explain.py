@@ -12,7 +12,7 @@ from stompd.broker.admin.rows import Row, age, pauser_name
 from stompd.broker.course import goes_to
 from stompd.broker.destination import Kind
 from stompd.broker.durable import DURABLE
-from stompd.broker.walk import DELAYED, walk
+from stompd.broker.walk import DELAYED, behind, walk
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
@@ -132,6 +132,13 @@ def _of_queue(queue: Queue, headers: Mapping[str, str] | None) -> Iterator[Row]:
             f"{_are(queue.unsettled)} delivered and not settled",
             count=queue.unsettled,
         )
+    count, _ = behind(queue)
+    if count:
+        yield _reason(
+            "in-store",
+            f"{_are(count)} in the store only, and come into memory when there is room",
+            count=count,
+        )
     sample = list(islice(queue.waiting(), _LOOKED_AT))
     yield from _of_consumers(queue, headers, sample)
     yield from _of_groups(queue, sample)
@@ -159,6 +166,16 @@ def _of_flow(queue: Queue) -> Iterator[Row]:
             "memory-mark",
             f"messages take {memory.weight} octets of memory, so producers wait",
             count=len(memory.blocked),
+        )
+    if broker.store.full:
+        yield _reason(
+            "disk-full", "there is no room on the disk, so persistent messages are refused"
+        )
+    elif broker.store.congested:
+        yield _reason(
+            "store-behind",
+            "the disk is behind, so producers of persistent messages wait",
+            count=len(broker.room.blocked),
         )
     if not queue.subscriptions:
         yield _reason("no-consumer", "nobody is subscribed to it" + _browsers(queue))

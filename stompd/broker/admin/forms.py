@@ -44,6 +44,18 @@ _TOTALS: Final[dict[str, Schema]] = {
     "memory_mark": maybe(count("the `weight` from which on producers wait")),
     "paused_producers": count("connections that are not read from, because there is no room"),
     "draining": flag("whether it stops"),
+    "store": record(
+        {
+            "kind": text("`sqlite`, or `memory` if nothing is kept"),
+            "path": maybe(text("the file")),
+            "file_bytes": maybe(count("octets of the file")),
+            "pending_bytes": count("octets of messages that wait to be written"),
+            "congested": flag("whether producers of persistent messages wait for the disk"),
+            "full": flag("whether there is no room on the disk"),
+            "commits": count("batches that were written"),
+            "last_commit": maybe(number("seconds that the last one took")),
+        }
+    ),
 }
 STATUS: Final = record(_TOTALS)
 STATS: Final = record(
@@ -98,6 +110,10 @@ QUEUE: Final = record(
         "inflight": count("messages that are delivered and not settled"),
         "delayed": count("messages that are not due yet"),
         "tail": count("of those that wait, the ones that are in the store only"),
+        "memory_messages": count("messages that are in memory, whether on disk as well or not"),
+        "memory_bytes": count("octets of those"),
+        "disk_messages": count("messages that are in the store only"),
+        "disk_bytes": count("octets of those"),
         "consumers": count("subscriptions that take messages"),
         "browsers": count("subscriptions that look at new messages"),
         "bytes": _BYTES,
@@ -182,6 +198,7 @@ CONNECTION: Final = record(
             "what it waits for: a queue, a subscription as CONNECTION/ID, `receipt`, "
             "`memory-mark`, `store`"
         ),
+        "paused_because": texts("the same in words"),
         "age": number("seconds since it was opened"),
         "silent": number("seconds since it was last heard"),
         "unhonoured": texts("headers that it sent and that have no effect here"),

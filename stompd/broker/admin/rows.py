@@ -17,6 +17,7 @@ from stompd.broker.destination import SUBSCRIBED_LIMIT, parse
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
 from stompd.broker.subscription import Subscription
+from stompd.broker.walk import behind
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
@@ -81,6 +82,23 @@ def status(broker: Broker) -> Row:
         "memory_mark": broker.settings.memory_mark,
         "paused_producers": sum(session.paused for session in broker.sessions.values()),
         "draining": broker.draining,
+        "store": _store(broker),
+    }
+
+
+def _store(broker: Broker) -> Row:
+    """Return how the store is; of the one that keeps nothing there is little to say."""
+    store = broker.store
+    told = broker.store_status()
+    return {
+        "kind": told.get("engine", "memory"),
+        "path": told.get("path"),
+        "file_bytes": told.get("file_bytes"),
+        "pending_bytes": told.get("pending_bytes", 0),
+        "congested": store.congested,
+        "full": store.full,
+        "commits": told.get("commits", 0),
+        "last_commit": told.get("last_commit"),
     }
 
 
@@ -125,6 +143,14 @@ def health(broker: Broker) -> Row:
             f"producers wait for room in {', '.join(sorted(blocked)[:10])}",
             "no queue keeps its producers waiting",
         ),
+        _check(
+            "store",
+            not broker.store.full,
+            "there is no room on the disk: persistent messages are refused",
+            "the disk is behind, so producers of persistent messages wait"
+            if broker.store.congested
+            else "the store takes messages",
+        ),
     ]
     return {"ok": all(check["ok"] for check in checks), "checks": checks}
 
@@ -145,6 +171,7 @@ def queues(broker: Broker, *, match: str | None = None, vhost: str | None = None
 
 def _queue(host: VirtualHost, queue: Queue) -> Row:
     sample = queue.sample
+    count, octets = behind(queue)
     return {
         "vhost": host.name,
         "name": queue.name,
@@ -155,6 +182,10 @@ def _queue(host: VirtualHost, queue: Queue) -> Row:
         "consumers": len(queue.subscriptions),
         "browsers": len(queue.followers),
         "bytes": queue.octets,
+        "memory_messages": queue.count - count,
+        "memory_bytes": queue.octets - octets,
+        "disk_messages": count,
+        "disk_bytes": octets,
         "received": queue.put_count,
         "settled": queue.settled_count,
         "expired": queue.expired_count,
@@ -320,6 +351,7 @@ def connections(broker: Broker, *, vhost: str | None = None) -> list[Row]:
             "outbox": session.outbox.size,
             "paused": session.paused,
             "paused_by": sorted(pauser_name(session, pauser) for pauser in session.paused_by),
+            "paused_because": sorted(_reason(session, pauser) for pauser in session.paused_by),
             "age": round(broker.now - session.started_at, 3),
             "silent": round(broker.now - session.heard_at, 3),
             "unhonoured": list(session.unhonoured),
@@ -343,6 +375,22 @@ def pauser_name(session: Session, pauser: object) -> str:
     if pauser is session:
         return "receipt"
     return "memory-mark" if pauser is session.broker.memory else "store"
+
+
+def _reason(session: Session, pauser: object) -> str:
+    """Return why a session is not read from, in words."""
+    name = pauser_name(session, pauser)
+    if isinstance(pauser, Queue):
+        return f"{name} is full"
+    if isinstance(pauser, Subscription):
+        return f"the subscriber {name} is slow"
+    if pauser is session:
+        return "a RECEIPT waits for the disk"
+    if pauser is session.broker.memory:
+        return "messages take as much memory as they may"
+    if pauser is session.broker.room:
+        return "the disk is behind with what it has to write"
+    return "what it asked for is being read from the disk"
 
 
 def subscriptions(
