@@ -5,11 +5,13 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from client.programs import Stomp, environment, running_stompd
 from client.terminal import Terminal
+from server.process import daemon
 from wire import Broker, Wire
 
 from stompcli import listing
@@ -36,6 +38,36 @@ def connected(stomp: Stomp, *lines: str) -> Iterator[Wire]:
             wire.expect_among("RECEIPT", "receipt-id:bye")
     finally:
         wire.close()
+
+
+@pytest.fixture
+def paging(tmp_path: Path) -> Iterator[Stomp]:
+    """The `stomp` program against a stompd that has ten messages of a queue in memory."""
+    settings = tmp_path / "stompd.toml"
+    settings.write_text('[[policy]]\nmatch = "#"\nwindow-messages = 10\n')
+    with daemon("-c", str(settings), data=tmp_path / "data") as running:
+        yield Stomp(running.port)
+
+
+def test_a_long_queue_is_reached_to_its_end(paging: Stomp) -> None:
+    """Browsed, copied, moved, requeued and purged, although most of it is in the file only."""
+    with connected(paging) as wire:
+        put(wire, "/queue/long", *(f"{number}" for number in range(1200)), persistent="true")
+    (row,) = rows(paging, "queues", "long")
+    assert (row["memory_messages"], row["disk_messages"]) == (10, 1190)
+    shown = paging("browse", "/queue/long", "-n", "5000", "--format", "{id} ")
+    assert shown.text.split() == [str(place) for place in range(1, 1201)]
+    one = paging("browse", "/queue/long", "--id", "900", "--format", "{body}")
+    assert one.text == "899"
+    assert codes(paging, "/queue/long", "--id", "900")[0] == "in-store"
+    assert paging("copy", "/queue/long", "/queue/copy").code == 0
+    assert paging("move", "/queue/long", "/queue/moved", "-n", "700", "-y").code == 0
+    assert paging("purge", "/queue/copy", "--keep", "100", "-y").code == 0
+    found = {row["name"]: row["ready"] for row in rows(paging, "queues")}
+    assert found == {"/queue/copy": 100, "/queue/long": 500, "/queue/moved": 700}
+    status = json.loads(paging("status", "--json").out)
+    assert status["store"]["kind"] == "sqlite"
+    assert status["store"]["commits"] > 0
 
 
 def name_of(wire: Wire) -> str:
