@@ -118,7 +118,9 @@ class PagingStore:
         assert message.stored
         records = self.kept.setdefault(queue, {})
         assert message.place not in records, "the place is taken"
-        assert message.place > max(records, default=0), "put before an older message"
+        older = [place for place, record in records.items() if record.persistent]
+        late = not message.persistent
+        assert late or message.place > max(older, default=0), "put before an older message"
         records[message.place] = Record.of(message, due)
         self._tell("put", queue, message.place)
 
@@ -209,8 +211,9 @@ class PagingStore:
             found = [
                 (record.due, place)
                 for place, record in records.items()
-                if record.due and (record.due, place) > (fetch.due, fetch.after)
+                if record.due and (_ms(record.due), place) > (_ms(fetch.due), fetch.after)
             ]
+            found.sort(key=lambda entry: (_ms(entry[0]), entry[1]))
         else:
             found = [
                 (record.expires, place)
@@ -220,7 +223,9 @@ class PagingStore:
         messages: list[Message] = []
         dues: list[float] = []
         octets = 0
-        for due, place in sorted(found)[: min(fetch.count, self.most)]:
+        if fetch.what != "delayed":
+            found.sort()
+        for due, place in found[: min(fetch.count, self.most)]:
             messages.append(records[place].message(place))
             octets += messages[-1].size
             if fetch.what == "delayed":
@@ -237,6 +242,11 @@ class PagingStore:
     def count(self) -> int:
         """How many messages are kept."""
         return sum(len(records) for records in self.kept.values())
+
+
+def _ms(due: float) -> int:
+    """Return a time as a store writes it down."""
+    return round(due * 1000)
 
 
 class PagedCore(Core):

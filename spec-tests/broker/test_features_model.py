@@ -69,21 +69,31 @@ class FeaturesMachine(RuleBasedStateMachine):
         self.producer: Client
         self.consumers: list[Consumer] = []
         self.sent: dict[str, Sent] = {}
+        # True while the store answers nothing.
+        self.lazy = False
 
-    @initialize(max_age=st.sampled_from([None, 30.0]), delay=st.sampled_from([0.0, 2.0]))
-    def start(self, max_age: float | None, delay: float) -> None:
+    @initialize(
+        window=st.sampled_from([1, 3, 6]),
+        max_age=st.sampled_from([None, 30.0]),
+        delay=st.sampled_from([0.0, 2.0]),
+    )
+    def start(self, window: int, max_age: float | None, delay: float) -> None:
         """Open a broker."""
         policy = Policy(
-            max_age=max_age, redelivery_delay=delay, redelivery_multiplier=1.0, max_deliveries=0
+            max_age=max_age,
+            redelivery_delay=delay,
+            redelivery_multiplier=1.0,
+            max_deliveries=0,
+            window_messages=window,
         )
         self.max_age = NEVER if max_age is None else max_age
         self.delay = delay
-        told = settings({QUEUE: policy}, window_messages=3)
+        told = settings({QUEUE: policy})
         self.core = PagedCore(told, 2) if self.paged else Core(told)
         self.producer = self.core.client()
 
     def _look(self) -> None:
-        if isinstance(self.core, PagedCore):
+        if isinstance(self.core, PagedCore) and not self.lazy:
             self.core.answer_all()
         for consumer in self.consumers:
             for got in consumer.client.messages():
@@ -145,6 +155,43 @@ class FeaturesMachine(RuleBasedStateMachine):
         )
         self.producer.send(QUEUE, str(number), **headers)
         self._look()
+
+    @rule(count=st.integers(2, 15), seconds=st.integers(1, 9))
+    def send_later(self, count: int, seconds: int) -> None:
+        """SEND a lot that is not due yet, the last of them first."""
+        for number in range(count, 0, -1):
+            self.send(
+                colour=COLOURS[number % 3],
+                group="",
+                priority=4 + number % 2,
+                delay=1000 * seconds + number % 5,
+                ttl=0,
+                persistent=number % 3 > 0,
+            )
+
+    @rule(lazy=st.booleans())
+    def dawdle(self, *, lazy: bool) -> None:
+        """Have the store take its time, or no more."""
+        # The age of what was delayed begins when it is found to be due.
+        self.lazy = lazy and self.max_age == NEVER
+        self._look()
+
+    @rule()
+    def answer(self) -> None:
+        """Have the store answer one question."""
+        if isinstance(self.core, PagedCore):
+            self.core.answer()
+        self._look()
+
+    @rule(keep=st.integers(0, 3))
+    def shrink(self, keep: int) -> None:
+        """Leave what waits to the store."""
+        queue = self.core.broker.host("/").queues.get(QUEUE)
+        if queue is not None:
+            queue.behind.take_over(keep)
+            queue.dispatch()
+            self.core.run()
+            self._look()
 
     @rule(
         colour=st.sampled_from(["", "", "red", "blue"]),
@@ -247,19 +294,22 @@ class FeaturesMachine(RuleBasedStateMachine):
             for consumer in alone or self.consumers:
                 (subscription,) = consumer.client.session.subscriptions.values()
                 free = not sent.group or owners.get(sent.group) in (None, subscription)
-                assert not (
+                assert self.lazy or not (
                     consumer.willing
                     and free
                     and consumer.colour in ("", sent.colour)
                     and sent.expires > now
                 ), f"{message.body!r} waits although somebody could take it"
         assert queue.unsettled == sum(sent.holder is not None for sent in self.sent.values())
+        if self.lazy:
+            return
         waiting = [
             sent
             for sent in self.sent.values()
             if not sent.settled and sent.holder is None and sent.expires > now
         ]
-        assert queue.depth == sum(sent.due <= now for sent in waiting)
+        # What expires in the store is found out by and by.
+        assert 0 <= queue.depth - sum(sent.due <= now for sent in waiting) <= queue.tail
         # What expires before it is due is found out when it is due.
         assert len(queue.delayed) >= sum(sent.due > now for sent in waiting)
 
@@ -267,6 +317,7 @@ class FeaturesMachine(RuleBasedStateMachine):
         """In the end everybody leaves, and the last one gets all that is left."""
         if not hasattr(self, "core"):
             return
+        self.lazy = False
         while self.consumers:
             self.leave(0, politely=False)
         self.wait(10.0)
@@ -281,7 +332,7 @@ class FeaturesMachine(RuleBasedStateMachine):
         assert len(got) == len(left)
         assert set(got) == left
         places = [(-self.sent[body].priority, self.sent[body].number) for body in got]
-        if not self.paged:
+        if not self.delay:
             assert places == sorted(places)
         if messages:
             last.ack(messages[-1])

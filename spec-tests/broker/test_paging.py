@@ -646,9 +646,10 @@ def test_what_comes_from_the_store_is_seen_by_who_looked_at_a_later_place() -> N
         b"5",
     ]
     consumer.subscribe("/queue/a", "client-individual", selector="colour is null")
-    assert consumer.bodies() == ["1", "2", "5"]
+    assert consumer.bodies() == ["1", "2"]
     core.answer_all()
     assert blue.bodies() == ["3"]
+    assert consumer.bodies() == ["5"]
 
 
 @pytest.mark.parametrize("special", [{"priority": "9"}, {"priority": "0"}, {"delay": "1000"}])
@@ -694,9 +695,9 @@ def test_what_is_given_past_the_tail_at_once_is_not_fetched_with_it() -> None:
     _backlog(core, 6)
     consumer.subscribe("/queue/a", "client", prefetch_count="0", consumer_priority="1")
     publish(producer, "/queue/a", ["urgent"], priority="9", persistent="true")
-    assert consumer.bodies() == ["first", "1", "2", "urgent"]
+    assert consumer.bodies() == ["first", "1", "urgent"]
     core.answer_all()
-    assert consumer.bodies() == numbers(3, 6)
+    assert consumer.bodies() == numbers(2, 6)
 
 
 def test_a_repetition_is_written_down_with_its_next_time() -> None:

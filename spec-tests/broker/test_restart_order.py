@@ -8,7 +8,6 @@ from broker.client import Client
 from broker.restarting import Disk, RestartingCore, RestartingStore
 from broker.test_restart import P, drained, ruled
 
-from stompd.broker import queue as queues
 from stompd.broker.broker import Broker
 from stompd.broker.policy import Policy
 from stompd.broker.storage import Fetch, Kept, KeptLane, KeptQueue
@@ -55,9 +54,9 @@ def test_nothing_is_delivered_before_what_comes_first_is_there(core: RestartingC
     assert consumer.bodies() == ["urgent", "new", "kept"]
 
 
-def test_more_than_one_answer_brings(core: RestartingCore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_one_answer_brings(core: RestartingCore) -> None:
     """What has to be in memory comes part by part."""
-    monkeypatch.setattr(queues, "_RECALLED", 2)
+    core.paging.most = 2
     client = core.client()
     for number in range(5):
         client.send("/queue/a", f"low {number}", priority="1", **P)

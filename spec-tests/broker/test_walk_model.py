@@ -191,8 +191,8 @@ class WalkMachine(RuleBasedStateMachine):
         kept = self.core.paging.kept.get(queue.key, {})
         tail = [record for place, record in kept.items() if place not in places]
         assert {message.place for message in memory if message.stored} == places & set(kept)
-        assert queue.tail == len(tail), queue
-        assert queue.depth == len(waiting) + len(tail), queue
+        assert queue.tail + queue.delayed.tail == len(tail), queue
+        assert queue.depth == len(waiting) + queue.tail, queue
         assert queue.unsettled == len(held), queue
         assert queue.octets == sum(m.size for m in memory) + sum(r.size for r in tail), queue
         assert queue.put_count - queue.count - queue.lost_count >= 0, queue

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.lane import Lane
+from stompd.broker.tail import priority_of
 from stompd.broker.terms import NEVER, NORMAL
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Assignment:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         # The messages of each priority, and the priorities from high to low.
-        self._lanes: dict[int, Lane] = {}
-        self._order: list[int] = []
+        self._lanes: dict[int, Lane] = {priority: Lane() for priority in queue.behind.stretches}
+        self._order: list[int] = sorted(self._lanes, reverse=True)
         self.count = 0
         # From high to low.
         self.ranks: list[Rank] = []
@@ -97,10 +98,7 @@ class Assignment:
             if terms.group is not None:
                 self._grouped += 1
                 self.choosy = True
-        lane = self._lanes.get(priority)
-        if lane is None:
-            lane = self._lanes[priority] = Lane()
-            self._order = sorted(self._lanes, reverse=True)
+        lane = self._lanes.get(priority) or self.know(priority)
         lane.add(message)
         self.count += 1
         if back:
@@ -108,6 +106,14 @@ class Assignment:
             for reached in self._reached.values():
                 if reached.get(priority, -1) >= place:
                     reached[priority] = place - 1
+
+    def know(self, priority: int) -> Lane:
+        """Return the lane of a priority; made, if there is none."""
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._lanes[priority] = Lane()
+            self._order = sorted(self._lanes, reverse=True)
+        return lane
 
     def take(self, message: Message) -> None:
         """Give up a message that waits."""
@@ -154,6 +160,23 @@ class Assignment:
         lane = self._lanes.get(priority)
         return 0 if lane is None else len(lane)
 
+    def size_before(self, priority: int, edge: int) -> int:
+        """Return how many messages of a priority wait that come before what is behind an edge.
+
+        It may count some behind it, too, if there is one before it.
+        """
+        first = self._lanes[priority].first()
+        return 0 if first is None or first.place > edge else len(self._lanes[priority])
+
+    @property
+    def breadth(self) -> int:
+        """How many priorities it knows."""
+        return len(self._order)
+
+    def from_low(self) -> list[int]:
+        """Return the priorities that it knows, the lowest first."""
+        return self._order[::-1]
+
     # Giving messages out.
 
     def wants(self, subscription: Subscription, message: Message) -> bool:
@@ -169,6 +192,11 @@ class Assignment:
     def give(self, message: Message) -> bool:
         """Give a new message to the first in line who wants it; return whether somebody did."""
         queue = self.queue
+        tail = queue.behind
+        priority = priority_of(message)
+        blocked = tail.blocks(priority)
+        if blocked and not self.choosy:
+            return False
         for rank in self.ranks:
             line = rank.line
             refused = 0
@@ -180,9 +208,17 @@ class Assignment:
                     subscription.park(queue)
                     continue
                 line.rotate(-1)
-                if self.choosy and not self.wants(subscription, message):
+                if blocked and not tail.is_through_all(subscription, priority):
+                    # It may want something that comes before.
                     refused += 1
                     continue
+                if self.choosy and not self.wants(subscription, message):
+                    if blocked:
+                        tail.declined(subscription, priority, message.place)
+                    refused += 1
+                    continue
+                if blocked:
+                    tail.skip(message, priority)
                 self._deliver(subscription, message)
                 return True
         return False
@@ -197,9 +233,14 @@ class Assignment:
                 # Many at once: after each time everybody has to search from the beginning.
                 for _ in range(max(1, GROUPS // 100)):
                     groups.popitem(last=False)
-                self._reached.clear()
+                self._search_anew()
         self.queue.unsettled += 1
         subscription.deliver(message)
+
+    def _search_anew(self) -> None:
+        """Have everybody search from the beginning, here and in the tail."""
+        self._reached.clear()
+        self.queue.behind.searched.clear()
 
     def dispatch(self) -> None:
         """Give out what waits, to the highest rank first, in turns within a rank."""
@@ -216,11 +257,11 @@ class Assignment:
         """Let who stands in line take whatever comes first."""
         queue = self.queue
         for priority in tuple(self._order):
-            if priority < NORMAL and queue.tail:
-                # What comes first is on its way from the store.
-                return
             lane = self._lanes[priority]
+            stretch = queue.behind.stretches.get(priority)
             while lane.waiting:
+                if stretch is not None and stretch.edge < self._first_place(lane):
+                    break
                 subscription = self._next_in(line)
                 if subscription is None:
                     return
@@ -236,7 +277,17 @@ class Assignment:
                 subscription.deliver(message)
                 if len(line) > 1:
                     line.rotate(-1)
+            if stretch is not None:
+                # What comes next is on its way from the store.
+                return
             self._maybe_drop(priority)
+
+    @staticmethod
+    def _first_place(lane: Lane) -> int:
+        """Return the lowest place of a lane in which something waits."""
+        first = lane.first()
+        assert first is not None  # noqa: S101 - the caller looked
+        return first.place
 
     def _next_in(self, line: deque[Subscription]) -> Subscription | None:
         """Return who is first in line and can take a message; who cannot leaves the line."""
@@ -251,7 +302,11 @@ class Assignment:
 
     def _maybe_drop(self, priority: int) -> None:
         """Give an empty lane up if there are many to look through."""
-        if len(self._order) > _LANES and not self._lanes[priority]:
+        if (
+            len(self._order) > _LANES
+            and not self._lanes[priority]
+            and priority not in self.queue.behind.stretches
+        ):
             del self._lanes[priority]
             self._order.remove(priority)
 
@@ -283,17 +338,17 @@ class Assignment:
         """Return the first message that a subscription may have."""
         reached = self._reached.setdefault(subscription, {})
         queue = self.queue
+        tail = queue.behind
         expired = []
         found = None
         for priority in self._order:
             lane = self._lanes[priority]
-            if not lane.waiting:
-                continue
-            if priority < NORMAL and queue.tail:
-                # As above: there may be something that it wants.
-                break
+            through = tail.is_through(subscription, priority)
             place = reached.get(priority, -1)
-            for message in lane.behind(place):
+            for message in lane.behind(place) if lane.waiting else ():
+                if not through and message.place > tail.reach(subscription, priority):
+                    # There may be something before it that it wants.
+                    break
                 if queue.has_expired(message):
                     expired.append(message)
                 elif self.wants(subscription, message):
@@ -301,7 +356,7 @@ class Assignment:
                     break
                 place = message.place
             reached[priority] = place
-            if found is not None:
+            if found is not None or not through:
                 break
         for message in expired:
             queue.expire(message)
@@ -338,10 +393,11 @@ class Assignment:
             if subscription in rank.line:
                 rank.line.remove(subscription)
         self._reached.pop(subscription, None)
+        self.queue.behind.searched.pop(subscription, None)
         if subscription in self.groups.values():
             kept = [(g, s) for g, s in self.groups.items() if s is not subscription]
             self.groups = OrderedDict(kept)
-            self._reached.clear()
+            self._search_anew()
         others = self.queue.subscriptions
         if self.exclusive is subscription:
             self.exclusive = next((other for other in others if other.exclusive), None)
@@ -362,16 +418,21 @@ class Assignment:
         if self.queue not in subscription.parked:
             self.line_up(subscription)
 
-    @property
-    def seeking(self) -> bool:
-        """True if somebody in line may want what has not come into the window yet."""
-        return self.choosy and any(rank.line for rank in self.ranks)
+    def in_line(self) -> list[Subscription]:
+        """Return those who stand in line and can take a message."""
+        return [
+            subscription
+            for rank in self.ranks
+            for subscription in rank.line
+            if subscription.open and subscription.outbox.size < subscription.outbox.high
+        ]
 
     @property
     def needed(self) -> bool:
         """True while the queue cannot be plain."""
         return bool(
             self.count
+            or any(priority != NORMAL for priority in self.queue.behind.stretches)
             or self.exclusive is not None
             or self.groups
             or len(self.ranks) > 1

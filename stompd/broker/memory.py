@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.queue import Queue
     from stompd.broker.session import Session
-    from stompd.broker.topic import Topic
     from stompd.protocol.frame import Head
 
 # What a message takes beside its octets.
@@ -49,13 +48,24 @@ class MemoryMark:
         self.changed: Callable[[], None] = _nobody
 
     def weigh(self) -> int:
-        """Return what all messages take: their octets, and `OVERHEAD` for each."""
-        targets: list[Queue | Topic] = []
+        """Return what all messages in memory take: their octets, and `OVERHEAD` for each."""
+        weight = sum(map(_weight_of, self._queues()))
         for host in self._broker.hosts:
-            targets += host.all_queues()
-            targets += host.topics.values()
-        self.weight = sum(target.octets + OVERHEAD * target.count for target in targets)
-        return self.weight
+            weight += sum(t.octets + OVERHEAD * t.count for t in host.topics.values())
+        self.weight = weight
+        return weight
+
+    def _queues(self) -> list[Queue]:
+        return [queue for host in self._broker.hosts for queue in host.all_queues()]
+
+    def _spill(self, mark: int) -> None:
+        """Leave what waits to the store, where that pages, the most first, as far as needed."""
+        for queue in sorted(self._queues(), key=_weight_of, reverse=True):
+            before = _weight_of(queue)
+            queue.shrink()
+            self.weight -= before - _weight_of(queue)
+            if self.weight <= mark * _LOW:
+                return
 
     def check(self) -> int:
         """Add up, begin or end to have producers wait; return after how many octets to come again.
@@ -68,6 +78,9 @@ class MemoryMark:
                 self._end(0)
             return 1 << 62
         weight = self.weigh()
+        if weight >= mark:
+            self._spill(mark)
+            weight = self.weight
         if not self.heavy and weight >= mark:
             self._begin(mark)
         elif self.heavy and weight <= mark * _LOW:
@@ -112,6 +125,11 @@ def send_heavy(session: Session, head: Head, body: bytes) -> None:
         send(session, head, body)
         return
     session.wait_for(session.broker.memory)
+
+
+def _weight_of(queue: Queue) -> int:
+    """Return what the messages of a queue take that are in memory."""
+    return queue.bytes + OVERHEAD * (queue.count - queue.tail - queue.delayed.tail)
 
 
 def _nobody() -> None:

@@ -1,9 +1,9 @@
 """A queue: each message goes to one subscriber, and waits if there is none.
 
-A queue is a *window* in memory and a *tail* in the store. With a small backlog everything is in the
-window. When the window is full and the store pages, further messages are only in the store, and
-come back by `fetch` when the window has room. Order is the order of `Message.place`; a message that
-comes back from a subscriber takes its old place.
+A queue is a *window* in memory and a *tail* in the store (see `tail`). With a small backlog
+everything is in the window. When the window is full and the store pages, further messages are only
+in the store, and come back when the window has room. Order is the order of `Message.place`; a
+message that comes back from a subscriber takes its old place.
 
 A plain queue serves whoever is next in line with what is next in order. What asks for more (see
 `assignment`) takes the other road, which ``special`` leads to.
@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
 from stompd.broker.dedup import Remembered, goes_nowhere
+from stompd.broker.delayed import Delayed
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import Message
-from stompd.broker.storage import Fetch
+from stompd.broker.tail import OVERFULL, Tail, priority_of
 from stompd.broker.terms import NEVER, NORMAL, Terms
 from stompd.protocol.errors import RemoteProtocolError
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
 
-# So many messages are fetched at once that have to be in memory after a restart.
-_RECALLED: Final = 2000
-
 
 class Queue:
     """Owns the ready messages. Delivered ones belong to their subscription until settled.
@@ -50,19 +48,13 @@ class Queue:
     """
 
     __slots__ = (
-        "_ahead",
         "_alarm",
-        "_asked_at",
-        "_dropped",
-        "_edge",
         "_expiries",
-        "_looks",
         "_remembered",
         "_returned",
-        "_tail_bytes",
-        "_taken",
         "asked",
         "assignment",
+        "behind",
         "blocked",
         "bounded",
         "bytes",
@@ -71,7 +63,6 @@ class Queue:
         "delayed",
         "destination",
         "expired_count",
-        "fetching",
         "followers",
         "gone",
         "host",
@@ -94,6 +85,7 @@ class Queue:
         "store",
         "subscriptions",
         "tail",
+        "tail_bytes",
         "takers",
         "unsettled",
         "watched",
@@ -126,7 +118,7 @@ class Queue:
         # Browsers that want to see what comes from now on.
         self.followers: list[Subscription] = []
         # Messages that are not due yet.
-        self.delayed = Agenda()
+        self.delayed = Delayed(self)
         # Those of the ready messages that expire.
         self._expiries = Agenda()
         # For either of them.
@@ -145,26 +137,14 @@ class Queue:
         self.lost_count = 0
         # What looks at it once a second have told; None before the first.
         self.sample: Sample | None = None
-        # How many messages are in the store only, and whether some of them are on their way.
+        # How many messages wait in the store only, and what those measure that are nowhere else,
+        # the delayed ones included; which they are.
         self.tail = 0
-        self.fetching = False
-        # The tail begins behind this place, and has that many octets.
-        self._edge = 0
-        self._tail_bytes = 0
-        # What was of the tail up to this place was dropped at once: it may be in an answer yet.
-        self._dropped = 0
-        # When the store was asked for a part of it, this was the place of the next message.
-        self._asked_at = 0
-        # The places behind it whose messages are in the store, but not of the tail: they did not
-        # have to wait for it.
-        self._ahead: set[int] = set()
-        # How many have asked what is in it, and what was taken out of it since the first of them.
-        self._looks = 0
-        self._taken: set[int] = set()
+        self.tail_bytes = 0
+        self.behind = Tail(self)
         self.windowed = self.store.pages
-        # What a restart left in the store and has to be in memory before anything is delivered:
-        # messages of other priorities than the normal one, and those that are not due yet.
-        self.coming = 0
+        # True while something is on its way from the store, after a restart, that was due before.
+        self.coming = False
         self.bounded = False
         # Sessions that wait for room, under the overflow rule `block`.
         self.blocked: set[Session] = set()
@@ -195,7 +175,7 @@ class Queue:
         self.special = (
             self.bounded
             or self.paused
-            or self.coming > 0
+            or self.coming
             or self.assignment is not None
             or self.policy.max_age is not None
             or bool(self.followers)
@@ -205,8 +185,8 @@ class Queue:
     def depth(self) -> int:
         """The messages that wait, in memory or in the store; those not due yet do not count."""
         if self.assignment is not None:
-            return self.assignment.count + self.tail + self.coming
-        return len(self.ready) + len(self._returned) + self.tail + self.coming
+            return self.assignment.count + self.tail
+        return len(self.ready) + len(self._returned) + self.tail
 
     @property
     def count(self) -> int:
@@ -221,7 +201,7 @@ class Queue:
     @property
     def octets(self) -> int:
         """What its messages measure, in memory or in the store."""
-        return self.bytes + self._tail_bytes
+        return self.bytes + self.tail_bytes
 
     def oldest_place(self) -> int | None:
         """Return the place of the message that has waited longest, None if none waits."""
@@ -232,7 +212,7 @@ class Queue:
         else:
             first = self.ready[0].place if self.ready else None
         if first is None and self.tail:
-            return self._edge + 1
+            return 1 + min(stretch.edge for stretch in self.behind.stretches.values())
         return first
 
     def has_room(self, count: int, size: int) -> bool:
@@ -270,73 +250,31 @@ class Queue:
     def restore(self, kept: KeptQueue) -> None:
         """Have what the store has kept of it; to be called while it is empty.
 
-        The window is filled with those that simply wait. What is out of the ordinary is fetched
-        whole, and nothing is delivered before it is there: it may come first.
+        The window is filled with what comes first. Nothing is delivered before what was due in the
+        meantime is there: it may come first.
         """
         self.next_place = kept.last_place + 1
-        for priority, lane in sorted(kept.lanes.items(), reverse=True):
-            if priority == NORMAL:
-                self.tail = lane.count
-                self._tail_bytes = lane.octets
-            elif lane.count:
-                self._recall("ready", lane.count, priority)
+        for priority, lane in kept.lanes.items():
+            if lane.count:
+                self.behind.restore(priority, lane.count, lane.octets, kept.last_place)
+                if priority != NORMAL:
+                    self._assign()
+        if kept.first_expiry is not None:
+            self.behind.first_expiry = kept.first_expiry
+            self.alarm_at(kept.first_expiry)
         if kept.delayed_count:
-            self._recall("delayed", kept.delayed_count)
+            self.coming = kept.first_due is None or kept.first_due <= self.host.broker.now
+            self.delayed.restore(kept.delayed_count, kept.delayed_octets)
         self._reconsider()
-        self._page()
+        self.behind.call()
 
-    def _recall(
-        self,
-        what: Literal["ready", "delayed"],
-        count: int,
-        priority: int = NORMAL,
-        after: int = 0,
-        due: float | None = None,
-    ) -> None:
-        """Fetch so many messages into memory, part by part."""
-        if not after:
-            self.coming += count
-
-        def recalled(messages: list[Message], dues: list[float]) -> None:
-            if self.gone:
-                return
-            # If there are fewer than the store has counted, there are no more.
-            self.coming -= len(messages) or count
-            for at, message in enumerate(messages):
-                message.queue = self
-                self.bytes += message.size
-                if what == "ready":
-                    self._wait_again(message)
-                    continue
-                self.delayed.add(dues[at], message)
-                if self.tail:
-                    # When it is due it waits in the store too, where it is in memory already.
-                    self._ahead.add(message.place)
-            left = count - len(messages)
-            if messages and left > 0:
-                last = dues[-1] if dues else None
-                self._recall(what, left, priority, messages[-1].place, last)
-            if self.coming:
-                return
+    def delayed_came(self) -> None:
+        """Go on with messages that are not due yet, or were not, and came from the store."""
+        if self.coming:
+            self.coming = False
             self._reconsider()
-            first = self.delayed.next()
-            if first is not None:
-                self._alarm.set(first)
-            self.dispatch()
-
-        self.store.fetch(
-            Fetch(
-                self.key,
-                what,
-                recalled,
-                count=min(count, _RECALLED),
-                octets=self.policy.window_bytes,
-                priority=priority,
-                after=after,
-                # None can be due before 1970.
-                due=-self.host.broker.epoch if due is None else due,
-            )
-        )
+        self._ring()
+        self.dispatch()
 
     # Taking messages in.
 
@@ -462,11 +400,9 @@ class Queue:
         if assignment is None or self.paused or self.coming:
             self._keep(message)
             self.dispatch()
-        elif (self.tail and _priority(message) <= NORMAL) or not assignment.give(message):
+        elif not assignment.give(message):
             # Whoever stands in line does not want it, so there is nothing to give out.
             self._keep(message)
-        elif self.tail and message.stored:
-            self._ahead.add(message.place)
         if self.bounded:
             self._bound(session)
 
@@ -484,17 +420,15 @@ class Queue:
         terms = message.terms
         assignment = self.assignment if terms is None else self._assign()
         if self.windowed:
-            waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
-            if _priority(message) != NORMAL:
-                # Only what is of the normal priority has a tail.
-                if self.tail and message.stored:
-                    self._ahead.add(message.place)
-            elif (
-                self.tail
-                or waiting >= self.policy.window_messages
-                or self.bytes > self.policy.window_bytes
-            ):
-                self._leave_to_store(message)
+            priority = NORMAL if terms is None else terms.priority
+            behind = self.behind
+            if priority in behind.stretches or behind.is_full(priority):
+                if not message.stored:
+                    message.stored = True
+                    self.store.put(self.key, message)
+                self.bytes -= message.size
+                behind.leave(message, priority)
+                behind.call()
                 return
         if assignment is None:
             self.ready.append(message)
@@ -503,16 +437,9 @@ class Queue:
         if terms is not None and terms.expires != NEVER:
             self._expect_expiry(message, terms.expires)
 
-    def _leave_to_store(self, message: Message) -> None:
-        if not message.stored:
-            message.stored = True
-            self.store.put(self.key, message)
-        self.bytes -= message.size
-        if not self.tail:
-            self._edge = message.place - 1
-        self.tail += 1
-        self._tail_bytes += message.size
-        self._page()
+    def bound(self) -> None:
+        """Have the overflow rule drop what is too much, if it does that."""
+        self._bound(None)
 
     def _bound(self, session: Session | None) -> None:
         if not self._over(0, 0):
@@ -602,7 +529,7 @@ class Queue:
             if self.assignment is not None:
                 self.assignment.dispatch()
                 if self.tail:
-                    self._page()
+                    self.behind.call()
                 return
         takers = self.takers
         ready = self.ready
@@ -620,91 +547,59 @@ class Queue:
             self.unsettled += 1
             subscription.deliver(message)
         if self.tail:
-            self._page()
+            self.behind.call()
 
-    def _page(self) -> None:
-        """Ask for a part of the tail when the window is down to its half.
-
-        Also when nobody who stands in line wants anything of the window: then what they want may
-        be in the tail, and it is fetched whole if need be.
-        """
-        window = self.policy.window_messages
-        assignment = self.assignment
-        waiting = len(self.ready) if assignment is None else assignment.size_of(NORMAL)
-        room = window - waiting
-        if self.fetching or not self.tail:
-            return
-        if room < window - window // 2:
-            if assignment is None or not assignment.seeking:
-                return
-            room = max(room, window - window // 2)
-        self.fetching = True
-        self._asked_at = self.next_place
-        self.store.fetch(
-            Fetch(
-                self.key,
-                "ready",
-                self._fetched,
-                count=max(1, room),
-                octets=self.policy.window_bytes,
-                after=self._edge,
-            )
-        )
-
-    def _fetched(self, messages: list[Message], _dues: list[float]) -> None:
-        """Take a part of the tail into the window; the answer to a `Fetch`."""
-        if self.gone:
-            return
-        self.fetching = False
-        if messages:
-            self._edge = max(self._edge, messages[-1].place)
-            messages = [message for message in messages if message.place > self._dropped]
-        elif self._asked_at == self.next_place:
-            # The store has less than it had counted.
-            self.tail = self._tail_bytes = 0
-        if self._ahead or self._taken:
-            out = self._ahead | self._taken
-            messages = [message for message in messages if message.place not in out]
-            self._ahead = {place for place in self._ahead if place > self._edge}
-            if not self._looks:
-                self._taken.clear()
+    def take_in(self, messages: list[Message]) -> None:
+        """Have messages of the tail wait in the window; the caller dispatches."""
         for message in messages:
             message.queue = self
             message.stored = True
             self.bytes += message.size
-            self._tail_bytes -= message.size
+            if self.has_expired(message):
+                self.drop_expired(message)
+                continue
             terms = message.terms
             assignment = self.assignment if terms is None else self._assign()
             if assignment is None:
                 self.ready.append(message)
-            else:
-                # What was delayed may have come before it although its place is behind.
-                assignment.add(message, back=True)
-                if terms is not None and terms.expires != NEVER:
-                    self._expect_expiry(message, terms.expires)
-        self.tail -= len(messages)
-        if not self.tail:
-            self._ahead.clear()
-        self.dispatch()
-        if self.bounded:
-            # While all was in the store there was nothing to drop.
-            self._bound(None)
+                continue
+            assignment.add(message, back=True)
+            if terms is not None and terms.expires != NEVER:
+                self._expect_expiry(message, terms.expires)
+
+    def let_go(self, messages: Sequence[Message], kept: int) -> None:
+        """Have messages wait in the window no more, that come behind so many of their priority."""
+        if self.assignment is None:
+            for _ in range(len(self.ready) - kept):
+                self.ready.pop()
+        else:
+            for message in messages:
+                self.assignment.take(message)
+                self.expect_no_expiry(message)
+        self.bytes -= sum(message.size for message in messages)
+
+    def shrink(self) -> int:
+        """Leave all to the store but a small part of the window; return how many messages it got.
+
+        That is for lack of memory. Without a store that pages nothing happens.
+        """
+        return self.behind.take_over(self.policy.window_messages // 16)
 
     # Walking over the tail.
 
     def tail_priorities(self) -> list[int]:
         """Return the priorities of which messages are in the store only, the highest first."""
-        return [NORMAL] if self.tail else []
+        return sorted(self.behind.stretches, reverse=True)
 
     def edge_of(self, priority: int) -> int:
         """Return the place behind which the tail of a priority begins; any number without one."""
-        assert priority == NORMAL  # noqa: S101 - no other has a tail
-        return self._edge
+        stretch = self.behind.stretches.get(priority)
+        return 0 if stretch is None else stretch.edge
 
-    @property
-    def ahead(self) -> frozenset[int]:
-        """The places behind it whose messages are in memory, or were."""
-        return frozenset(self._ahead)
+    def ahead_of(self, priority: int) -> frozenset[int]:
+        """Return the places behind it whose messages are in memory, or were."""
+        stretch = self.behind.stretches.get(priority)
+        return frozenset() if stretch is None else frozenset(stretch.ahead)
 
     def look_behind(
         self,
@@ -720,68 +615,58 @@ class Queue:
         taker is told the last place of the answer as well; 0 if it was the end, or the queue is
         gone by then.
         """
-
-        def answered(messages: list[Message], _dues: list[float]) -> None:
-            gone = self.gone or not messages
-            last = 0 if gone else messages[-1].place
-            low, out = self._dropped, self._taken
-            there = [m for m in messages if m.place > low and m.place not in out]
-            self._looks -= 1
-            if not self._looks and not self.fetching:
-                self._taken.clear()
-            taker([] if gone else there, last)
-
-        self._looks += 1
-        self.store.fetch(
-            Fetch(
-                self.key,
-                "ready",
-                answered,
-                count=count,
-                octets=octets,
-                priority=priority,
-                after=after,
-            )
-        )
+        self.behind.look(priority, after, count, octets, taker)
 
     def still_behind(self, messages: Sequence[Message]) -> list[Message]:
         """Return those of the messages of an answer to `look_behind` that are in no other place.
 
         To be asked as soon as the answer is there.
         """
-        if not self.tail:
-            return []
-        return [m for m in messages if m.place > self._edge and m.place not in self._ahead]
+        return [m for m in messages if self.behind.still_has(m, priority_of(m))]
 
     def withdraw_behind(self, messages: Sequence[Message]) -> None:
         """Take messages out of the tail that are `still_behind`.
 
         What becomes of them in the store is the caller's, at once.
         """
-        if not messages:
-            return
-        if self.fetching or self._looks:
-            # An answer that is on its way has them.
-            self._taken.update(message.place for message in messages)
         self.lost_count += len(messages)
-        self.tail -= len(messages)
-        self._tail_bytes -= sum(message.size for message in messages)
+        self.behind.withdraw(messages)
         if self.blocked:
             self._unblock()
 
     def drop_tail(self) -> int:
-        """Drop all that is in the store only; return how many messages that were."""
-        dropped = self.tail
+        """Drop all that waits in the store only; return how many messages that were."""
+        dropped = self.behind.clear()
         if dropped:
-            last = self.next_place - 1
-            self.store.drop(self.key, NORMAL, self._edge, last, frozenset(self._ahead))
             self.lost_count += dropped
-            self.tail = self._tail_bytes = 0
-            self._dropped = last
-            self._ahead.clear()
             if self.blocked:
                 self._unblock()
         return dropped
+
+    def look_at_delayed(
+        self,
+        after: tuple[float, int],
+        count: int,
+        octets: int,
+        taker: Callable[[list[Message], list[float]], None],
+    ) -> None:
+        """Have a taker get what the store holds behind a due time and a place, not due yet.
+
+        The times come with it; all of that is empty if it was the end, or the queue is gone.
+        `still_delayed` tells what is not in memory too.
+        """
+        self.delayed.look(after, count, octets, taker)
+
+    def still_delayed(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those of the messages of an answer to `look_at_delayed` that are nowhere else."""
+        return [m for m in messages if self.delayed.is_behind(m)]
+
+    def withdraw_delayed(self, messages: Sequence[Message]) -> None:
+        """Take messages out that are `still_delayed`; see `withdraw_behind`."""
+        self.lost_count += len(messages)
+        self.delayed.withdraw(messages)
+        if self.blocked:
+            self._unblock()
 
     # Getting messages back, or rid of them.
 
@@ -790,6 +675,8 @@ class Queue:
         self.unsettled -= 1
         self.bytes -= message.size
         if message.stored and not self.gone:
+            if self.tail:
+                self.behind.forget(message, priority_of(message))
             self.store.settle(self.key, message)
         if self.blocked:
             self._unblock()
@@ -819,8 +706,14 @@ class Queue:
             self.drop_expired(message)
             return
         terms = message.terms
+        if self.tail:
+            self.behind.skip(message, priority_of(message))
         # What was delayed from the start may be younger than what waits.
-        if terms is not None or (self.ready and self.ready[0].place < message.place):
+        if (
+            terms is not None
+            or (self.ready and self.ready[0].place < message.place)
+            or (self.tail and self.edge_of(NORMAL) < message.place)
+        ):
             self._assign()
         if self.assignment is None:
             heappush(self._returned, (message.place, message))
@@ -859,7 +752,8 @@ class Queue:
         if self.blocked:
             self._unblock()
         if self.tail:
-            self._page()
+            self.behind.call()
+        self.delayed.call()
 
     def discard(self, messages: Collection[Message]) -> None:
         """Drop messages that wait or are not due yet."""
@@ -892,12 +786,20 @@ class Queue:
         if message.persistent:
             message.stored = True
             self.store.put(self.key, message, due)
-            if self.tail:
-                self._ahead.add(message.place)
         self.delayed.add(due, message)
         self._alarm.set(due)
         if self.bounded:
             self._bound(session)
+
+    def alarm_at(self, moment: float) -> None:
+        """Have it looked at what time does at this time, or before."""
+        if moment != NEVER:
+            self._alarm.set(moment)
+
+    @property
+    def expiring(self) -> int:
+        """How many messages that expire wait in memory."""
+        return len(self._expiries)
 
     def has_expired(self, message: Message) -> bool:
         """Return whether nobody may have a message any more."""
@@ -938,13 +840,28 @@ class Queue:
         while left and (message := self._expiries.take(now)) is not None:
             left -= 1
             self.expire(message)
+        behind = self.behind
+        if behind.next_sweep() <= now:
+            behind.sweep()
         if ready:
+            self._relieve()
             self.dispatch()
         if self.tail:
-            self._page()
+            behind.call()
+        self.delayed.call()
         coming = [due for due in (self.delayed.next(), self._expiries.next()) if due is not None]
-        if coming:
-            self._alarm.set(max(min(coming), now + BREATH))
+        next_one = min(coming, default=NEVER)
+        next_one = min(next_one, behind.next_sweep())
+        if next_one != NEVER:
+            self._alarm.set(max(next_one, now + BREATH))
+
+    def _relieve(self) -> None:
+        """Leave to the store what the window should not hold, if that is much."""
+        window = self.policy.window_messages
+        if self.windowed and self.depth - self.tail > OVERFULL * window:
+            # What came back waits in order there.
+            self._assign()
+            self.behind.take_over(window)
 
     def _has_room(self, repetition: Message) -> bool:
         """Return whether there is room for a repetition; if not it is left out: nobody can wait."""
@@ -1070,7 +987,3 @@ class Queue:
 
 def _place_of(entry: tuple[int, Message]) -> int:
     return entry[0]
-
-
-def _priority(message: Message) -> int:
-    return NORMAL if message.terms is None else message.terms.priority

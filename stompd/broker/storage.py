@@ -96,7 +96,8 @@ class Store(Protocol):
     def put(self, queue: Key, message: Message, due: float = 0.0) -> None:
         """Keep a new message at ``message.place``; before ``due`` it is not to be delivered.
 
-        The places of a queue only ever rise. A message that is not persistent is kept for as long
+        The places of a queue only ever rise, but for those of messages that are not persistent,
+        which may come late. A message that is not persistent is kept for as long
         as the store is open, and longer only if it was closed in good order.
         """
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from stompd.broker.message import Message
 from stompd.broker.redelivery import dispatch, take_back
-from stompd.broker.terms import NORMAL
 from stompd.protocol.frame import V12, Head
 from stompd.protocol.headers import escape
 
@@ -27,10 +26,13 @@ _PAGE: Final = 500
 class _Unseen:
     """What a browser has not seen yet of a queue that was partly in the store when it came."""
 
-    __slots__ = ("after", "end", "queue", "seen")
+    __slots__ = ("after", "end", "priority", "queue", "seen")
 
-    def __init__(self, queue: Queue, after: int, end: int, seen: frozenset[int]) -> None:
+    def __init__(
+        self, queue: Queue, priority: int, after: int, end: int, seen: frozenset[int]
+    ) -> None:
         self.queue = queue
+        self.priority = priority
         # Places behind which, and before which, it lies.
         self.after = after
         self.end = end
@@ -254,10 +256,9 @@ class Subscription:
             ):
                 self.backlog.append(message)
                 self.backlog_size += message.size
-        if queue.tail:
-            self._unseen.append(
-                _Unseen(queue, queue.edge_of(NORMAL), queue.next_place, queue.ahead)
-            )
+        for priority in queue.tail_priorities():
+            edge, ahead = queue.edge_of(priority), queue.ahead_of(priority)
+            self._unseen.append(_Unseen(queue, priority, edge, queue.next_place, ahead))
 
     @property
     def browses_on(self) -> bool:
@@ -268,7 +269,8 @@ class Subscription:
         """Ask for the next part of a tail, to be called when all copies so far are written."""
         # Until the answer comes nothing is among the copies, so nobody asks again.
         unseen = self._unseen[0]
-        unseen.queue.look_behind(NORMAL, unseen.after, _PAGE, self.outbox.high, self._browsed)
+        high = self.outbox.high
+        unseen.queue.look_behind(unseen.priority, unseen.after, _PAGE, high, self._browsed)
 
     def _browsed(self, messages: list[Message], last: int) -> None:
         """Take copies of a part of a tail; the last place of it is 0 if it was the end."""
