@@ -111,7 +111,61 @@ def walk(
         if (position > after or position.stage == READY)
         and (wanted is None or message.place in wanted)
     ]
-    return not page or visit(page)
+    if page and not visit(page):
+        return False
+    return (yield from _far(queue, visit, delayed, after, end, wanted, paced=paced))
+
+
+def _far(
+    queue: Queue,
+    visit: Visit,
+    seen: set[int],
+    after: Position,
+    end: int,
+    wanted: list[int] | None,
+    *,
+    paced: bool,
+) -> Steps[bool]:
+    """Have the messages visited that are not due yet, and in the store only."""
+    while True:
+        last = Position(DELAYED, inf, 0)
+        found: list[Message] = []
+        dues: list[float] = []
+        if queue.delayed.tail:
+            moment = after[1:]
+            found, dues = yield partial(queue.look_at_delayed, moment, PAGE, PAGE_OCTETS)
+        if found:
+            last = Position(DELAYED, dues[-1], found[-1].place)
+        times = {message.place: due for message, due in zip(found, dues, strict=True)}
+        page = [
+            Entry(Position(DELAYED, times[message.place], message.place), message, behind=True)
+            for message in queue.still_delayed(found)
+        ]
+        # Some of them may have come into memory since; what came back there is another matter.
+        page += [
+            Entry(Position(DELAYED, due, message.place), message)
+            for due, message in queue.delayed.entries()
+            if not message.redelivered and message.place not in seen
+        ]
+        page = sorted(
+            (
+                entry
+                for entry in page
+                if after < entry.position <= last
+                and entry.message.place < end
+                and (wanted is None or entry.message.place in wanted)
+            ),
+            key=_position_of,
+        )
+        for entry in page:
+            entry.message.queue = queue
+        after = last
+        if page and not visit(page):
+            return False
+        if not found:
+            return True
+        if paced:
+            yield queue.host.broker.when_durable
 
 
 def _lane(
@@ -205,7 +259,7 @@ def _position_of(entry: Entry) -> Position:
 
 def behind(queue: Queue) -> tuple[int, int]:
     """Return how many messages of a queue are in the store only, and their octets."""
-    return queue.tail, queue.octets - queue.bytes
+    return queue.tail + queue.delayed.tail, queue.octets - queue.bytes
 
 
 def discard(queue: Queue, entries: Collection[Entry]) -> None:
@@ -213,8 +267,12 @@ def discard(queue: Queue, entries: Collection[Entry]) -> None:
     store = queue.store
     store.begin_group()
     queue.discard([entry.message for entry in entries if not entry.behind])
-    behind = [entry.message for entry in entries if entry.behind]
-    queue.withdraw_behind(behind)
-    for message in behind:
+    stages: dict[int, list[Message]] = {READY: [], DELAYED: []}
+    for entry in entries:
+        if entry.behind:
+            stages[entry.position.stage].append(entry.message)
+    queue.withdraw_behind(stages[READY])
+    queue.withdraw_delayed(stages[DELAYED])
+    for message in (*stages[READY], *stages[DELAYED]):
         store.settle(queue.key, message)
     store.end_group()

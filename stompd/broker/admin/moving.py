@@ -72,7 +72,7 @@ class _Job:
         self._queue = queues[0] if queues else None
         self._left = choice.count
         self._met: set[int] = set()
-        self._done = 0
+        self.done = 0
         self._failures: Counter[str] = Counter()
         self._looked_at = 0
         self._of = sum(queue.depth + len(queue.delayed) for queue in queues)
@@ -86,7 +86,7 @@ class _Job:
 
     def _progress(self) -> dict[str, int]:
         return {
-            "done": self._done,
+            "done": self.done,
             "failed": sum(self._failures.values()),
             "looked_at": self._looked_at,
             "of": max(self._of, self._looked_at),
@@ -105,7 +105,7 @@ class _Job:
             yield from walk(queue, self._visit, end=end, places=self._places, paced=self.paced)
         if self._queue is not None and self._left != 0:
             self._failures.update(self._choice.missing(self._queue, self._met))
-        return outcome(self._done, self._failures)
+        return outcome(self.done, self._failures)
 
     def _keep(self, page: list[Entry]) -> bool:
         newest, most = self._newest, self._choice.keep
@@ -136,7 +136,7 @@ class _Job:
             self._met.update(entry.message.place for entry in chosen)
         if chosen:
             done, failures = self._act(queue, chosen)
-            self._done += done
+            self.done += done
             self._failures.update(failures)
         return self._left != 0
 
@@ -160,14 +160,14 @@ def purge(
     """
     choice = Choice(selector, older_than=older_than, keep=keep)
     queues = find_queues(host_of(caller, vhost), destination)
+    count = 0
     if choice.everything:
-        count = sum(queue.depth + len(queue.delayed) for queue in queues)
-        for queue in queues if not dry_run else ():
-            queue.store.begin_group()
-            queue.discard([*queue.waiting(), *(message for _, message in queue.delayed.entries())])
-            queue.drop_tail()
-            queue.store.end_group()
-        return outcome(count)
+        if dry_run:
+            return outcome(sum(queue.depth + len(queue.delayed) for queue in queues))
+        count = sum(map(_drop_all, queues))
+        queues = [queue for queue in queues if queue.delayed.tail]
+        if not queues:
+            return outcome(count)
 
     def drop(queue: Queue, entries: Sequence[Entry]) -> tuple[int, dict[str, int]]:
         if not dry_run:
@@ -175,9 +175,20 @@ def purge(
         return len(entries), {}
 
     job = _Job(queues, choice, drop)
+    job.done = count
     job.passes_expired = False
     job.paced = not dry_run
     return job.later()
+
+
+def _drop_all(queue: Queue) -> int:
+    """Drop what can be dropped at once: all but what is not due yet and in the store only."""
+    going = [*queue.waiting(), *(message for _, message in queue.delayed.entries())]
+    queue.store.begin_group()
+    queue.discard(going)
+    dropped = queue.drop_tail()
+    queue.store.end_group()
+    return len(going) + dropped
 
 
 # Moving and copying.
