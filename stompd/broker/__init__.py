@@ -14,7 +14,7 @@ The map of this package, from the values to the whole:
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
 * ``lane``: messages by place, and by time; ``alarm``: the one timer of a destination.
 * ``assignment``: who of a queue's subscribers gets what, where that is more than the next in line.
-* ``tail``, ``delayed``: what of a queue is in the store only: of what waits, of what is not due yet.
+* ``tail``, ``delayed``: what is in the store only, of what waits and of what is not due yet.
 * ``dedup``: the ids that a destination has seen.
 * ``queue``, ``topic``: the two kinds of destination.
 * ``durable``: what keeps a topic's messages for who is away.
