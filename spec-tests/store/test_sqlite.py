@@ -317,7 +317,7 @@ def test_names_of_any_octets(tmp_path: Path) -> None:
 
 
 def test_a_fetch_goes_with_its_batch(tmp_path: Path) -> None:
-    """A question makes a batch urgent, comes with it, and dies with its queue."""
+    """A question makes a batch urgent, comes with it, and is answered though its queue is gone."""
     with kept_in(tmp_path) as keeper:
         store = keeper.store
 
@@ -334,9 +334,12 @@ def test_a_fetch_goes_with_its_batch(tmp_path: Path) -> None:
         assert not batch
         store.write(batch)
         store.committed(batch)
-        ask()
+        fetch = ask()
         store.forget(A)
-        assert store.take() is None
+        batch = store.take()
+        assert batch is not None
+        assert batch.fetches == [fetch]
+        assert store.read(fetch) == ([], [])
 
 
 def test_one_process_for_a_directory(tmp_path: Path) -> None:

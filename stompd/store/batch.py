@@ -257,7 +257,6 @@ class Pending:
         if pending is not None:
             self.count -= len(pending)
             self.batch.octets -= pending.octets
-        self.batch.fetches = [fetch for fetch in self.batch.fetches if fetch.queue != queue]
         if queue in self.known:
             pending = self.of(queue)
             pending.forgotten = True
@@ -313,8 +312,6 @@ class Pending:
         batch.epoch = later.epoch
         for key, pending in later.queues.items():
             before = batch.queues.get(key)
-            if pending.forgotten:
-                batch.fetches = [fetch for fetch in batch.fetches if fetch.queue != key]
             if before is None or pending.forgotten:
                 batch.queues[key] = pending
             else:
