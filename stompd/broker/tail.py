@@ -30,6 +30,8 @@ _SOUGHT: Final = 500
 # So many that expire are fetched at once, beside those in memory, and not more often than that.
 _SWEPT: Final = 500
 _BETWEEN_SWEEPS: Final = 1.0
+# Seconds; what expires later is of no interest yet.
+_FAR: Final = 10 * 365 * 86400.0
 # Whatever else is in the window, each priority may have this part of it,
 _SHARE: Final = 16
 # as long as there are so few of them.
@@ -527,10 +529,6 @@ class Tail:
             places[priority] = min(places.get(priority, 0), stretch.edge)
         self._grow(stretch, len(going), sum(message.size for message in going))
         return len(going)
-
-
-# Seconds; further than anybody looks.
-_FAR: Final = 10 * 365 * 86400.0
 
 
 def priority_of(message: Message) -> int:
