@@ -80,6 +80,37 @@ async def test_what_comes_during_a_write_is_written_together() -> None:
         assert [len(batch.put) for batch in store.written] == [1, 100]
 
 
+def read_in_pieces() -> Settings:
+    """Return settings with which a long write is read in several rounds."""
+    return settings(store={"engine": "memory"}, flow={"read-size": "1KiB"})
+
+
+async def test_what_has_come_already_is_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as there is more to read a batch is not handed over: commits are few."""
+    monkeypatch.setattr("stompd.server.poller._TURN", PATIENCE)
+    store = GatedStore()
+    async with serving(read_in_pieces(), store=store) as edge:
+        peer = await edge.login()
+        await peer.write("".join(send(f"m{number}") for number in range(100)))
+        for number in range(100):
+            await peer.expect("RECEIPT", receipt_id=f"m{number}")
+        assert [len(batch.put) for batch in store.written] == [100]
+
+
+async def test_a_batch_waits_no_longer_than_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is to read, what somebody waits for is handed over once a turn."""
+    monkeypatch.setattr("stompd.server.poller._TURN", -1.0)
+    store = GatedStore()
+    async with serving(read_in_pieces(), store=store) as edge:
+        peer = await edge.login()
+        await peer.write("".join(send(f"m{number}") for number in range(100)))
+        for number in range(100):
+            await peer.expect("RECEIPT", receipt_id=f"m{number}")
+        # What the first read brought did not wait for the rest.
+        assert len(store.written) > 1
+        assert store.bodies == [b"m%d" % number for number in range(100)]
+
+
 async def test_the_receipts_of_a_session_keep_their_order() -> None:
     """A receipt that waits for nothing comes behind those before it that do (AMB-31)."""
     store = GatedStore()

@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 # Seconds between attempts to write while there is no room.
 _RETRY_AFTER: Final = 1.0
+# A commit costs as much as dozens of messages. A batch of fewer octets is worth a look for more.
+_SMALL: Final = 32 * 1024
 # Seconds without a write after which the store may tidy up, and between its steps.
 _QUIET: Final = 0.2
 _STEP_AFTER: Final = 0.01
@@ -195,6 +197,12 @@ class Committer:
         return found[0]
 
     # Main thread: rounds, time, and news.
+
+    @property
+    def may_wait(self) -> bool:
+        """True if somebody waits for a small batch: what can be read already may join it."""
+        store = self.store
+        return store.urgent and not self._busy and store.pending_octets < _SMALL
 
     def look(self) -> None:
         """Hand over what was collected, if it is time: to be called at the end of each round."""

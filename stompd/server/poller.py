@@ -4,7 +4,8 @@ A task for each connection costs a pass of the scheduler and a system call of it
 read, which is most of what a message costs when many connections send one at a time. Here a
 selector of our own keeps all sockets registered; trio only waits for the selector itself. Each
 round reads once from every socket that is ready, and then writes every touched outbox once, so a
-consumer of many producers gets one write a round.
+consumer of many producers gets one write a round. What the store was told is handed over then,
+unless that is little: what can be read already goes with it, so that many producers share a commit.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Poller:
         number = selector.fileno()
         select = selector.select
         broker = self._service.broker
+        committer = self._service.committer
         while True:
             await wait_readable(number)
             began = now = trio.current_time()
@@ -77,14 +79,23 @@ class Poller:
                         watched.ready(now)
                     except Exception as error:  # noqa: BLE001 - only this connection ends
                         watched.crashed(error)
-                self._service.flush()
+                broker.flush_touched()
                 if self._service.came >= self._service.weigh_after:
                     self._service.weigh()
                 if broker.thirsty:
                     self._service.refill()
                 now = trio.current_time()
                 if now - began > _TURN:
+                    if committer is not None:
+                        committer.look()
                     await checkpoint()
                     began = now = trio.current_time()
+                if committer is not None:
+                    if committer.may_wait:
+                        ready = select(0)
+                        if ready:
+                            now = trio.current_time()
+                            continue
+                    committer.look()
                 ready = select(0 if self.others or broker.thirsty else _LINGER)
                 now = trio.current_time()
