@@ -306,7 +306,7 @@ class _Checker:
             since = self._certain(at)
             if since is None or not self._stored(at, place):
                 continue
-            if not self._sent(at).persistent and any(kill > at for kill in self.kills):
+            if not self._sent(at).persistent and self._crashed(self._sent(at)):
                 continue
             if self._may_be_wasted(at, place):
                 continue
@@ -389,7 +389,7 @@ class _Checker:
         committed = transaction.committed
         if committed is None or committed in self.confirmed:
             return
-        crashed = any(kill > committed for kill in self.kills)
+        crashed = self._crashed(self.events[committed])
         done: list[int] = []
         undone: list[int] = []
         for at in transaction.sends:
@@ -436,6 +436,14 @@ class _Checker:
                     done.append(at)
         if done and undone:
             self._report("in part", f"transaction {name}", committed, *done, *undone)
+
+    def _crashed(self, event: Event) -> bool:
+        """Tell whether the broker that a session spoke to was killed.
+
+        A kill is noted before it is done, so frames of its victim may be noted behind it.
+        """
+        assert isinstance(event, Committed | Sent)
+        return self.epoch[event.session] < len(self.kills)
 
     def _epoch_of(self, at: int) -> int:
         event = self.events[at]

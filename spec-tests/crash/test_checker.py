@@ -213,6 +213,22 @@ def test_a_transaction_settles_if_it_sends(settled: bool, arrived: bool) -> None
     assert kinds(history, Drained()) == ([] if settled == arrived else ["in part"])
 
 
+def test_what_a_broker_does_while_it_is_being_killed_may_be_gone() -> None:
+    """A kill is noted before it is done: what is noted behind it may have come just before."""
+    one = got("1")
+    history = [
+        *LIFE_1,
+        sent("1", "f"),
+        Receipt("p", "f"),
+        one,
+        Killed(),
+        acked(one, transaction="t"),
+    ]
+    history += [Sent("c", "2", B, None, "t"), Committed("c", "t"), got("2", place=B)]
+    history += [sent("3", "g", persistent=False), Receipt("p", "g"), *CRASH[1:]]
+    assert kinds(history, taken("1"), Drained()) == []
+
+
 def test_a_confirmed_transaction_has_happened() -> None:
     """Its messages are there and what it settled is gone."""
     one = got("1")
