@@ -8,6 +8,7 @@ and never there twice.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +70,6 @@ class _Job:
         # What has expired is on its way out, wherever it is; only purging takes it as well.
         self.passes_expired = True
         self.paced = True
-        self._queue = queues[0] if queues else None
         self._left = choice.count
         self._met: set[int] = set()
         self.done = 0
@@ -94,7 +94,6 @@ class _Job:
 
     def _steps(self) -> Steps[Row]:
         for queue in self._queues if self._left != 0 else ():
-            self._queue = queue
             end = self._choice.end(queue)
             keep = self._choice.keep
             if keep:
@@ -102,9 +101,11 @@ class _Job:
                 yield from walk(queue, self._keep, end=end)
                 # The newest of those that go is before the oldest of those that stay.
                 end = self._newest[0] if self._there > keep else 0
-            yield from walk(queue, self._visit, end=end, places=self._places, paced=self.paced)
-        if self._queue is not None and self._left != 0:
-            self._failures.update(self._choice.missing(self._queue, self._met))
+            visit = partial(self._visit, queue)
+            yield from walk(queue, visit, end=end, places=self._places, paced=self.paced)
+        # Messages are named in one queue only.
+        for queue in self._queues[-1:] if self._left != 0 else ():
+            self._failures.update(self._choice.missing(queue, self._met))
         return outcome(self.done, self._failures)
 
     def _keep(self, page: list[Entry]) -> bool:
@@ -119,9 +120,7 @@ class _Job:
                     heapreplace(newest, place)
         return True
 
-    def _visit(self, page: list[Entry]) -> bool:
-        queue = self._queue
-        assert queue is not None  # noqa: S101 - it is walked over
+    def _visit(self, queue: Queue, page: list[Entry]) -> bool:
         self._looked_at += len(page)
         chosen = [
             entry
