@@ -165,8 +165,8 @@ class Assignment:
 
         It may count some behind it, too, if there is one before it.
         """
-        first = self._lanes[priority].first()
-        return 0 if first is None or first.place > edge else len(self._lanes[priority])
+        lane = self._lanes[priority]
+        return 0 if lane.begins_behind(edge) else len(lane)
 
     @property
     def breadth(self) -> int:
@@ -260,7 +260,7 @@ class Assignment:
             lane = self._lanes[priority]
             stretch = queue.behind.stretches.get(priority)
             while lane.waiting:
-                if stretch is not None and stretch.edge < self._first_place(lane):
+                if stretch is not None and lane.begins_behind(stretch.edge):
                     break
                 subscription = self._next_in(line)
                 if subscription is None:
@@ -281,13 +281,6 @@ class Assignment:
                 # What comes next is on its way from the store.
                 return
             self._maybe_drop(priority)
-
-    @staticmethod
-    def _first_place(lane: Lane) -> int:
-        """Return the lowest place of a lane in which something waits."""
-        first = lane.first()
-        assert first is not None  # noqa: S101 - the caller looked
-        return first.place
 
     def _next_in(self, line: deque[Subscription]) -> Subscription | None:
         """Return who is first in line and can take a message; who cannot leaves the line."""

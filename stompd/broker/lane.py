@@ -70,6 +70,11 @@ class Lane:
             return waiting[early[0]]
         return waiting[places[at]] if at < len(places) else None
 
+    def begins_behind(self, place: int) -> bool:
+        """Return whether something waits, and all of it behind a place."""
+        first = self.first()
+        return first is not None and first.place > place
+
     def pop(self) -> Message:
         """Give up the message with the lowest place; one at least has to wait."""
         if self._early:

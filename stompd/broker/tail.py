@@ -21,6 +21,7 @@ from stompd.broker.terms import NEVER, NORMAL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from stompd.broker.assignment import Assignment
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
     from stompd.broker.subscription import Subscription
@@ -222,7 +223,7 @@ class Tail:
         if room - here >= room - room // 2:
             self._ask(self._paged, self.top, stretch.edge, max(1, room - here))
         elif assignment is not None and assignment.choosy:
-            self._seek()
+            self._seek(assignment)
 
     def _ask(
         self,
@@ -286,10 +287,8 @@ class Tail:
         self._shrink(priority, stretch, len(page), sum(message.size for message in page))
         self._queue.take_in(page)
 
-    def _seek(self) -> None:
+    def _seek(self, assignment: Assignment) -> None:
         """Look for what somebody wants who stands in line and wants nothing that is in memory."""
-        assignment = self._queue.assignment
-        assert assignment is not None  # noqa: S101 - the caller looked
         goals = []
         for subscription in assignment.in_line():
             goal = self.goal_of(subscription)
