@@ -74,6 +74,7 @@ async def test_the_system_looks_after_silent_peers() -> None:
         await edge.login()
         (connection,) = edge.service.connections.values()
         sock = connection._socket  # noqa: SLF001 - its options are the matter
+        assert isinstance(sock, socket.socket)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60

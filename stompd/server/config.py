@@ -80,6 +80,16 @@ def _socket_path(value: object) -> Path:
     return path
 
 
+def _file(value: object) -> Path | None:
+    if value is None or value == "":
+        return None
+    path = value if isinstance(value, Path) else Path(_text(value))
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{quoted(str(path))}: {error}") from error
+
+
 def _directory(value: object) -> Path:
     path = value if isinstance(value, Path) else Path(_text(value))
     try:
@@ -196,11 +206,15 @@ def _choice(*words: str) -> BeforeValidator:
 _SHOWN_AS_DURATION: Final = PlainSerializer(show_duration, return_type=str, when_used="json")
 _SHOWN_AS_SIZE: Final = PlainSerializer(show_size, return_type=str, when_used="json")
 _SHOWN_AS_DIRECTORY: Final = PlainSerializer(show_directory, return_type=str, when_used="json")
+_SHOWN_AS_FILE: Final = PlainSerializer(
+    lambda path: "" if path is None else show_directory(path), return_type=str, when_used="json"
+)
 _SHOWN_AS_TEXT: Final = PlainSerializer(str, return_type=str, when_used="json")
 
 Duration = Annotated[float, _reads(duration), _SHOWN_AS_DURATION]
 Size = Annotated[int, _reads(size), _SHOWN_AS_SIZE]
 Count = Annotated[int, _reads(count)]
+File = Annotated[Path | None, _reads(_file), _SHOWN_AS_FILE]
 Positive = Annotated[int, _reads(positive)]
 Factor = Annotated[float, _reads(_factor)]
 Switch = Annotated[bool, _reads(switch)]
@@ -511,6 +525,43 @@ class StoreSettings(_Table):
     """Memory in which pages of the file are kept."""
 
 
+class TlsSettings(_Table):
+    """Listeners whose connections are encrypted."""
+
+    listen: Annotated[
+        tuple[Annotated[Address, _reads(address), _SHOWN_AS_TEXT], ...], BeforeValidator(several)
+    ] = ()
+    """Addresses for STOMP over TLS; 61614 is the usual port."""
+    certificate: File = None
+    """The file of the certificate, and those that lead to its authority, in PEM."""
+    key: File = None
+    """The file of its key, if that is not in the same."""
+    client: Annotated[
+        Literal["none", "optional", "required"], _choice("none", "optional", "required")
+    ] = "none"
+    """Whether clients are asked for a certificate, and refused without one."""
+    client_ca: File = None
+    """The file of the authorities whose certificates of clients are good."""
+    minimum: Annotated[Literal["1.2", "1.3"], _choice("1.2", "1.3")] = "1.2"
+    """The oldest version of TLS that is spoken."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.listen and self.certificate is None:
+            raise PydanticCustomError(
+                "refused",
+                "is missing: TLS needs a certificate",
+                {"key": "certificate"},
+            )
+        if self.client != "none" and self.client_ca is None:
+            raise PydanticCustomError(
+                "refused",
+                "is missing: it says whose certificates of clients are good",
+                {"key": "client-ca"},
+            )
+        return self
+
+
 class LogSettings(_Table):
     """What stompd writes to standard error."""
 
@@ -542,6 +593,7 @@ class Settings(_Table):
     """Understand telnet's control sequences and answer typing mistakes at the end of the line."""
     implicit_begin: Switch = _BROKER.implicit_begin
     """Let a SEND or ACK in an unknown transaction begin it, as some clients rely on."""
+    tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     heart_beat: HeartBeatSettings = HeartBeatSettings()
@@ -555,7 +607,7 @@ class Settings(_Table):
 
     @model_validator(mode="after")
     def _somewhere_to_listen(self) -> Self:
-        if not self.listen and not self.unix:
+        if not self.listen and not self.unix and not self.tls.listen:
             raise PydanticCustomError(
                 "refused", "there is no address and no unix socket to listen on", {"key": "listen"}
             )
@@ -589,7 +641,9 @@ class Settings(_Table):
         """Return the addresses that other machines can reach although nobody has to log in."""
         if self.allow_anonymous:
             return ()
-        return tuple(address for address in self.listen if not address.is_loopback())
+        return tuple(
+            address for address in (*self.listen, *self.tls.listen) if not address.is_loopback()
+        )
 
 
 def _contradiction(high: str, high_value: str, low: str, low_value: str) -> PydanticCustomError:

@@ -19,6 +19,7 @@ from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.auth import LoginRefusedError, is_trusted, log_in
+from stompd.server.tls import HANDSHAKE, TlsSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +33,6 @@ log = structlog.get_logger()
 # A few large pieces are written as they are; many small ones are joined first.
 _GATHER_OCTETS: Final = 64 * 1024
 _GATHER_PIECES: Final = 64
-_TLS_HANDSHAKE: Final = 0x16
 # How often, in seconds, a peer that is not read from is looked after.
 _LOOK_EVERY: Final = 1.0
 _BROKEN: Final = select.POLLHUP | select.POLLERR
@@ -64,7 +64,9 @@ class Connection:
         "session",
     )
 
-    def __init__(self, service: Service, sock: socket.socket, peer: str, address: str) -> None:
+    def __init__(
+        self, service: Service, sock: socket.socket | TlsSocket, peer: str, address: str
+    ) -> None:
         self._service = service
         self._socket = sock
         self.peer = peer
@@ -132,7 +134,7 @@ class Connection:
             return
         session.heard_at = now
         self._service.came += len(data)
-        if session.state is State.NEW and data[0] == _TLS_HANDSHAKE and not decoder.pending:
+        if session.state is State.NEW and data[0] == HANDSHAKE and not decoder.pending:
             log.warning("TLS on a plain port", connection=session.id, peer=self.peer)
             self._end(CloseReason.PROTOCOL_ERROR)
             return
@@ -469,7 +471,7 @@ def _nothing() -> None:
     """Do nothing: the connection is no more."""
 
 
-def _has_ended(sock: socket.socket, how: int = _ENDED) -> bool:
+def _has_ended(sock: socket.socket | TlsSocket, how: int = _ENDED) -> bool:
     """Return whether the peer has ended its direction; what it sent before stays unread."""
     watcher = select.poll()
     watcher.register(sock, how)

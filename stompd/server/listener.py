@@ -90,8 +90,11 @@ def _is_live(path: Path) -> bool:
     return True
 
 
-async def accept_all(service: Service, listener: socket.socket) -> None:
-    """Hand every connection of a listening socket to the service, until cancelled."""
+async def accept_all(service: Service, listener: socket.socket, *, tls: bool = False) -> None:
+    """Hand every connection of a listening socket to the service, until cancelled.
+
+    With ``tls`` only after both sides have agreed on how to encrypt.
+    """
     exhausted = False
     while True:
         await trio.lowlevel.wait_readable(listener)
@@ -118,7 +121,10 @@ async def accept_all(service: Service, listener: socket.socket) -> None:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     _keep_alive(sock)
             try:
-                service.accept(sock, peer, address)
+                if tls:
+                    service.welcome(sock, peer, address)
+                else:
+                    service.accept(sock, peer, address)
             except Exception:
                 # The next connection may be luckier, and the open ones are not concerned.
                 log.exception("a connection was not taken by a fault of stompd", peer=peer)

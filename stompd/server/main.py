@@ -128,6 +128,14 @@ def commands() -> None:
     multiple=True,
     help="Listen here instead of 127.0.0.1:61613; port 0 takes a free one; may be repeated.",
 )
+@click.option(
+    "--tls-listen",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Listen here with TLS, too; may be repeated.",
+)
+@click.option("--tls-cert", metavar="FILE", help="The certificate for that, in PEM.")
+@click.option("--tls-key", metavar="FILE", help="Its key, if that is not in the same file.")
 @click.option("--unix", metavar="PATH", multiple=True, help="Listen on this Unix socket, too.")
 @click.option(
     "--data",
@@ -158,6 +166,9 @@ def serve(
     *,
     file: Path | None,
     listen: Sequence[str],
+    tls_listen: Sequence[str],
+    tls_cert: str | None,
+    tls_key: str | None,
     unix: Sequence[str],
     data: str | None,
     memory: bool,
@@ -189,6 +200,12 @@ def serve(
         flags.append(("--data", "store.path", data))
     if listen:
         flags.append(("--listen", "listen", list(listen)))
+    if tls_listen:
+        flags.append(("--tls-listen", "tls.listen", list(tls_listen)))
+    if tls_cert is not None:
+        flags.append(("--tls-cert", "tls.certificate", tls_cert))
+    if tls_key is not None:
+        flags.append(("--tls-key", "tls.key", tls_key))
     if unix:
         flags.append(("--unix", "unix", list(unix)))
     if allow_anonymous:
@@ -235,7 +252,9 @@ def _report(problems: "Sequence[Problem]") -> NoReturn:
 
 def _refuse_exposure(settings: "Settings", *, dev: bool) -> None:
     """End the program if others could reach a broker that lets everybody in."""
-    if dev and (reachable := [a for a in settings.listen if not a.is_loopback()]):
+    if dev and (
+        reachable := [a for a in (*settings.listen, *settings.tls.listen) if not a.is_loopback()]
+    ):
         click.echo(f"stompd: will not listen on {reachable[0]}: --dev is loopback only", err=True)
         sys.exit(Exit.CONFIGURATION)
     exposed = settings.exposed()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket
 
     from stompd.server.service import Service
+    from stompd.server.tls import TlsSocket
 
 # Seconds of reading without a pause before the other tasks get their turn.
 _TURN: Final = 0.001
@@ -48,11 +49,11 @@ class Poller:
         # Tasks of connections that wait for something; lingering would delay them.
         self.others = 0
 
-    def add(self, sock: socket.socket, watched: Watched) -> None:
+    def add(self, sock: socket.socket | TlsSocket, watched: Watched) -> None:
         """Have `Watched.ready` called whenever there is something to read."""
         self._selector.register(sock, selectors.EVENT_READ, watched)
 
-    def remove(self, sock: socket.socket) -> None:
+    def remove(self, sock: socket.socket | TlsSocket) -> None:
         """Read no more from a socket; nothing if it is not read from."""
         if sock in self._selector.get_map():
             self._selector.unregister(sock)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stompd.server.sources import Problem, Sources
+from stompd.server.tls import CertificateError, make_context
 from stompd.server.units import Address
 
 
@@ -21,17 +22,23 @@ def unusable(sources: Sources) -> list[Problem]:
     A port that is in use is none of it: most often the settings of a stompd that runs are checked
     before it is told to read them again.
     """
-    return [*_addresses(sources), *_sockets(sources), *_store(sources)]
+    return [
+        *_addresses(sources),
+        *_sockets(sources),
+        *_certificates(sources),
+        *_store(sources),
+    ]
 
 
 def _addresses(sources: Sources) -> Iterator[Problem]:
     settings = sources.settings
-    for index, address in enumerate(settings.listen):
-        reason = _why_not(address)
-        if address in settings.exposed():
-            reason = exposure(address)
-        if reason is not None:
-            yield sources.problem("listen", index, reason)
+    for key, addresses in (("listen", settings.listen), ("tls.listen", settings.tls.listen)):
+        for index, address in enumerate(addresses):
+            reason = _why_not(address)
+            if address in settings.exposed():
+                reason = exposure(address)
+            if reason is not None:
+                yield sources.problem(key, index, reason)
 
 
 def _why_not(address: Address) -> str | None:
@@ -72,6 +79,16 @@ def unusable_path(path: Path) -> str | None:
     if not os.access(path.parent, os.W_OK):
         return f"cannot listen on {path}: the directory {path.parent} is not writable"
     return None
+
+
+def _certificates(sources: Sources) -> Iterator[Problem]:
+    tls = sources.settings.tls
+    if tls.certificate is None:
+        return
+    try:
+        make_context(tls)
+    except CertificateError as error:
+        yield sources.problem("tls.certificate", None, str(error))
 
 
 def _store(sources: Sources) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from stompd.server import listener, log, shutdown
 from stompd.server.auth import Anonymous, Authenticator
 from stompd.server.commit import Committer, DurableStore
 from stompd.server.service import Service
+from stompd.server.tls import make_context
 from stompd.store.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -46,13 +47,30 @@ _OTHER_DESCRIPTORS: Final = 64
 class Started:
     """What is known once all listeners accept."""
 
-    # One for each address of the settings, in their order.
+    # One for each address of the settings, in their order, and of those for TLS.
     ports: list[int]
+    tls_ports: list[int]
     service: Service
     # What the store had kept; None if it keeps nothing.
     kept: Kept | None
     # Stops the broker as SIGTERM does: connections are drained first.
     stop: Callable[[], None]
+
+
+class _Doors:
+    """The sockets that are listened on."""
+
+    def __init__(self) -> None:
+        self.plain: list[socket.socket] = []
+        self.encrypted: list[socket.socket] = []
+        # What `Started` tells of them.
+        self.ports: list[int] = []
+        self.tls_ports: list[int] = []
+
+    def close(self) -> None:
+        """Close them."""
+        for sock in (*self.plain, *self.encrypted):
+            sock.close()
 
 
 def open_store(settings: StoreSettings) -> DurableStore | None:
@@ -84,7 +102,8 @@ async def serve(
     ``store`` is used in place of the one that the settings name. Signals are obeyed in the main
     thread only.
 
-    Raises `OSError` if an address cannot be had, and `stompd.store.errors.StoreError` if the store
+    Raises `OSError` if an address cannot be had, `stompd.server.tls.CertificateError` if a
+    certificate cannot, and `stompd.store.errors.StoreError` if the store
     cannot be opened, or has failed or found no room so that messages were lost that it had not
     written; their receipts were never given.
     """
@@ -161,14 +180,19 @@ async def _listen(
     kept: Kept | None,
     task_status: trio.TaskStatus[Started],
 ) -> None:
-    sockets: list[socket.socket] = []
-    ports: list[int] = []
+    doors = _Doors()
     paths: list[Path] = []
+    sockets = doors.plain
     try:
+        context = make_context(settings.tls) if settings.tls.listen else None
         for address in settings.listen:
             found = listener.open_tcp(address)
             sockets += found
-            ports.append(found[0].getsockname()[1])
+            doors.ports.append(found[0].getsockname()[1])
+        for address in settings.tls.listen:
+            found = listener.open_tcp(address)
+            doors.encrypted += found
+            doors.tls_ports.append(found[0].getsockname()[1])
         for path in settings.unix:
             sockets.append(listener.open_unix(path))
             paths.append(path)
@@ -178,11 +202,11 @@ async def _listen(
             service = Service(broker, settings, authenticator or Anonymous(), nursery, committer)
             if committer is not None:
                 committer.failed = partial(_give_up, service)
-            await _serve(settings, reread, service, sockets, ports, kept, task_status)
+            service.tls = context
+            await _serve(settings, reread, service, doors, kept, task_status)
             nursery.cancel_scope.cancel()
     finally:
-        for sock in sockets:
-            sock.close()
+        doors.close()
         for path in paths:
             path.unlink(missing_ok=True)
 
@@ -191,8 +215,7 @@ async def _serve(
     settings: Settings,
     reread: Callable[[], Settings] | None,
     service: Service,
-    sockets: list[socket.socket],
-    ports: list[int],
+    doors: _Doors,
     kept: Kept | None,
     task_status: trio.TaskStatus[Started],
 ) -> None:
@@ -212,7 +235,11 @@ async def _serve(
             return
         log.set_level(fresh.log.level)
         service.reload(fresh, SERVER)
-        if fresh.listen != settings.listen or fresh.unix != settings.unix:
+        if (fresh.listen, fresh.unix, fresh.tls.listen) != (
+            settings.listen,
+            settings.unix,
+            settings.tls.listen,
+        ):
             _log.warning("addresses change at a restart only")
         if (fresh.store.engine, fresh.store.path) != (settings.store.engine, settings.store.path):
             _log.warning("the store changes at a restart only")
@@ -228,13 +255,16 @@ async def _serve(
             )
         with trio.CancelScope() as accepting:
             async with trio.open_nursery() as listeners:
-                for sock in sockets:
+                for sock in doors.plain:
                     listeners.start_soon(listener.accept_all, service, sock)
-                task_status.started(Started(ports, service, kept, stopping.set))
+                for sock in doors.encrypted:
+                    listeners.start_soon(partial(listener.accept_all, service, sock, tls=True))
+                task_status.started(
+                    Started(doors.ports, doors.tls_ports, service, kept, stopping.set)
+                )
                 await stopping.wait()
                 accepting.cancel()
-        for sock in sockets:
-            sock.close()
+        doors.close()
         await shutdown.drain(service)
         if service.committer is not None:
             await shutdown.write_all(service, service.committer)

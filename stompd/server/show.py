@@ -12,7 +12,7 @@ def as_toml(settings: Settings, origins: Mapping[str, str] | None = None) -> str
     With ``origins`` a comment after each key says where it was set; those that are not in there are
     the built-in ones.
     """
-    data = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = settings.model_dump(mode="json", by_alias=True)
     arrays = {name: data.pop(name) for name in ("policy", "route")}
     lines = _rows(data, "", origins)
     for name, table in data.items():
@@ -27,7 +27,9 @@ def as_toml(settings: Settings, origins: Mapping[str, str] | None = None) -> str
 
 def _rows(table: Mapping[str, object], prefix: str, origins: Mapping[str, str] | None) -> list[str]:
     rows = [
-        (key, f"{key} = {_value(value)}") for key, value in table.items() if not _is_table(value)
+        (key, f"{key} = {_value(value)}")
+        for key, value in table.items()
+        if value is not None and not _is_table(value)
     ]
     if origins is None:
         return [row for _, row in rows]

@@ -21,6 +21,7 @@ from stompd.server.config import Settings, show_directory
 from stompd.server.exitcodes import Exit
 from stompd.server.preflight import obstacle, unusable_path
 from stompd.server.run import count_kept, serve
+from stompd.server.tls import CertificateError
 from stompd.server.units import Address
 from stompd.store.errors import StoreError, StoreLockedError
 
@@ -44,6 +45,7 @@ def start(
     log.configure(settings.log.level, settings.log.format)
     refused: list[BaseException] = []
     failed: list[BaseException] = []
+    uncertified: list[BaseException] = []
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -52,16 +54,18 @@ def start(
                 started = await nursery.start(partial(serve, settings, reread=reread))
             except* StoreError as errors:
                 failed.append(errors)
+            except* CertificateError as errors:
+                uncertified.append(errors)
             except* OSError as errors:
                 refused.append(errors)
             if started is not None:
-                addresses = [
-                    Address(address.host, port)
-                    for address, port in zip(settings.listen, started.ports, strict=True)
-                ]
-                print_banner(settings, addresses, started.kept, time.monotonic() - began)
+                addresses = _with_ports(settings.listen, started.ports)
+                encrypted = _with_ports(settings.tls.listen, started.tls_ports)
+                seconds = time.monotonic() - began
+                print_banner(settings, addresses, encrypted, started.kept, seconds)
                 if ready_fd is not None:
-                    _tell_ready(ready_fd, [*map(str, addresses), *map(str, settings.unix)])
+                    places = [*addresses, *encrypted, *settings.unix]
+                    _tell_ready(ready_fd, [str(place) for place in places])
 
     try:
         with _process_id(pid_file):
@@ -83,10 +87,18 @@ def start(
         if isinstance(reason, StoreLockedError):
             _say("  without a file: --memory")
         return Exit.STORE
+    if uncertified:
+        _say(f"stompd: {_first(uncertified[0])}")
+        return Exit.CONFIGURATION
     if refused:
         _say(f"stompd: {_reason(settings, refused[0])}")
         return Exit.UNAVAILABLE
     return Exit.OK
+
+
+def _with_ports(addresses: Sequence[Address], ports: Sequence[int]) -> list[Address]:
+    """Return the addresses with the ports that they got."""
+    return [Address(address.host, port) for address, port in zip(addresses, ports, strict=True)]
 
 
 class _PidFileError(Exception):
@@ -111,7 +123,7 @@ def _process_id(file: Path | None) -> Iterator[None]:
 
 def _reason(settings: Settings, error: BaseException) -> str:
     """Say which address could not be listened on, and what can be done."""
-    for address in settings.listen:
+    for address in (*settings.listen, *settings.tls.listen):
         found = obstacle(address)
         if found is not None and found.errno == errno.EADDRINUSE:
             return (
@@ -143,9 +155,15 @@ def _tell_ready(descriptor: int, places: Sequence[str]) -> None:
 
 
 def print_banner(
-    settings: Settings, addresses: Sequence[Address], kept: Kept | None, seconds: float
+    settings: Settings,
+    addresses: Sequence[Address],
+    encrypted: Sequence[Address],
+    kept: Kept | None,
+    seconds: float,
 ) -> None:
-    """Tell on standard error where stompd listens (``addresses``) and what may be tried first.
+    """Tell on standard error where stompd listens and what may be tried first.
+
+    That is at ``addresses``, and with TLS at those that are ``encrypted``.
 
     ``kept`` is what the store had kept, None if it keeps nothing.
     """
@@ -155,6 +173,8 @@ def print_banner(
     )
     for address in addresses:
         _say(f"listening  stomp  {address!s:24} ({who})")
+    for address in encrypted:
+        _say(f"listening  tls    {address!s:24} ({who})")
     for path in settings.unix:
         _say(f"listening  stomp  {path}")
     if kept is None:
