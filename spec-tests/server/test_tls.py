@@ -165,7 +165,7 @@ async def test_plain_stomp_on_the_tls_port_is_told_so(files: Files) -> None:
         peer = await Peer(stream).write("CONNECT⏎accept-version:1.2⏎host:x⏎⏎^@")
         frame = await peer.fatal("this port speaks TLS")
         assert b"--tls" in frame.body
-        entry = await edge.log.first("no TLS")
+        entry = await edge.log.first("no connection")
         assert entry["reason"] == "plain text on the TLS port"
         assert not edge.service.connections
         await peer.close()
@@ -184,7 +184,7 @@ async def test_noise_on_the_tls_port_ends_only_that_connection(files: Files, sai
             except trio.BrokenResourceError:
                 # It was closed with octets unread, which is a reset.
                 pass
-        await edge.log.first("no TLS")
+        await edge.log.first("no connection")
         await stream.aclose()
         await (await (await connect(edge, files.client())).login()).close()
 
@@ -199,7 +199,7 @@ async def test_who_does_not_shake_hands_is_let_go(files: Files) -> None:
         with trio.fail_after(PATIENCE):
             stream = await trio.open_tcp_stream("127.0.0.1", edge.started.tls_ports[0])
             assert await stream.receive_some() == b""
-        assert "within 0.05 s" in (await edge.log.first("no TLS"))["reason"]
+        assert "within 0.05 s" in (await edge.log.first("no connection"))["reason"]
         await stream.aclose()
 
 

@@ -6,6 +6,7 @@ the matter of `stompd.server.sources`. Durations are seconds and sizes octets on
 
 import os
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -88,6 +89,17 @@ def _file(value: object) -> Path | None:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"{quoted(str(path))}: {error}") from error
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(_text(value))
+    except ValueError as error:
+        raise ValueError(
+            f"{quoted(value)} is no address or network (10.0.0.5, 10.1.0.0/16)"
+        ) from error
 
 
 def _directory(value: object) -> Path:
@@ -515,6 +527,8 @@ class StoreSettings(_Table):
         default_factory=state_directory
     )
     """The directory of that file; built-in is ``stompd`` in ``$XDG_STATE_HOME`` if that is set."""
+    wait: Duration = 0.0
+    """How long a start waits for another stompd to let go of that directory."""
     commit_interval: Duration = 0.05
     """How long a write that nobody waits for may wait for others."""
     pending: Size = 64 * MIB
@@ -585,6 +599,13 @@ class Settings(_Table):
         tuple[Annotated[Path, _reads(_socket_path)], ...], BeforeValidator(several)
     ] = ()
     """Paths of Unix sockets for STOMP."""
+    proxies: Annotated[
+        tuple[Annotated[IPv4Network | IPv6Network, _reads(_network), _SHOWN_AS_TEXT], ...],
+        BeforeValidator(several),
+    ] = ()
+    """Addresses of proxies that say for whom they connect, by the PROXY protocol."""
+    reuse_port: Switch = False
+    """Let other processes listen on the same addresses, such as the next version of stompd."""
     allow_anonymous: Switch = False
     """Listen on addresses that other machines can reach although no users are configured."""
     trailing_newline: Switch = _BROKER.trailing_newline

@@ -27,10 +27,11 @@ _PAUSE: Final = 0.1
 _KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
 
 
-def open_tcp(address: Address) -> list[socket.socket]:
+def open_tcp(address: Address, *, shared: bool = False) -> list[socket.socket]:
     """Return listening sockets for every IP address that ``address`` stands for.
 
-    With port 0 all of them get the same free port. Raises `OSError`.
+    With port 0 all of them get the same free port. With ``shared`` other processes may listen on it
+    too, and share what comes. Raises `OSError`.
     """
     found = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -42,6 +43,8 @@ def open_tcp(address: Address) -> list[socket.socket]:
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.settimeout(0)
@@ -93,7 +96,7 @@ def _is_live(path: Path) -> bool:
 async def accept_all(service: Service, listener: socket.socket, *, tls: bool = False) -> None:
     """Hand every connection of a listening socket to the service, until cancelled.
 
-    With ``tls`` only after both sides have agreed on how to encrypt.
+    With ``tls`` they are to be encrypted.
     """
     exhausted = False
     while True:
@@ -121,10 +124,7 @@ async def accept_all(service: Service, listener: socket.socket, *, tls: bool = F
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     _keep_alive(sock)
             try:
-                if tls:
-                    service.welcome(sock, peer, address)
-                else:
-                    service.accept(sock, peer, address)
+                service.welcome.receive(sock, peer, address, tls=tls)
             except Exception:
                 # The next connection may be luckier, and the open ones are not concerned.
                 log.exception("a connection was not taken by a fault of stompd", peer=peer)
@@ -143,5 +143,9 @@ def _names(sock: socket.socket, place: object) -> tuple[str, str]:
     """Return a peer's name for people, and its address without the port."""
     if sock.family == socket.AF_UNIX or not isinstance(place, tuple):
         return "unix", "unix"
-    host, port = place[0], place[1]
-    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"), host
+    return name_of(place[0], place[1]), place[0]
+
+
+def name_of(host: str, port: int) -> str:
+    """Return an address as people write it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -341,6 +342,46 @@ class _StoreCommands(click.Group):
 @commands.group(cls=_StoreCommands)
 def store() -> None:
     """Look at, check, copy and move the messages that are kept."""
+
+
+@commands.command()
+@_config_option
+@_set_option
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+def doctor(*, file: Path | None, assignments: Flags, as_json: bool) -> None:
+    """Look at the machine, the settings, the disk, the clock and the certificates.
+
+    Ends with 1 if something is an error. Put what it writes into a report of a fault.
+    """
+    from stompd.server.doctor import examine
+
+    findings = examine(_read(file, assignments))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        marks = {"ok": "ok  ", "warning": "WARN", "error": "FAIL"}
+        for finding in findings:
+            click.echo(f"{marks[finding.state]}  {finding.name:12} {finding.text}")
+            if finding.hint:
+                click.echo(f"{'':19}{finding.hint}")
+    ailing = any(finding.state == "error" for finding in findings)
+    click.get_current_context().exit(1 if ailing else 0)
+
+
+@commands.command("systemd-unit")
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The settings that the service is to have.",
+)
+def systemd_unit(*, config: Path | None) -> None:
+    """Write a unit for systemd that starts this stompd: notify, watchdog, a user of its own."""
+    from stompd.server.systemd import unit
+
+    program = shutil.which("stompd") or f"{sys.executable} -m stompd"
+    click.echo(unit(program, None if config is None else str(config.absolute())), nl=False)
 
 
 @commands.command()

@@ -19,14 +19,13 @@ from stompd.broker.storage import RETAINED
 from stompd.server import listener, log, shutdown
 from stompd.server.auth import Anonymous, Authenticator
 from stompd.server.commit import Committer, DurableStore
+from stompd.server.doors import Doors, open_doors
 from stompd.server.service import Service
-from stompd.server.tls import make_context
+from stompd.server.systemd import Notifier
 from stompd.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
-    from pathlib import Path
 
     from stompd.broker.storage import Kept
     from stompd.server.config import Settings, StoreSettings
@@ -41,6 +40,8 @@ _COLLECT_AFTER: Final = 100_000
 
 # Listeners, the event loop, log and files; many more than are ever open.
 _OTHER_DESCRIPTORS: Final = 64
+# Seconds between two looks whether another stompd has let go of the store.
+_LOOK_AFTER: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,6 @@ class Started:
     kept: Kept | None
     # Stops the broker as SIGTERM does: connections are drained first.
     stop: Callable[[], None]
-
-
-class _Doors:
-    """The sockets that are listened on."""
-
-    def __init__(self) -> None:
-        self.plain: list[socket.socket] = []
-        self.encrypted: list[socket.socket] = []
-        # What `Started` tells of them.
-        self.ports: list[int] = []
-        self.tls_ports: list[int] = []
-
-    def close(self) -> None:
-        """Close them."""
-        for sock in (*self.plain, *self.encrypted):
-            sock.close()
 
 
 def open_store(settings: StoreSettings) -> DurableStore | None:
@@ -94,21 +79,23 @@ async def serve(
     reread: Callable[[], Settings] | None = None,
     authenticator: Authenticator | None = None,
     store: DurableStore | None = None,
+    notifier: Notifier | None = None,
     task_status: trio.TaskStatus[Started] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen, serve, and return when a signal or `Started.stop` has ended it in good order.
 
     ``reread`` returns the settings anew at SIGHUP; without it, or when it fails, the old ones stay.
     ``store`` is used in place of the one that the settings name. Signals are obeyed in the main
-    thread only.
+    thread only. ``notifier`` tells whoever has started stompd how it is.
 
     Raises `OSError` if an address cannot be had, `stompd.server.tls.CertificateError` if a
-    certificate cannot, and `stompd.store.errors.StoreError` if the store
-    cannot be opened, or has failed or found no room so that messages were lost that it had not
+    certificate cannot, and `stompd.store.errors.StoreError` if the store cannot be opened, or has
+    failed or found no room so that messages were lost that it had not
     written; their receipts were never given.
     """
     if store is None:
         store = open_store(settings.store)
+    notifier = notifier or Notifier({})
     now = trio.current_time()
     broker = Broker(
         MemoryStore() if store is None else store,
@@ -116,25 +103,56 @@ async def serve(
         now=now,
         epoch=time.time() - now,
     )
-    if store is None:
-        await _listen(settings, reread, authenticator, broker, None, None, task_status)
-        return
-    store.epoch = broker.epoch
-    committer = Committer(store, broker)
-    broker.store_status = committer.status
-    committer.configure(settings.store, trailing_newline=settings.trailing_newline)
-    try:
-        kept = await _recover(committer, broker)
+    # Clients that come while the store is opened wait, and are not refused.
+    with open_doors(settings) as doors:
+        if store is None:
+            start = _Start(settings, reread, authenticator, doors, task_status, notifier)
+            await _listen(start, broker, None, None)
+            return
+        store.epoch = broker.epoch
+        committer = Committer(store, broker)
+        broker.store_status = committer.status
+        committer.configure(settings.store, trailing_newline=settings.trailing_newline)
         try:
-            await _listen(settings, reread, authenticator, broker, committer, kept, task_status)
-        except OSError:
-            # Nothing has happened yet.
-            await committer.close(clean=True)
-            raise
-    finally:
-        committer.stop()
-    if committer.failure is not None:
-        raise committer.failure
+            if settings.store.wait:
+                await _wait_for(settings.store)
+            start = _Start(settings, reread, authenticator, doors, task_status, notifier)
+            await _listen(start, broker, committer, await _recover(committer, broker))
+        finally:
+            committer.stop()
+        if committer.failure is not None:
+            raise committer.failure
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What `serve` was given."""
+
+    settings: Settings
+    reread: Callable[[], Settings] | None
+    authenticator: Authenticator | None
+    doors: Doors
+    task_status: trio.TaskStatus[Started]
+    notifier: Notifier
+
+
+async def _wait_for(settings: StoreSettings) -> None:
+    """Wait until no other stompd has the store, at most as long as the settings say."""
+    from stompd.store.errors import StoreLockedError  # noqa: PLC0415
+    from stompd.store.lock import DirectoryLock  # noqa: PLC0415
+
+    told = False
+    with trio.move_on_after(settings.wait):
+        while settings.path.is_dir():
+            try:
+                DirectoryLock(settings.path).release()
+            except StoreLockedError as error:
+                if not told:
+                    _log.info("waiting for the store", seconds=settings.wait, reason=str(error))
+                    told = True
+                await trio.sleep(_LOOK_AFTER)
+            else:
+                return
 
 
 async def _recover(committer: Committer, broker: Broker) -> Kept:
@@ -172,53 +190,30 @@ def count_kept(kept: Kept) -> tuple[int, int]:
 
 
 async def _listen(
-    settings: Settings,
-    reread: Callable[[], Settings] | None,
-    authenticator: Authenticator | None,
-    broker: Broker,
-    committer: Committer | None,
-    kept: Kept | None,
-    task_status: trio.TaskStatus[Started],
+    start: _Start, broker: Broker, committer: Committer | None, kept: Kept | None
 ) -> None:
-    doors = _Doors()
-    paths: list[Path] = []
-    sockets = doors.plain
-    try:
-        context = make_context(settings.tls) if settings.tls.listen else None
-        for address in settings.listen:
-            found = listener.open_tcp(address)
-            sockets += found
-            doors.ports.append(found[0].getsockname()[1])
-        for address in settings.tls.listen:
-            found = listener.open_tcp(address)
-            doors.encrypted += found
-            doors.tls_ports.append(found[0].getsockname()[1])
-        for path in settings.unix:
-            sockets.append(listener.open_unix(path))
-            paths.append(path)
-        _tune()
-        _allow_descriptors(settings.limits.connections)
-        async with trio.open_nursery() as nursery:
-            service = Service(broker, settings, authenticator or Anonymous(), nursery, committer)
-            if committer is not None:
-                committer.failed = partial(_give_up, service)
-            service.tls = context
-            await _serve(settings, reread, service, doors, kept, task_status)
-            nursery.cancel_scope.cancel()
-    finally:
-        doors.close()
-        for path in paths:
-            path.unlink(missing_ok=True)
+    _tune()
+    _allow_descriptors(start.settings.limits.connections)
+    async with trio.open_nursery() as nursery:
+        service = Service(
+            broker,
+            start.settings,
+            start.authenticator or Anonymous(),
+            nursery,
+            committer,
+            start.doors.tls,
+        )
+        if committer is not None:
+            committer.failed = partial(_give_up, service)
+        await _serve(start, service, kept)
+        nursery.cancel_scope.cancel()
 
 
-async def _serve(
-    settings: Settings,
-    reread: Callable[[], Settings] | None,
-    service: Service,
-    doors: _Doors,
-    kept: Kept | None,
-    task_status: trio.TaskStatus[Started],
-) -> None:
+async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
+    settings = start.settings
+    doors = start.doors
+    notifier = start.notifier
+    reread = start.reread
     broker = service.broker
     nursery = service.nursery
     broker.observe()
@@ -228,10 +223,12 @@ async def _serve(
         if reread is None:
             _log.warning("nothing to reload: the settings came from no file")
             return
+        notifier.reloading()
         try:
             fresh = reread()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old ones hold
             _log.error("settings not reloaded", reason=str(error))
+            notifier.ready("serving, settings not reloaded")
             return
         log.set_level(fresh.log.level)
         service.reload(fresh, SERVER)
@@ -244,6 +241,7 @@ async def _serve(
         if (fresh.store.engine, fresh.store.path) != (settings.store.engine, settings.store.path):
             _log.warning("the store changes at a restart only")
         _log.info("settings reloaded")
+        notifier.ready("serving")
 
     try:
         nursery.start_soon(service.poller.watch, name="reading")
@@ -259,11 +257,14 @@ async def _serve(
                     listeners.start_soon(listener.accept_all, service, sock)
                 for sock in doors.encrypted:
                     listeners.start_soon(partial(listener.accept_all, service, sock, tls=True))
-                task_status.started(
+                start.task_status.started(
                     Started(doors.ports, doors.tls_ports, service, kept, stopping.set)
                 )
+                notifier.ready("serving")
+                nursery.start_soon(notifier.keep_alive, name="watchdog")
                 await stopping.wait()
                 accepting.cancel()
+        notifier.stopping()
         doors.close()
         await shutdown.drain(service)
         if service.committer is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
-from socket import SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,14 +14,7 @@ from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.connection import Connection
 from stompd.server.poller import Poller
-from stompd.server.tls import (
-    CertificateError,
-    HandshakeError,
-    PlainTextError,
-    TlsSocket,
-    make_context,
-    shake_hands,
-)
+from stompd.server.welcome import Welcome
 
 if TYPE_CHECKING:
     import socket
@@ -35,6 +26,7 @@ if TYPE_CHECKING:
     from stompd.server.auth import Authenticator
     from stompd.server.commit import Committer
     from stompd.server.config import Settings
+    from stompd.server.tls import TlsSocket
 
 log = structlog.get_logger()
 
@@ -43,11 +35,6 @@ _OFFENCES: Final = frozenset((CloseReason.PROTOCOL_ERROR, CloseReason.REFUSED))
 _FORGIVEN: Final = 5
 _FORGET_AFTER: Final = 10.0
 _MOST_OFFENDERS: Final = 1000
-# What a client is told that speaks STOMP where TLS is spoken; others are told nothing.
-_SPEAK_TLS: Final = (
-    b"ERROR\ncontent-type:text/plain\nmessage:this port speaks TLS\n\n"
-    b"Connect with TLS (stomp --tls, openssl s_client -quiet), or to the port without.\n\0\n"
-)
 
 
 class Offenders:
@@ -93,6 +80,7 @@ class Service:
         authenticator: Authenticator,
         nursery: trio.Nursery,
         committer: Committer | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.broker = broker
         # Writes what the broker told its store; None if that keeps nothing.
@@ -100,10 +88,8 @@ class Service:
         self.settings = settings
         self.authenticator = authenticator
         self.nursery = nursery
-        # What connections are encrypted with; None if none are.
-        self.tls: ssl.SSLContext | None = None
-        # Clients that have not agreed yet on how to encrypt.
-        self._handshakes = 0
+        # Takes new connections, and hands over those that are ready.
+        self.welcome = Welcome(self, tls)
         self.poller = Poller(self)
         if committer is not None:
             self.poller.add(committer.socket, committer)
@@ -130,50 +116,6 @@ class Service:
         self._empty = trio.Event()
 
     # Connections come and go.
-
-    def welcome(self, sock: socket.socket, peer: str, address: str) -> None:
-        """Serve a new connection once it is encrypted; ``address`` is the peer's without port."""
-        if self._handshakes >= self.settings.limits.logins:
-            log.warning(
-                "connection refused",
-                peer=peer,
-                reason=f"{self._handshakes} clients are beginning TLS already",
-            )
-            sock.close()
-            return
-        self._handshakes += 1
-        self.nursery.start_soon(self._encrypt, sock, peer, address)
-
-    async def _encrypt(self, sock: socket.socket, peer: str, address: str) -> None:
-        """Agree with a client on how to encrypt, and serve it."""
-        assert self.tls is not None  # noqa: S101 - there is one where there is a listener
-        served = False
-        reason = f"nothing was agreed within {self.settings.timeouts.login:g} s"
-        try:
-            with trio.move_on_after(self.settings.timeouts.login):
-                encrypted = await shake_hands(sock, self.tls)
-                served = True
-                connection = self.accept(encrypted, peer, address)
-                # What came together with the end of the handshake makes no socket readable.
-                connection.ready(trio.current_time())
-                self.flush()
-                return
-        except PlainTextError as error:
-            reason = "plain text on the TLS port"
-            if error.args[0][:1].isalpha():
-                with suppress(OSError):
-                    sock.send(_SPEAK_TLS)
-                    sock.shutdown(SHUT_WR)
-        except HandshakeError as error:
-            reason = str(error)
-        except OSError as error:
-            reason = error.strerror or str(error)
-        finally:
-            self._handshakes -= 1
-            if not served:
-                trio.lowlevel.notify_closing(sock)
-                sock.close()
-        log.info("no TLS", peer=peer, reason=reason)
 
     def accept(self, sock: socket.socket | TlsSocket, peer: str, address: str) -> Connection:
         """Serve a new connection; ``address`` is the peer's without its port."""
@@ -373,13 +315,7 @@ class Service:
     def reload(self, settings: Settings, server: str) -> None:
         """Put new settings in force; what is open keeps the limits that it was opened with."""
         self.settings = settings
-        if self.tls is not None:
-            try:
-                self.tls = make_context(settings.tls)
-            except CertificateError as error:
-                log.error(  # noqa: TRY400 - the reason says it all
-                    "certificates not reloaded, the old ones stay", reason=str(error)
-                )
+        self.welcome.reload(settings)
         self.read_size = settings.flow.read_size
         for name in self.broker.reconfigure(settings.for_broker(server)):
             log.warning("route given up: the settings have one of its name, or a loop", route=name)

@@ -21,6 +21,7 @@ from stompd.server.config import Settings, show_directory
 from stompd.server.exitcodes import Exit
 from stompd.server.preflight import obstacle, unusable_path
 from stompd.server.run import count_kept, serve
+from stompd.server.systemd import Notifier
 from stompd.server.tls import CertificateError
 from stompd.server.units import Address
 from stompd.store.errors import StoreError, StoreLockedError
@@ -51,7 +52,9 @@ def start(
         async with trio.open_nursery() as nursery:
             started = None
             try:
-                started = await nursery.start(partial(serve, settings, reread=reread))
+                started = await nursery.start(
+                    partial(serve, settings, reread=reread, notifier=Notifier())
+                )
             except* StoreError as errors:
                 failed.append(errors)
             except* CertificateError as errors:
