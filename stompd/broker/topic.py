@@ -42,6 +42,7 @@ class Topic:
         "_alarm",
         "_choosy",
         "_delayed_bytes",
+        "_newcomers",
         "_place",
         "_remembered",
         "_restored",
@@ -89,8 +90,9 @@ class Topic:
         # The last value, for who subscribes later.
         self.retained: Message | None = None
         self._retained_place = 0
-        # The priority of one that is on its way from the store.
+        # The priority of one that is on its way from the store, and the feeds that wait for it.
         self._retained_lane: int | None = None
+        self._newcomers: list[Feed] = []
         # Messages that are not due yet, and how they are numbered.
         self.delayed = Agenda()
         self._place = 0
@@ -142,6 +144,9 @@ class Topic:
             self.put(message, session)
             return
         now = self.host.broker.now
+        if self.feeds and (terms.dedup_id is not None or terms.due > now):
+            # What is known of it has to last as long as the copies that a feed's policy keeps.
+            message.persistent = message.persistent or self._outlives(message, session)
         if terms.dedup_id is not None and self._repeats(message, terms.dedup_id, now):
             self.repeated_count += 1
             return
@@ -149,6 +154,14 @@ class Topic:
             self._delay(message, terms, session)
             return
         self._publish(message, terms, session)
+
+    def _outlives(self, message: Message, session: Session | None) -> bool:
+        """Return whether a feed that wants a message makes it persistent."""
+        sender = _sender_of(session)
+        return any(
+            outlives(message, feed.queue.policy) and feed.wants(message, sender)
+            for feed in self.feeds
+        )
 
     def _publish(self, message: Message, terms: Terms, session: Session | None) -> None:
         # What is retained and the copies belong together.
@@ -179,6 +192,7 @@ class Topic:
         elif self._retained_lane is not None:
             self.store.drop(self._retained_key, self._retained_lane, 0, self._retained_place, ())
             self._retained_lane = None
+            self._newcomers.clear()
 
     def _repeats(self, message: Message, dedup_id: str, now: float) -> bool:
         if self._remembered is None:
@@ -382,6 +396,9 @@ class Topic:
             # No other one has come meanwhile.
             self._retained_lane = None
             self.retained = messages[0]
+            newcomers, self._newcomers = self._newcomers, []
+            for feed in newcomers:
+                self.give_last_value(feed)
         self.host.broker.loading.end(self)
 
     # Subscribers and feeds.
@@ -416,6 +433,16 @@ class Topic:
             copy.extra["expires"] = str(round((terms.expires + self.host.broker.epoch) * 1000))
         return copy
 
+    def give_last_value(self, feed: Feed) -> None:
+        """Have a queue begin with the retained message, once that has come from the store."""
+        if self._retained_lane is not None:
+            self._newcomers.append(feed)
+            return
+        retained = self.last_value()
+        if retained is not None and feed.wants(retained, NOBODY):
+            retained.persistent = retained.persistent or outlives(retained, feed.queue.policy)
+            feed.queue.admit(retained, None)
+
     def unsubscribe(self, subscription: Subscription) -> None:
         """Copy nothing more to a subscription."""
         self.subscriptions = [other for other in self.subscriptions if other is not subscription]
@@ -433,6 +460,7 @@ class Topic:
     def unfeed(self, feed: Feed) -> None:
         """Keep no more copies in a queue."""
         self.feeds = [other for other in self.feeds if other is not feed]
+        self._newcomers = [other for other in self._newcomers if other is not feed]
         self.special = bool(self._choosy or self.feeds)
         self.bounded = any(other.queue.bounded for other in self.feeds)
 
@@ -457,6 +485,7 @@ class Topic:
         self._alarm.stop()
         self.retained = None
         self._retained_lane = None
+        self._newcomers.clear()
         self.delayed.clear()
         self._delayed_bytes = 0
         self.host.broker.loading.end(self)

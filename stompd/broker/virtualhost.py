@@ -23,7 +23,6 @@ from stompd.broker.queue import Queue
 from stompd.broker.route import Router, Step
 from stompd.broker.routed import Routed
 from stompd.broker.subscription import Subscription
-from stompd.broker.terms import NOBODY
 from stompd.broker.topic import Topic
 from stompd.protocol.errors import RemoteProtocolError, shown
 
@@ -303,9 +302,7 @@ class VirtualHost:
             if not feed.takes(topic.destination) or self._doubles(topic, feed):
                 continue
             topic.feed(feed)
-            retained = topic.last_value()
-            if retained is not None and feed.wants(retained, NOBODY):
-                feed.queue.admit(retained, None)
+            topic.give_last_value(feed)
 
     def _doubles(self, topic: Topic, feed: Feed) -> bool:
         """Return whether a feed would be the second one of its queue on a topic.
