@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crash.audit import audit
-from crash.checker import Violation, violations
+from crash.checker import violations
 from crash.daemon import PROGRAM, Daemon
 from crash.history import Delivered, Drained, Event, History, Receipt, Sent
+from crash.violation import Violation
 from crash.workload import Workload
 
 # How long, in seconds, a round waits for its receipts and messages before it kills all the same.

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crash.checker import Violation, violations
+from crash.checker import violations
 from crash.daemon import Daemon
 from crash.history import Delivered, Drained, History, Receipt, Sent, Started
+from crash.violation import Violation
 from crash.workload import Workload
 
 MIB = 1 << 20
