@@ -7,11 +7,9 @@ not; either is right, as long as it is all of it. `docs/durability.md` has the p
 from collections import defaultdict
 
 from crash.facts import Copy, CopyFacts, Facts, TransactionFacts
+from crash.further import SLACK, further
 from crash.history import Delivered, Event, Receipt, Retained, Sent
-from crash.violation import Violation
-
-# Clocks of two processes on one machine agree but for this, in seconds.
-SLACK = 0.02
+from crash.violation import Kind, Violation
 
 
 def violations(events: list[Event]) -> list[Violation]:
@@ -32,6 +30,7 @@ class _Checker(Facts):
             self._whole(name, transaction)
         self._order()
         self._retained()
+        further(self)
         return self.found
 
     # -- What must not be ----------------------------------------------------------------------
@@ -64,13 +63,19 @@ class _Checker(Facts):
                     continue
                 effective = [self.effective(send) for send in before]
                 if not any(where is not None and where < at for where in effective):
-                    self.report("uncommitted", f"{uid} at {place}", *before, at)
+                    sends = [self.carrier(send) for send in before]
+                    refused = any(send is not None and self.is_refused(send) for send in sends)
+                    kind: Kind = "refused" if refused else "uncommitted"
+                    self.report(kind, f"{uid} at {place}", *before, at)
                     break
 
     def _lost(self, copy: Copy, known: CopyFacts) -> None:
         """What was confirmed is there, until it is settled."""
         uid, place = copy
         if not self.drained or self.may_be_settled(copy, known):
+            return
+        if any(not self.sent(at).times for at in known.sends):
+            # It may not have been due as yet; that it is to come at all is another rule.
             return
         for at in known.sends:
             since = self.certain(at)
@@ -86,6 +91,8 @@ class _Checker(Facts):
     def _came_back(self, copy: Copy, known: CopyFacts) -> None:
         """What was settled is delivered to nobody any more."""
         uid, place = copy
+        if self.is_repeated(known):
+            return
         for at in known.settles:
             settled = self.settled(at)
             since = self.certain(at)
@@ -111,6 +118,8 @@ class _Checker(Facts):
     def _marked(self, copy: Copy, known: CopyFacts) -> None:
         """What was delivered before says so, unless the broker was killed meanwhile."""
         uid, place = copy
+        if self.is_repeated(known):
+            return
         first: dict[tuple[int, bool], int] = {}
         for at in known.deliveries:
             delivered = self.delivered(at)
@@ -208,15 +217,18 @@ class _Checker(Facts):
         """A new subscription gets the last retained message that was confirmed, or a later one."""
         values: dict[str, list[int]] = defaultdict(list)
         for at, event in enumerate(self.events):
-            if isinstance(event, Sent) and event.retained:
+            if isinstance(event, Sent) and (event.retained or event.removes):
                 values[event.destination].append(at)
         for at, event in enumerate(self.events):
             if not isinstance(event, Retained):
                 continue
             asked = self.asked[event.frame]
-            sends = values[event.topic]
+            sends = [send for send in values[event.topic] if send < at]
             known = [send for send in sends if self.confirmed.get(send, asked) < asked]
-            got = [send for send in sends if self.sent(send).uid == event.uid]
-            if known and (not got or max(got) < max(known)):
+            if event.uid is None:
+                right = [send for send in sends if self.sent(send).removes]
+            else:
+                right = [send for send in sends if self.sent(send).uid == event.uid]
+            if known and (not right or max(right) < max(known)):
                 text = f"{event.uid} is retained by {event.topic}"
                 self.report("stale", text, max(known), asked, at)

@@ -1,10 +1,12 @@
 """A client that notes all it does and sees in a history; naive, on one blocking socket."""
 
+import json
 import time
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from crash.history import (
     Asked,
@@ -25,6 +27,8 @@ from wire import Broker, Frame, Patience, Unmet, Wire
 
 # How long, in seconds, an answer may take on a loaded machine with a slow disk.
 PATIENCE = 60.0
+
+MINUTE = 60.0
 
 _SESSIONS = count(1)
 
@@ -98,7 +102,7 @@ class Client:
         self._history = history
         self._numbers = count(1)
         self._enlisted: dict[str, list[str]] = {}
-        history.note(Opened(self.name, life))
+        history.note(Opened(self.name, life, time.time()))
         try:
             self._wire = Wire(Broker(("127.0.0.1", port)), Patience(answer=patience))
         except OSError as error:
@@ -123,17 +127,36 @@ class Client:
         priority: int = 4,
         delay: int = 0,
         retained: bool = False,
+        removes: bool = False,
+        ttl: int = 0,
+        period: int = 0,
+        times: int = 1,
+        cron: bool = False,
+        group: str | None = None,
+        colour: str | None = None,
         octets: int = 100,
     ) -> str | None:
-        """SEND a message; ``delay`` in milliseconds. Returns its frame, if it asked."""
+        """SEND a message; ``delay``, ``ttl`` and ``period`` in milliseconds.
+
+        With ``cron`` it is sent at every full minute. Returns its frame, if it asked.
+        """
         frame = self._frame() if receipt else None
         head = [f"destination:{destination}", f"uid:{uid}", *lines]
         head += ["persistent:true"] if persistent else []
         head += [f"priority:{priority}"] if priority != 4 else []
         head += [f"delay:{delay}"] if delay else []
         head += ["retain:set"] if retained else []
+        head += ["retain:remove"] if removes else []
+        head += [f"ttl:{ttl}"] if ttl else []
+        head += [f"AMQ_SCHEDULED_PERIOD:{period}"] if period else []
+        head += [f"AMQ_SCHEDULED_REPEAT:{times - 1}"] if period else []
+        head += ["AMQ_SCHEDULED_CRON:* * * * *"] if cron else []
+        head += [f"message-group:{group}"] if group else []
+        head += [f"colour:{colour}"] if colour else []
         head += [f"transaction:{transaction}"] if transaction else []
         content = body(uid, octets)
+        now = time.time()
+        due = (now // MINUTE + 1) * MINUTE if cron else now + delay / 1000
         self._history.note(
             Sent(
                 self.name,
@@ -143,8 +166,14 @@ class Client:
                 transaction,
                 persistent,
                 priority,
-                time.time() + delay / 1000 if delay else 0.0,
-                retained,
+                due=due if delay or cron else 0.0,
+                retained=retained,
+                removes=removes,
+                expires=now + ttl / 1000 if ttl else 0.0,
+                times=0 if cron else times,
+                period=MINUTE if cron else period / 1000,
+                group=group,
+                colour=colour,
             )
         )
         self._write("SEND", frame, *head, f"content-length:{len(content)}", content=content)
@@ -159,16 +188,29 @@ class Client:
         durable_name: str | None = None,
         topic: str | None = None,
         dead_of: str | None = None,
+        wants: str | None = None,
     ) -> str:
-        """SUBSCRIBE; ``dead_of`` is the place whose dead letters are there. Returns its frame."""
+        """SUBSCRIBE; ``dead_of`` is the place whose dead letters are there. Returns its frame.
+
+        A colour that it ``wants`` is a selector for it.
+        """
         frame = self._frame()
         place = durable(durable_name) if durable_name else dead_of or destination
         head = [f"id:{identifier}", f"destination:{destination}", f"ack:{mode}", *lines]
         if durable_name:
             head += ["durable:true", f"durable-subscription-name:{durable_name}"]
+        head += [f"selector:colour = '{wants}'"] if wants else []
         self.subscriptions[identifier] = Subscription(place, mode, dead_of is not None)
         self._history.note(
-            Subscribed(self.name, place, frame, mode == "auto", topic if durable_name else None)
+            Subscribed(
+                self.name,
+                place,
+                frame,
+                mode == "auto",
+                topic if durable_name else None,
+                identifier,
+                wants,
+            )
         )
         self._write("SUBSCRIBE", frame, *head)
         return frame
@@ -199,6 +241,19 @@ class Client:
         head += [f"delay:{delay}"] if delay else []
         self._write("ACK" if verdict == "ack" else "NACK", frame, *head)
         return frame
+
+    def request(self, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Ask the broker something; return its answer, be it that it refuses."""
+        self.ask(
+            "SEND",
+            f"destination:/admin/{verb}",
+            "reply-to:/temp-queue/answers",
+            content=json.dumps(fields).encode(),
+        )
+        while not self.replies:
+            self.read()
+        answer: dict[str, Any] = json.loads(self.replies.popleft())
+        return answer
 
     def begin(self) -> str:
         """BEGIN; returns the transaction."""
@@ -327,6 +382,7 @@ class Client:
             frame.raw("redelivered") is not None,
             subscription.dead,
             at,
+            (frame.raw("dead-letter-reason") or b"").decode(),
         )
         self._history.note(delivered)
         if subscription.mode != "auto":

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from crash.config import configure
 from crash.history import History, Killed, Started, Stopped
 
 from stompd.server.sources import PREFIX
@@ -28,8 +29,12 @@ class Daemon:
         *words: str,
         memory: bool = False,
         program: Sequence[str] = PROGRAM,
+        window: int | None = None,
     ) -> None:
-        """Keep messages below ``directory``, which is there; ``words`` are further flags."""
+        """Keep messages below ``directory``, which is there; ``words`` are further flags.
+
+        With a ``window`` queues have so many messages in memory, as for `configure`.
+        """
         self.directory = directory
         self.data = directory / "data"
         """Where it keeps its file."""
@@ -39,7 +44,8 @@ class Daemon:
         self.history = history
         """Where its starts and ends are noted."""
         store = ["--memory"] if memory else ["--data", str(self.data)]
-        self._command = [*program, *store, *words]
+        config = configure(directory, window)
+        self._command = [*program, *store, "-c", str(config), *words]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

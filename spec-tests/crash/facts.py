@@ -13,6 +13,8 @@ from crash.history import (
     Killed,
     Opened,
     Receipt,
+    Refused,
+    Ruled,
     Sent,
     Settled,
     Started,
@@ -21,6 +23,22 @@ from crash.history import (
 from crash.violation import Kind, Violation
 
 Copy = tuple[str, str]
+
+# The ERROR that says that a SEND, or a transaction, was not carried out.
+FULL = "queue is full"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Tell whether a topic is one of a pattern: ``*`` is one word, ``#`` any number of them."""
+    return _match(pattern.split("."), topic.split("."))
+
+
+def _match(pattern: list[str], words: list[str]) -> bool:
+    if not pattern:
+        return not words
+    if pattern[0] == "#":
+        return any(_match(pattern[1:], words[n:]) for n in range(len(words) + 1))
+    return bool(words) and pattern[0] in ("*", words[0]) and _match(pattern[1:], words[1:])
 
 
 @dataclass
@@ -59,6 +77,15 @@ class Facts:
         self.delivery: dict[str, int] = {}
         self.transactions: dict[str, TransactionFacts] = defaultdict(TransactionFacts)
         self.copies: dict[Copy, CopyFacts] = defaultdict(CopyFacts)
+        # What is configured for a place.
+        self.rules: dict[str, Ruled] = {}
+        # Frame: where an ERROR said that it was not carried out for lack of room.
+        self.refused: dict[str, int] = {}
+        # Session: the last frame of its that has an answer; it was alive when it wrote that one.
+        self.lived: dict[str, int] = {}
+        self.opened: dict[str, Opened] = {}
+        # Session and subscription: what it asked for.
+        self.subscribed: dict[tuple[str, str], Subscribed] = {}
         # Durable subscription: its topic and where it was asked for.
         self.durables: dict[str, list[int]] = defaultdict(list)
         # Place: where sessions that consume automatically have ended.
@@ -84,7 +111,10 @@ class Facts:
                 case Killed():
                     kills += 1
                     self.kills.append(at)
+                case Ruled():
+                    self.rules[event.place] = event
                 case Opened():
+                    self.opened[event.session] = event
                     self.epoch[event.session] = epochs.get(event.life, 0)
                     reach[event.session] = at
                 case Closed():
@@ -95,10 +125,15 @@ class Facts:
                     if since is not None:
                         reach[event.session] = max(reach[event.session], since)
                         self.answered.setdefault(event.frame, at)
+                        self.lived[event.session] = reach[event.session]
+                case Refused():
+                    if event.frame is not None and event.message == FULL:
+                        self.refused[event.frame] = at
                 case Delivered():
                     self.horizon[at] = reach[event.session]
                     self.delivery[event.delivery] = at
                 case Subscribed():
+                    self.subscribed[event.session, event.subscription] = event
                     if event.topic is not None:
                         self.durables[event.place].append(at)
                     if event.auto:
@@ -149,18 +184,21 @@ class Facts:
 
     def _collect(self) -> None:
         """Gather what concerns each copy."""
-        by_topic: dict[str, set[str]] = defaultdict(set)
+        kept = []
         for place, asked in self.durables.items():
-            for at in asked:
-                subscribed = self.events[at]
-                assert isinstance(subscribed, Subscribed)
-                assert subscribed.topic is not None
-                by_topic[subscribed.topic].add(place)
+            subscribed = self.events[asked[0]]
+            assert isinstance(subscribed, Subscribed)
+            assert subscribed.topic is not None
+            kept.append((place, subscribed.topic, subscribed.wants))
         for at, event in enumerate(self.events):
             if isinstance(event, Sent):
-                places = by_topic.get(event.destination, set())
-                if not event.destination.startswith("/topic/"):
-                    places = {event.destination}
+                places = [event.destination]
+                if event.destination.startswith("/topic/"):
+                    places = [
+                        place
+                        for place, topic, wants in kept
+                        if matches(topic, event.destination) and wants in (None, event.colour)
+                    ]
                 for place in places:
                     self.copies[event.uid, place].sends.append(at)
             elif isinstance(event, Delivered):
@@ -197,11 +235,39 @@ class Facts:
 
     def effective(self, at: int) -> int | None:
         """Return the position of the frame that carries out this one; None if there is none."""
+        carrier = self.carrier(at)
+        return None if carrier is None or self.is_refused(carrier) else carrier
+
+    def carrier(self, at: int) -> int | None:
+        """Return the position of the frame itself or of its COMMIT, if there is one."""
         event = self.events[at]
         assert isinstance(event, Sent | Settled)
         if event.transaction is None:
             return at
         return self.transactions[event.transaction].committed
+
+    def is_refused(self, at: int) -> bool:
+        """Tell whether there was an ERROR that says that a frame was not carried out."""
+        frame = getattr(self.events[at], "frame", None)
+        return frame in self.refused
+
+    def is_repeated(self, known: CopyFacts) -> bool:
+        """Tell whether there may be several occurrences of a message."""
+        return any(self.sent(at).times != 1 for at in known.sends)
+
+    def holds(self, held: int, at: int) -> bool:
+        """Tell whether a delivery was certainly neither settled nor given up at a position.
+
+        Its session asked for something behind that, and got it.
+        """
+        delivered = self.delivered(held)
+        if self.lived.get(delivered.session, -1) <= at:
+            return False
+        known = self.copies[delivered.uid, delivered.place]
+        return not any(
+            settle < at and delivered.delivery in self.settled(settle).deliveries
+            for settle in known.settles
+        )
 
     def certain(self, at: int) -> int | None:
         """Return since when it is certain that a SEND, ACK or NACK took effect, or None."""
@@ -212,6 +278,8 @@ class Facts:
         """Tell whether a SEND, once it took effect, certainly has a copy at a place."""
         if place not in self.durables:
             return True
+        # With a dedup-id it is the first one that counts, be it that it had no answer.
+        at = min(self.copies[self.sent(at).uid, place].sends, default=at)
         effective = self.effective(at)
         since = min(
             (self.confirmed[asked] for asked in self.durables[place] if asked in self.confirmed),

@@ -5,8 +5,9 @@ read. So of two events the first one was asked for, or had happened, before the 
 
 A *copy* is a message at a place. A place is a queue, or a durable subscription as `durable` names
 it; what was sent to a topic has a copy in each durable subscription to it. Dead letters keep the
-place that they failed in, and are marked. The ids of messages, sessions, frames that ask for a
-receipt, transactions and deliveries are unique in a history.
+place that they failed in, and are marked. A message that is to be sent again and again is one
+message, of which there are several occurrences. The ids of messages, sessions, frames that ask for
+a receipt, transactions and deliveries are unique in a history.
 """
 
 import threading
@@ -39,11 +40,26 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruled:
+    """What is configured for a place, before anything is sent there.
+
+    ``attempts`` after which a message becomes a dead letter (0: any number), the ``most`` messages
+    that there may be (0: any number), and whether one too many pushes another one out.
+    """
+
+    place: str
+    attempts: int = 0
+    most: int = 0
+    drops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """A client is about to connect to the broker in one of its lives."""
+    """A client is about to connect to the broker in one of its lives; a moment of `time.time()`."""
 
     session: str
     life: int
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +79,28 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """SUBSCRIBE to ``place``; to a ``topic`` if the place is a durable subscription."""
+    """SUBSCRIBE to ``place``; to a ``topic`` if the place is a durable subscription.
+
+    The topic may be a pattern with ``*`` and ``#``. With ``wants`` only messages of that colour
+    are asked for, by a selector.
+    """
 
     session: str
     place: str
     frame: str | None = None
     auto: bool = False
     topic: str | None = None
+    subscription: str = ""
+    wants: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """SEND of a message to a queue or topic; ``due`` is a moment of ``time.time()``, or 0.
+    """SEND of a message to a queue or topic; ``due``, ``expires`` are of ``time.time()``, or 0.
 
-    A message may be sent again only with a dedup-id, so that it counts once.
+    A message may be sent again only with a dedup-id, so that it counts once. It is sent by the
+    broker so many ``times`` (0: without end), each ``period`` seconds behind the one before.
+    ``removes`` says that it leaves its topic without a retained message.
     """
 
     session: str
@@ -88,6 +112,12 @@ class Sent:
     priority: int = 4
     due: float = 0.0
     retained: bool = False
+    removes: bool = False
+    expires: float = 0.0
+    times: int = 1
+    period: float = 0.0
+    group: str | None = None
+    colour: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +150,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """ERROR, with what its message header said."""
+    """ERROR, with what its message header said, and the frame it is about if that had asked."""
 
     session: str
     message: str
@@ -129,7 +159,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """MESSAGE of a subscription that consumes; ``at`` is a moment of ``time.time()``."""
+    """MESSAGE of a subscription that consumes; ``at`` is a moment of ``time.time()``.
+
+    A dead letter has a ``reason``.
+    """
 
     session: str
     subscription: str
@@ -140,6 +173,7 @@ class Delivered:
     redelivered: bool = False
     dead: bool = False
     at: float = float("inf")
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +190,15 @@ class Retained:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What of a place is to be sent without end, as the broker tells; then it is all dropped."""
+
+    session: str
+    place: str
+    uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """Everything that was at any place has been delivered and settled: all of them are empty."""
 
@@ -164,6 +207,7 @@ Event = (
     Started
     | Killed
     | Stopped
+    | Ruled
     | Opened
     | Closed
     | Asked
@@ -175,6 +219,7 @@ Event = (
     | Refused
     | Delivered
     | Retained
+    | Standing
     | Drained
 )
 
@@ -188,6 +233,8 @@ class History:
         """How many receipts and messages there were."""
         self.under_way = 0
         """About how many messages were sent and not delivered yet."""
+        self.apart: frozenset[str] = frozenset()
+        """Places whose messages are not counted for that."""
         self._changed = threading.Condition()
 
     def note(self, event: Event) -> None:
@@ -195,9 +242,10 @@ class History:
         with self._changed:
             self.events.append(event)
             if isinstance(event, Sent):
-                self.under_way += not event.retained
+                counts = event.destination not in self.apart
+                self.under_way += counts and not (event.retained or event.removes)
             elif isinstance(event, Delivered):
-                self.under_way -= not event.redelivered
+                self.under_way -= event.place not in self.apart and not event.redelivered
             if isinstance(event, Receipt | Delivered):
                 self.seen += 1
                 self._changed.notify_all()

@@ -27,16 +27,8 @@ LULL = 20.0
 
 BAD_DISK = Path(__file__).with_name("bad_disk.py")
 
-# A configuration with which little of a queue is in memory.
-SMALL = """
-[[policy]]
-match = "/queue/#"
-window-messages = 20
-
-[[policy]]
-match = "/topic/#"
-window-messages = 20
-"""
+# With such windows little of a queue is in memory.
+SMALL = 20
 
 
 @dataclass
@@ -93,16 +85,20 @@ def run(
     began = time.monotonic()
     chance = random.Random(seed)  # noqa: S311 - it decides nothing secret
     history = History()
-    if small:
-        (directory / "stompd.toml").write_text(SMALL)
-        words = ("-c", str(directory / "stompd.toml"), *words)
     program: Sequence[str] = PROGRAM
     if power:
         control = directory / "disk"
         control.write_text("cache")
         program = (sys.executable, str(BAD_DISK), str(control))
     daemon = Daemon(
-        directory, history, "--set", "timeouts.drain=2s", *words, memory=memory, program=program
+        directory,
+        history,
+        "--set",
+        "timeouts.drain=2s",
+        *words,
+        memory=memory,
+        program=program,
+        window=SMALL if small else None,
     )
     workload = Workload(history, seed)
     report = Report(seed, events=history.events)

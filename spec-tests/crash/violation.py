@@ -14,6 +14,15 @@ Kind = Literal[
     "early",
     "receipt",
     "stale",
+    "unwanted",
+    "held twice",
+    "group",
+    "refused",
+    "overfull",
+    "late",
+    "buried",
+    "too often",
+    "schedule",
 ]
 
 

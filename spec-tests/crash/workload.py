@@ -4,32 +4,57 @@ Each of them works through one life of the broker, in a thread of its own, until
 gone or it is told to stop; what it does is drawn from a random number generator of its own.
 """
 
-import json
 import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from crash.client import PATIENCE, Client, Gone, Stuck
-from crash.history import History, Retained
-
-WORK = ("/queue/work.a", "/queue/work.b")
-MOVED = "/queue/moved"
-AUTO = "/queue/auto"
-TRANSIENT = "/queue/transient"
-TOPIC = "/topic/news.all"
-VALUE = "/topic/value"
-DURABLES = (("one", TOPIC), ("two", "/topic/news.*"))
-QUEUES = (*WORK, MOVED, AUTO, TRANSIENT)
+from crash.config import (
+    APART,
+    AUTO,
+    COLOURS,
+    CRON,
+    DURABLES,
+    MOVED,
+    QUEUES,
+    RULES,
+    TOPICS,
+    TRANSIENT,
+    VALUES,
+    WORK,
+)
+from crash.history import History, Retained, Standing
+from crash.special import SPECIAL
 
 # What one session does at most before it leaves.
 MOST = 400
 
+# So many of what has queues of its own are used in each life.
+FEATURES = 4
+
 # Messages on their way beyond which producers wait for consumers.
 BACKLOG = 500
 
-Worker = Callable[[], None]
+Role = Callable[[int, int, random.Random], None]
+
+
+@dataclass(frozen=True)
+class Once:
+    """A message that may be sent again, and comes once."""
+
+    uid: str
+    destination: str
+    delay: int
+    colour: str | None
+
+    def send(self, client: Client) -> None:
+        """Send it."""
+        line = f"dedup-id:{self.uid}"
+        client.send(self.uid, self.destination, line, delay=self.delay, colour=self.colour)
 
 
 class Workload:
@@ -46,15 +71,20 @@ class Workload:
         """Messages of ERRORs."""
         self._random = random.Random(seed)  # noqa: S311 - it decides nothing secret
         self._numbers = count(1)
-        self._again: list[tuple[str, str]] = []
+        self._again: list[Once] = []
         self._lock = threading.Lock()
 
     def run(self, life: int, port: int, *, durable: bool = True) -> list[threading.Thread]:
         """Start the clients of one life; they end by themselves when the broker does."""
         self.stopping.clear()
-        roles = [self._produce, self._produce, self._produce_transactions, self._value]
+        self.history.apart = frozenset(APART)
+        for rule in RULES:
+            self.history.note(rule)
+        roles: list[Role] = [self._produce, self._produce, self._produce_transactions, self._value]
         roles += [self._work, self._work, self._work_cumulatively, self._move, self._automatic]
         roles += [self._follow, self._follow] if durable else []
+        for special, users in self._random.sample(SPECIAL, FEATURES):
+            roles += [partial(special, self)] * users
         threads = []
         for role in roles:
             chance = random.Random(self._random.random())  # noqa: S311
@@ -65,7 +95,7 @@ class Workload:
 
     def _guard(
         self,
-        role: Callable[[int, int, random.Random], None],
+        role: Role,
         life: int,
         port: int,
         chance: random.Random,
@@ -91,11 +121,13 @@ class Workload:
         if self.failures:
             raise self.failures[0]
 
-    def _uid(self) -> str:
+    def uid(self) -> str:
+        """Return the id of a message to be sent."""
         with self._lock:
             return f"m{next(self._numbers)}"
 
-    def _client(self, life: int, port: int, name: str, *lines: str) -> Client:
+    def client(self, life: int, port: int, name: str, *lines: str) -> Client:
+        """Connect; ``name`` says what the client is."""
         patience = 2.0 if self._bad_network else PATIENCE
         return Client(
             self.history,
@@ -110,11 +142,11 @@ class Workload:
     # -- Producers -----------------------------------------------------------------------------
 
     def _produce(self, life: int, port: int, chance: random.Random) -> None:
-        client = self._client(life, port, "producer")
+        client = self.client(life, port, "producer")
         try:
             self._send_again(client)
             for _ in range(chance.randrange(20, MOST)):
-                self._rest()
+                self.rest()
                 if self.stopping.is_set():
                     break
                 self._send_some(client, chance)
@@ -124,7 +156,7 @@ class Workload:
             client.drop()
             raise
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Wait until consumers have caught up."""
         while self.history.under_way > BACKLOG and not self.stopping.wait(0.02):
             pass
@@ -134,26 +166,34 @@ class Workload:
         octets = chance.choice((20, 200, 1000, 20_000)) if chance.random() < 0.3 else 100
         queue = chance.choice(WORK)
         if what < 0.35:
-            client.send(self._uid(), queue, priority=chance.choice((4, 4, 1, 9)), octets=octets)
+            client.send(self.uid(), queue, priority=chance.choice((4, 4, 1, 9)), octets=octets)
             if chance.random() < 0.5:
                 client.confirmed()
         elif what < 0.5:
             # Only the last of them asks.
             for _ in range(chance.randrange(1, 20)):
-                client.send(self._uid(), queue, receipt=False, octets=octets)
-            client.send(self._uid(), queue)
+                client.send(self.uid(), queue, receipt=False, octets=octets)
+            client.send(self.uid(), queue)
             client.confirmed()
         elif what < 0.65:
-            client.send(self._uid(), TOPIC, octets=octets, receipt=chance.random() < 0.8)
+            client.send(
+                self.uid(),
+                chance.choice(TOPICS),
+                octets=octets,
+                receipt=chance.random() < 0.8,
+                colour=chance.choice(COLOURS),
+            )
         elif what < 0.75:
-            client.send(self._uid(), queue, delay=chance.choice((1, 50, 500, 1500)))
+            client.send(self.uid(), queue, delay=chance.choice((1, 50, 500, 1500)))
         elif what < 0.85:
-            client.send(self._uid(), TRANSIENT, persistent=False)
+            client.send(self.uid(), TRANSIENT, persistent=False)
         elif what < 0.93:
-            uid = self._uid()
-            again = chance.random() < 0.1
+            where = chance.choice((*WORK, MOVED, *TOPICS))
+            delay = chance.choice((0, 0, 100, 1000))
+            once = Once(self.uid(), where, delay, chance.choice(COLOURS))
+            again = chance.random() < 0.2
             try:
-                client.send(uid, queue, f"dedup-id:{uid}")
+                once.send(client)
                 client.confirmed()
             except Gone:
                 again = True
@@ -161,9 +201,9 @@ class Workload:
             finally:
                 if again:
                     with self._lock:
-                        self._again.append((uid, queue))
+                        self._again.append(once)
         else:
-            client.send(self._uid(), AUTO)
+            client.send(self.uid(), AUTO)
         if len(client.unanswered) > 20:
             client.confirmed()
 
@@ -172,8 +212,8 @@ class Workload:
         with self._lock:
             again, self._again = self._again, []
         try:
-            for uid, queue in again:
-                client.send(uid, queue, f"dedup-id:{uid}")
+            for once in again:
+                once.send(client)
             client.confirmed()
         except Gone:
             with self._lock:
@@ -181,17 +221,18 @@ class Workload:
             raise
 
     def _produce_transactions(self, life: int, port: int, chance: random.Random) -> None:
-        client = self._client(life, port, "transactions")
+        client = self.client(life, port, "transactions")
         try:
             for _ in range(MOST // 4):
-                self._rest()
+                self.rest()
                 if self.stopping.is_set():
                     break
                 transaction = client.begin()
                 for _ in range(chance.randrange(1, 7)):
                     client.send(
-                        self._uid(),
-                        chance.choice((*WORK, MOVED, TOPIC)),
+                        self.uid(),
+                        chance.choice((*WORK, MOVED, *TOPICS[1:])),
+                        colour=chance.choice(COLOURS),
                         receipt=chance.random() < 0.3,
                         transaction=transaction,
                         octets=chance.choice((50, 3000)),
@@ -210,38 +251,40 @@ class Workload:
 
     def _value(self, life: int, port: int, chance: random.Random) -> None:
         """Set the retained message of a topic, and look at it as a newcomer."""
-        client = self._client(life, port, "value")
+        client = self.client(life, port, "value")
         try:
             for _ in range(MOST // 10):
                 if self.stopping.is_set():
                     break
+                topic = chance.choice(VALUES)
                 if chance.random() < 0.7:
-                    client.send(self._uid(), VALUE, retained=True)
+                    removes = chance.random() < 0.2
+                    client.send(self.uid(), topic, retained=not removes, removes=removes)
                     if chance.random() < 0.7:
                         client.confirmed()
                 else:
-                    self.look(client)
+                    self.look(client, topic)
             client.disconnect()
         except Gone:
             client.drop()
             raise
 
-    def look(self, client: Client) -> None:
-        """Subscribe to the topic with the retained message and note what it is."""
+    def look(self, client: Client, topic: str) -> None:
+        """Subscribe to a topic with a retained message and note what it is."""
         client.confirmed()
         client.retained.clear()
-        frame = client.subscribe("value", VALUE, "auto")
+        frame = client.subscribe("value", topic, "auto")
         client.confirmed()
         # It is the first that comes; the answer to this comes behind it.
         client.ask("UNSUBSCRIBE", "id:value")
         uid = client.retained[0] if client.retained else None
-        self.history.note(Retained(client.name, VALUE, uid, frame))
+        self.history.note(Retained(client.name, topic, uid, frame))
 
     # -- Consumers -----------------------------------------------------------------------------
 
     def _work(self, life: int, port: int, chance: random.Random) -> None:
         """Take messages one by one, reject some, leave now and then."""
-        client = self._client(life, port, "worker")
+        client = self.client(life, port, "worker")
         try:
             credit = f"prefetch-count:{chance.choice((1, 10, 100))}"
             client.subscribe("a", WORK[0], "client-individual", credit)
@@ -272,7 +315,7 @@ class Workload:
             raise
 
     def _work_cumulatively(self, life: int, port: int, chance: random.Random) -> None:
-        client = self._client(life, port, "cumulative")
+        client = self.client(life, port, "cumulative")
         try:
             client.subscribe("b", WORK[1], "client", "prefetch-count:200")
             since = 0
@@ -295,7 +338,7 @@ class Workload:
 
     def _move(self, life: int, port: int, chance: random.Random) -> None:
         """Take messages of one queue and send others to the next, both in one transaction."""
-        client = self._client(life, port, "mover")
+        client = self.client(life, port, "mover")
         try:
             client.subscribe("m", WORK[0], "client-individual", "prefetch-count:20")
             client.subscribe("n", MOVED, "client-individual", "prefetch-count:20")
@@ -310,7 +353,7 @@ class Workload:
                     parts += 1
                     client.settle(delivered.delivery, receipt=False, transaction=transaction)
                     if identifier == "m":
-                        client.send(self._uid(), MOVED, receipt=False, transaction=transaction)
+                        client.send(self.uid(), MOVED, receipt=False, transaction=transaction)
                 if parts and (got is None or chance.random() < 0.3):
                     if chance.random() < 0.05:
                         client.abort(transaction)
@@ -331,7 +374,7 @@ class Workload:
             raise
 
     def _automatic(self, life: int, port: int, chance: random.Random) -> None:
-        client = self._client(life, port, "automatic")
+        client = self.client(life, port, "automatic")
         try:
             client.subscribe("auto", AUTO, "auto")
             for _ in range(chance.randrange(50, MOST)):
@@ -345,10 +388,11 @@ class Workload:
 
     def _follow(self, life: int, port: int, chance: random.Random) -> None:
         """Take part in a durable subscription, and be away for a while."""
-        name, destination = chance.choice(DURABLES)
-        client = self._client(life, port, "follower")
+        # One is shared more often than not.
+        name, topic, wants = chance.choice((*DURABLES, DURABLES[-1]))
+        client = self.client(life, port, "follower")
         try:
-            client.subscribe("d", destination, "client-individual", durable_name=name, topic=TOPIC)
+            client.subscribe("d", topic, durable_name=name, topic=topic, wants=wants)
             client.confirmed()
             for _ in range(chance.randrange(10, 100)):
                 got = client.next(0.2)
@@ -372,13 +416,15 @@ class Workload:
         Raises `Stuck` if the broker counts messages that it does not deliver.
         """
         client = Client(self.history, life, port, "drain")
-        self.look(client)
+        for topic in VALUES:
+            self.look(client, topic)
+        self._stand(client)
         for place in QUEUES:
             client.subscribe(place, place)
             name = place.removeprefix("/queue/")
             client.subscribe(f"dead-{name}", f"/queue/DLQ.{name}", dead_of=place)
-        for name, destination in DURABLES if durable else ():
-            client.subscribe(name, destination, durable_name=name, topic=TOPIC)
+        for name, topic, wants in DURABLES if durable else ():
+            client.subscribe(name, topic, durable_name=name, topic=topic, wants=wants)
             client.subscribe(f"dead-{name}", f"/queue/DLQ.{name}", dead_of=f"durable {name}")
         until = time.monotonic() + PATIENCE
         while True:
@@ -398,12 +444,24 @@ class Workload:
                 client.latest.appendleft(got)
         client.disconnect()
 
+    def _stand(self, client: Client) -> None:
+        """Note what is sent without end, and end it."""
+        answer = client.request("browse", {"destination": CRON, "count": 1000})
+        if not answer["ok"]:
+            assert answer["error"]["code"] == "not-found", answer
+            return
+        uids = [
+            message["headers"]["uid"]
+            for message in answer["result"]["messages"]
+            if message["state"] == "delayed" and not message["redelivered"]
+        ]
+        self.history.note(Standing(client.name, CRON, tuple(uids)))
+        answer = client.request("purge", {"destination": CRON})
+        assert answer["ok"], answer
+
     def _held(self, client: Client) -> dict[str, int]:
         """Return the queues that the broker says hold messages, with how many."""
-        client.ask("SEND", "destination:/admin/queues", "reply-to:/temp-queue/answers")
-        while not client.replies:
-            client.read()
-        answer = json.loads(client.replies.popleft())
+        answer = client.request("queues", {})
         assert answer["ok"], answer
         counts = {
             row["name"]: row["ready"] + row["inflight"] + row["delayed"] for row in answer["result"]
