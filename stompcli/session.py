@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
-from typing import Final
+from typing import Final, Literal
 
 import trio
 
@@ -21,12 +21,12 @@ from stompcli.client import (
     StompError,
     Subscription,
     Transaction,
-    connect,
 )
 from stompcli.client import url as urls
 from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of
+from stompcli.link import Link, Traffic
 from stompcli.options import Settings
 from stompcli.output import Out
 
@@ -72,11 +72,14 @@ class Session:
         self.in_shell = in_shell
         self.interactive = interactive
         self._stays = stays or in_shell
-        self._client: Client | None = None
-        # The connection has a task of its own: it outlives the command that needed it.
-        self._let_go = trio.Event()
-        self._gone = trio.Event()
-        self._last_words: StompError | None = None
+        self._link: Link | None = None
+        # Unparked whenever a connection was made or given up.
+        self.relinked = trio.lowlevel.ParkingLot()
+        # Why there is no connection although one is wanted, once that was noticed.
+        self.lost: SessionEndedError | None = None
+        # True after `disconnect`: whoever typed that has to ask for a new connection.
+        self.parted = False
+        self.traffic = Traffic()
         self._nursery: trio.Nursery | None = None
         # Cancelled when the command has to stop, whatever it does; the session then ends in peace.
         self.scope = trio.CancelScope()
@@ -102,7 +105,12 @@ class Session:
     @property
     def client(self) -> Client | None:
         """The connection, None if no command has needed it yet."""
-        return self._client
+        return None if self._link is None else self._link.client
+
+    @property
+    def held(self) -> Link | None:
+        """What holds the connection, None if there is none to hold."""
+        return self._link
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -133,28 +141,62 @@ class Session:
     async def link(self) -> Client:
         """Return the connection, made now if it was not made before.
 
-        Raises `StompError` if there is none to be had, or it was lost.
+        Raises `StompError` if there is none to be had, or it was lost; `Failure` after `part`.
         """
-        if self._client is None:
-            settings = self.settings
-            options: Options = {
-                "login": settings.user,
-                "passcode": settings.secret(),
-                "virtual_host": settings.vhost,
-                "versions": _VERSIONS if settings.protocol == "auto" else (settings.protocol,),
-                "heartbeat": settings.heartbeats or (_STAYING if self._stays else _PASSING),
-                "headers": dict(settings.connect_header),
-            }
-            if settings.timeout is not None:
-                # A command's time is limited as a whole, see `supervise`.
-                options["timeout"] = settings.timeout if self.interactive else math.inf
-            if settings.verbose > 1:
-                options["trace"] = self.out.wire
-            self._client = await self.nursery.start(self._hold, self.address(), options)
-            self.connections += 1
-        else:
-            self._client.check_alive()
-        return self._client
+        if self._link is None:
+            if self.parted:
+                raise Failure(
+                    ExitCode.UNAVAILABLE, "lost", f"not connected to {self.label()}", "try: connect"
+                )
+            return await self.open()
+        self._link.client.check_alive()
+        return self._link.client
+
+    async def open(self) -> Client:
+        """Make a new connection and return it; there must be none.
+
+        Raises `StompError` if there is none to be had.
+        """
+        link = Link(self.address(), self._options())
+        await self.nursery.start(link.hold)
+        self._link = link
+        self.lost = None
+        self.parted = False
+        self.connections += 1
+        self.relinked.unpark_all()
+        return link.client
+
+    async def part(self) -> StompError | None:
+        """Give the connection up, if there is one; return what the broker said at its end."""
+        link, self._link = self._link, None
+        self.parted = True
+        self.transaction = None
+        self.received.unsettled.clear()
+        error = None if link is None else await link.finish()
+        self.relinked.unpark_all()
+        return error
+
+    def _options(self) -> Options:
+        settings = self.settings
+        options: Options = {
+            "login": settings.user,
+            "passcode": settings.secret(),
+            "virtual_host": settings.vhost,
+            "versions": _VERSIONS if settings.protocol == "auto" else (settings.protocol,),
+            "heartbeat": settings.heartbeats or (_STAYING if self._stays else _PASSING),
+            "headers": dict(settings.connect_header),
+        }
+        if settings.timeout is not None:
+            # A command's time is limited as a whole, see `supervise`.
+            options["timeout"] = settings.timeout if self.interactive else math.inf
+        if self.in_shell or settings.verbose > 1:
+            options["trace"] = self._trace
+        return options
+
+    def _trace(self, direction: Literal["<", ">"], data: bytes) -> None:
+        self.traffic.note(direction)
+        if self.settings.verbose > 1:
+            self.out.wire(direction, data)
 
     def _timed_out(self) -> Failure:
         return Failure(
@@ -187,9 +229,9 @@ class Session:
 
     def find_subscription(self, word: str) -> Subscription | None:
         """Return the open subscription with this destination or id, None if there is none."""
-        if self._client is None:
+        if self._link is None:
             return None
-        for subscription in self._client.subscriptions:
+        for subscription in self._link.client.subscriptions:
             if word in (subscription.id, subscription.destination):
                 return subscription
         return None
@@ -199,36 +241,18 @@ class Session:
 
         After a command that ``failed`` a missing receipt is not worth a word.
         """
-        if self._client is None:
+        if self._link is None:
             return
-        self._let_go.set()
-        await self._gone.wait()
-        error, self._last_words = self._last_words, None
+        client = self._link.client
+        error = await self._link.finish()
         if error is not None:
             self.errors += 1
             raise error
-        if not failed and not self._client.confirmed:
+        if not failed and not client.confirmed:
             self.out.notice(
-                f"{self._client.address} did not confirm the DISCONNECT; "
+                f"{client.address} did not confirm the DISCONNECT; "
                 "what was sent without a receipt may be lost"
             )
-
-    async def _hold(
-        self, address: Address, options: Options, *, task_status: trio.TaskStatus[Client]
-    ) -> None:
-        """Keep the connection open until `finish`; an error before it is open is the caller's."""
-        begun = False
-        try:
-            async with connect(address, **options) as client:
-                begun = True
-                task_status.started(client)
-                await self._let_go.wait()
-        except StompError as error:
-            if not begun:
-                raise
-            self._last_words = error
-        finally:
-            self._gone.set()
 
 
 @asynccontextmanager
