@@ -17,7 +17,6 @@ from stompcli.lines import Lines
 from stompcli.options import Settings
 from stompcli.output import Out, StdoutClosed
 from stompcli.reading import StandardInput, Text, pieces
-from stompcli.render import visible_line
 from stompcli.running import supervise
 from stompcli.session import Session
 
@@ -89,7 +88,7 @@ class Reader:
         if session.interactive:
             if session.client is not None and session.client.subscriptions:
                 await trio.sleep(_SETTLE)
-            return await self._typed(self._prompt)
+            return await self._typed(self._lines.prompt)
         if session.lost is not None:
             self._lines.fail(of(session.lost))
             return None
@@ -122,13 +121,6 @@ class Reader:
         if answer is None:
             self._out.fresh_line()
         return answer
-
-    def _prompt(self) -> str:
-        session = self._session
-        transaction = session.transaction
-        mark = f" [{transaction.id} {session.transaction_frames}]" if transaction else ""
-        down = "(disconnected) " if session.lost is not None or session.parted else ""
-        return f"{down}{visible_line(session.label())}{mark}> "
 
     async def _linger(self) -> None:
         """Wait until no message came for a while, if there are any to come."""

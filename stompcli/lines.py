@@ -18,7 +18,7 @@ from stompcli.failure import Failure, of, usage
 from stompcli.main import in_words, unknown
 from stompcli.options import AFTER, SHELL
 from stompcli.output import StdoutClosed
-from stompcli.render import frame_lines, visible_body
+from stompcli.render import frame_lines, visible_body, visible_line
 from stompcli.session import Session
 
 
@@ -69,6 +69,14 @@ class Lines:
             if not await self.run(f"subscribe -- {words.quoted(destination)}"):
                 return False
         return True
+
+    def prompt(self) -> str:
+        """Return the prompt: where we are, in which transaction, and whether there is a link."""
+        session = self._session
+        transaction = session.transaction
+        mark = f" [{transaction.id} {session.transaction_frames}]" if transaction else ""
+        down = "(disconnected) " if session.lost is not None or session.parted else ""
+        return f"{down}{visible_line(session.label())}{mark}> "
 
     def fail(self, failure: Failure) -> None:
         """Say what went wrong, and keep its exit code if it is the first."""

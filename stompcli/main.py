@@ -215,11 +215,20 @@ def _no_command(**params: object) -> int:
         data = files.read(str(settings.file))
     import trio
 
+    interactive = settings.file is None and os.isatty(0)
+    if interactive and not settings.plain and _can_do_tricks():
+        from stompcli.shell.loop import run_shell
+
+        return trio.run(run_shell, settings)
     from stompcli.line import read_lines
 
     out = Out(settings, in_shell=True)
-    interactive = settings.file is None and os.isatty(0)
     return trio.run(read_lines, settings, out, data, interactive)
+
+
+def _can_do_tricks() -> bool:
+    """Return whether the terminal understands escape sequences, as far as one can tell."""
+    return os.isatty(1) and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def run_command(context: click.Context) -> int:

@@ -101,6 +101,10 @@ class Session:
         # Puts a question to whoever types, and returns the line typed, None at the end of input;
         # None if nobody types.
         self.ask: Callable[[str], Awaitable[str | None]] | None = None
+        # Shows a message of the shell, with its number; None: where all output goes.
+        self.show: Callable[[int, bytes], None] | None = None
+        # Is told of a SIGINT, and returns whether that was all there is to do about it.
+        self.on_interrupt: Callable[[], bool] = bool
 
     @property
     def client(self) -> Client | None:
@@ -286,6 +290,8 @@ async def _watch_signals(
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGINT and session.on_interrupt():
+                continue
             if session.stopped is not None:
                 everything.cancel()
             session.stop(_SIGNALS[signal.Signals(number)])

@@ -144,12 +144,12 @@ def terminals() -> Iterator[list[Terminal]]:
         terminal.child.close(force=True)
 
 
-@pytest.mark.parametrize("words", [[], ["--plain"]])
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"STOMP_PLAIN": "1"}])
 def test_golden_session_on_a_terminal(
-    stomp: Stomp, queue: str, words: list[str], terminals: list[Terminal]
+    stomp: Stomp, queue: str, env: dict[str, str], terminals: list[Terminal]
 ) -> None:
     """The session of the handbook, word for word, with its prompts, and no escape octet."""
-    terminal = Terminal(stomp, *words)
+    terminal = Terminal(stomp, **env)
     terminals.append(terminal)
     terminal.expect(terminal.prompt)
     prompt = terminal.prompt.removesuffix("> ")
@@ -166,7 +166,7 @@ def test_golden_session_on_a_terminal(
     assert "\x1b" not in terminal.seen
 
 
-@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"STOMP_PLAIN": "1"}])
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"TERM": ""}, {"STOMP_PLAIN": "1"}])
 def test_asynchronous_message_on_a_terminal(
     stomp: Stomp, queue: str, env: dict[str, str], terminals: list[Terminal]
 ) -> None:
@@ -184,7 +184,7 @@ def test_asynchronous_message_on_a_terminal(
 
 def test_hostile_message_on_a_terminal(stomp: Stomp, queue: str, terminals: list[Terminal]) -> None:
     """What a stranger sends never reaches the terminal raw, in headers or body."""
-    terminal = Terminal(stomp, "-q")
+    terminal = Terminal(stomp, "--plain", "-q")
     terminals.append(terminal)
     terminal.expect(terminal.prompt)
     body = "\x1b]0;x\x07\x1b[2J \u202e end"
@@ -197,7 +197,7 @@ def test_hostile_message_on_a_terminal(stomp: Stomp, queue: str, terminals: list
 
 def test_interrupt_on_a_terminal(stomp: Stomp, terminals: list[Terminal]) -> None:
     """Ctrl-C ends the program with 130, without a traceback."""
-    terminal = Terminal(stomp)
+    terminal = Terminal(stomp, "--plain")
     terminals.append(terminal)
     terminal.expect(terminal.prompt)
     terminal.child.sendintr()
@@ -209,7 +209,7 @@ def test_interrupt_on_a_terminal(stomp: Stomp, terminals: list[Terminal]) -> Non
 
 def test_lost_connection_on_a_terminal(stomp: Stomp, terminals: list[Terminal]) -> None:
     """An ERROR is shown, the prompt says that the connection is gone, and typing goes on."""
-    terminal = Terminal(stomp, "-q")
+    terminal = Terminal(stomp, "--plain", "-q")
     terminals.append(terminal)
     terminal.expect(terminal.prompt)
     terminal.type("send /nowhere/x y", then="(disconnected) " + terminal.prompt)
@@ -226,7 +226,16 @@ def test_screen_of_a_session(stomp: Stomp, queue: str, tmp_path: Path) -> None:
     """What a terminal really shows after a session and an asynchronous message."""
     tmux = ["tmux", "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
     subprocess.run(
-        [*tmux, "new-session", "-d", "-x", "78", "-y", "18", shlex.join(stomp.argv("-q"))],
+        [
+            *tmux,
+            "new-session",
+            "-d",
+            "-x",
+            "78",
+            "-y",
+            "18",
+            shlex.join(stomp.argv("--plain", "-q")),
+        ],
         check=True,
         env=environment(),
         timeout=30,

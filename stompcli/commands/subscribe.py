@@ -116,7 +116,11 @@ async def _show_all(session: Session, subscription: Subscription, out: Out) -> N
 async def show_in_shell(session: Session, message: Message, out: Out) -> None:
     """Show a message in the shell, and keep it if it has to be settled."""
     number = session.remember(message)
-    await out.write(out.message(message, number))
+    shown = out.message(message, number)
+    if session.show is None:
+        await out.write(shown)
+    else:
+        session.show(number, shown)
 
 
 # One-shot.
