@@ -1,5 +1,7 @@
 """Files that the user names."""
 
+from pathlib import Path
+
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
 
@@ -13,3 +15,8 @@ def read(path: str) -> bytes:
         raise Failure(ExitCode.NO_INPUT, "no-input", f"File {path} does not exist") from None
     except OSError as error:
         raise Failure(ExitCode.NO_INPUT, "no-input", f"{path}: {error.strerror}") from None
+
+
+def absolute(path: str) -> str:
+    """Return the whole path of a file that the user names, so that it is the same from anywhere."""
+    return str(Path(path).expanduser().absolute())

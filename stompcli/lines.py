@@ -16,7 +16,7 @@ from stompcli.client import BrokerError, SessionEndedError, StompError
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of, usage
 from stompcli.main import in_words, unknown
-from stompcli.options import AFTER, SHELL
+from stompcli.options import SHELL, given_after
 from stompcli.output import StdoutClosed
 from stompcli.render import frame_lines, visible_body, visible_line
 from stompcli.session import Session
@@ -150,10 +150,9 @@ def _parameters(record: table.Command, rest: str) -> dict[str, Any] | None:
         raise in_words(error) from None
     except click.exceptions.Exit:
         return None
-    for name, value in params.items():
-        if name.startswith(AFTER) and value not in (None, (), 0, False):
-            option = name.removeprefix(AFTER).replace("_", "-")
-            raise usage(f"--{option} is for the whole session; give it when you start stomp")
+    for name in given_after(params):
+        option = name.replace("_", "-")
+        raise usage(f"--{option} is for the whole session; give it when you start stomp")
     if record.verbatim and not (
         params["body"] or params["body_file"] or params.get("size") is not None
     ):

@@ -31,8 +31,9 @@ class Link:
     It owns the client, and what the broker said last instead of the receipt for DISCONNECT.
     """
 
-    def __init__(self, address: Address, options: Options) -> None:
-        self.address = address
+    def __init__(self, addresses: list[Address], options: Options) -> None:
+        # Tried in turn.
+        self.addresses = addresses
         self._options = options
         self._client: Client | None = None
         self._let_go = trio.Event()
@@ -49,7 +50,7 @@ class Link:
         """Keep the connection open until `finish`; an error before it is open is the caller's."""
         begun = False
         try:
-            async with connect(self.address, **self._options) as client:
+            async with connect(self.addresses, **self._options) as client:
                 self._client = client
                 begun = True
                 task_status.started()

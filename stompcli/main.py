@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from stompcli import files, table
+from stompcli import files, precedence, table
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
 from stompcli.options import Settings, before_command
@@ -205,11 +205,11 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # no
 def _no_command(**params: object) -> int:
     """Read commands from a script, a terminal or a pipe, if argv holds none."""
     context = click.get_current_context()
-    settings = _checked(context, Settings.of(params))
     if context.invoked_subcommand is not None:
-        if settings.file is not None or settings.listen:
+        if params["file"] is not None or params["listen"]:
             raise usage("-F and -L are for a session; give no command with them")
         return ExitCode.DONE
+    settings = _checked(precedence.settled(context))
     data = None
     if settings.file not in (None, "-"):
         data = files.read(str(settings.file))
@@ -236,29 +236,24 @@ def run_command(context: click.Context) -> int:
     assert context.parent is not None  # noqa: S101 - for the type checker; a group made it
     record = table.find(str(context.info_name))
     assert record is not None  # noqa: S101 - for the type checker; the group found it
-    settings = Settings.of(context.parent.params).later(context.params)
-    settings = _checked(context.parent, settings)
+    settings = precedence.settled(context.parent, context.params, offline=record.offline)
+    settings = _checked(settings)
+    out = Out(settings)
+    remark = precedence.remark(settings)
+    if remark is not None and not record.offline:
+        out.notice(remark)
     import trio
 
     from stompcli.running import perform
 
-    return trio.run(perform, record, context.params, settings, Out(settings))
+    return trio.run(perform, record, context.params, settings, out)
 
 
-def _checked(context: click.Context, settings: Settings) -> Settings:
-    """Return the settings; host and port of the command line go before a URL of the environment.
-
-    Raises `Failure` for a format that there is not.
-    """
+def _checked(settings: Settings) -> Settings:
+    """Return the settings; raises `Failure` for a format that there is not, and for TLS amiss."""
     if settings.format is not None:
         complaint = check_pattern(settings.format)
         if complaint is not None:
             raise usage(complaint)
-    typed = click.core.ParameterSource.COMMANDLINE
-    sources = {name: context.get_parameter_source(name) for name in ("host", "port", "url")}
-    if settings.url is not None and sources["url"] is not typed:
-        return settings
-    if settings.url is not None:
-        # The environment's host and port must not change a URL that was typed.
-        return settings.without_environment(sources)
+    precedence.check(settings)
     return settings

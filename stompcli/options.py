@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
 from stompcli import files
 from stompcli.failure import bad_input
+from stompcli.further_options import FURTHER, Spelled, joined
 
 # The context object of a line that was typed into a shell.
 SHELL: Final = "shell"
@@ -183,29 +184,22 @@ class Settings:
     timeout: float | None = None
     linger: float = 0.5
     plain: bool = False
+    context: str | None = None
+    tls: bool = False
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_insecure: bool = False
+    color: str = "auto"
+    no_progress: bool = False
+    # How explicitly each of them was said; see `stompcli.precedence`.
+    said: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Self:
         """Return the settings in the parameters of the program itself."""
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in params.items() if name in names})
-
-    def later(self, params: Mapping[str, Any]) -> Self:
-        """Return the settings with those that were given after the command, which win."""
-        given = {
-            name.removeprefix(AFTER): value
-            for name, value in params.items()
-            if name.startswith(AFTER) and value not in (None, (), 0, False)
-        }
-        return replace(self, **given)
-
-    def without_environment(self, sources: Mapping[str, object]) -> Self:
-        """Return the settings without the host and port that nobody typed."""
-        typed = click.core.ParameterSource.COMMANDLINE
-        gone: dict[str, Any] = {
-            name: None for name in ("host", "port") if sources[name] is not typed
-        }
-        return replace(self, **gone)
 
     def secret(self) -> str | None:
         """Return the password, from wherever it was said to be.
@@ -224,15 +218,29 @@ class Settings:
         return first
 
 
+def given_after(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that were given after a command, by their names."""
+    return {
+        name.removeprefix(AFTER): value
+        for name, value in params.items()
+        # The zero of a count is nobody's; that of a duration is somebody's.
+        if name.startswith(AFTER)
+        and not (value is None or value is False or value in ((), ""))
+        and not (isinstance(value, int) and value == 0)
+    }
+
+
 def _connection() -> list[dict[str, Any]]:
     """Return the long options that may also stand after a command."""
     return [
         {"decls": ["--host"], "short": "-H", "metavar": "HOST", "envvar": "STOMP_HOST",
          "help": "The broker's host.  [default: localhost]"},
         {"decls": ["--port"], "short": "-P", "type": click.IntRange(1, 65535), "metavar": "N",
-         "envvar": "STOMP_PORT", "help": "Its port.  [default: 61613]"},
+         "envvar": "STOMP_PORT", "help": "Its port.  [default: 61613; 61614 with --tls]"},
         {"decls": ["--url"], "short": "-u", "metavar": "URL", "envvar": "STOMP_URL",
-         "help": "stomp://user:password@host:port/vhost or unix:///path, instead of both."},
+         "multiple": True, "callback": joined,
+         "help": "stomp://user:password@host:port/vhost, stomp+ssl://, ws://host:port/ws, wss:// "
+         "or unix:///path, instead of both. Several are tried in turn."},
         {"decls": ["--user"], "short": "-U", "metavar": "NAME", "envvar": "STOMP_USER",
          "help": "Log in as this user."},
         {"decls": ["--password"], "short": "-W", "metavar": "PASSWORD", "envvar": "STOMP_PASSWORD",
@@ -260,6 +268,13 @@ def _connection() -> list[dict[str, Any]]:
         {"decls": ["--raw"], "is_flag": True, "help": "Write bodies exactly, and nothing else."},
         {"decls": ["--timeout"], "type": DURATION, "envvar": "STOMP_TIMEOUT", "metavar": "DUR",
          "help": "End the whole command after this long."},
+        {"decls": ["--linger"], "type": DURATION, "default": 0.5, "metavar": "DUR",
+         "help": "After the last command wait until no message came for so long.  "
+         "[default: 0.5s]"},
+        {"decls": ["--plain"], "is_flag": True, "envvar": "STOMP_PLAIN",
+         "help": "Read plain lines: no colours, no completion, no terminal needed. "
+         "Listings have tabs between their fields."},
+        *FURTHER,
     ]  # fmt: skip
 
 
@@ -275,7 +290,7 @@ def after_command(own: list[click.Parameter]) -> list[click.Parameter]:
         if "is_flag" not in spec and "count" not in spec and "multiple" not in spec:
             spec["default"] = None
         name = AFTER + long.removeprefix("--").replace("-", "_")
-        options.append(click.Option([name, long], hidden=True, **spec))
+        options.append(click.Option([name, *one["decls"]], hidden=True, **spec))
     return options
 
 
@@ -284,10 +299,12 @@ def before_command() -> list[click.Parameter]:
     options: list[click.Parameter] = []
     for one in _connection():
         spec = {key: value for key, value in one.items() if key not in ("decls", "short")}
-        decls = ([one["short"]] if "short" in one else []) + one["decls"]
-        if decls[-1] == "--protocol":
+        name = one["decls"][0].removeprefix("--").replace("-", "_")
+        decls = [name, *([one["short"]] if "short" in one else []), *one["decls"]]
+        if name in ("protocol", "color"):
             spec["default"] = "auto"
-        options.append(click.Option(decls, **spec))
+        kind = Spelled if len(one["decls"]) > 1 else click.Option
+        options.append(kind(decls, **spec))
     options += [
         click.Option(
             ["-F", "--file", "file"],
@@ -304,20 +321,6 @@ def before_command() -> list[click.Parameter]:
             metavar="DEST",
             multiple=True,
             help="Subscribe to this destination first.",
-        ),
-        click.Option(
-            ["--linger"],
-            type=DURATION,
-            default=0.5,
-            metavar="DUR",
-            help="After the last command wait until no message came for so long.  [default: 0.5s]",
-        ),
-        click.Option(
-            ["--plain"],
-            is_flag=True,
-            envvar="STOMP_PLAIN",
-            help="Read plain lines: no colours, no completion, no terminal needed. "
-            "Listings have tabs between their fields.",
         ),
     ]
     return options

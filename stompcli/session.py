@@ -123,16 +123,24 @@ class Session:
         return self._nursery
 
     def address(self) -> Address:
-        """Return where the broker is; raises `Failure` for a bad URL."""
+        """Return where the broker is, the first of several; raises `Failure` for a bad URL."""
+        return self.addresses()[0]
+
+    def addresses(self) -> list[Address]:
+        """Return where the broker may be, in the order to try; raises `Failure` for a bad URL."""
         settings = self.settings
         if settings.url is None:
-            return Address(
-                host=settings.host or urls.DEFAULT_HOST, port=settings.port or urls.DEFAULT_PORT
-            )
-        try:
-            address = urls.parse(settings.url)
-        except StompError as error:
-            raise of(error) from error
+            found = [Address(port=urls.TLS_PORT if settings.tls else urls.DEFAULT_PORT)]
+        else:
+            try:
+                found = urls.addresses(settings.url)
+            except StompError as error:
+                raise of(error) from error
+        return [self._placed(address) for address in found]
+
+    def _placed(self, address: Address) -> Address:
+        """Return an address with what the options say beside the URL."""
+        settings = self.settings
         if settings.host is not None or settings.port is not None:
             address = with_changes(
                 address,
@@ -140,6 +148,9 @@ class Session:
                 port=settings.port or address.port,
                 path=None,
             )
+        if settings.tls and address.path is None and not address.tls:
+            port = urls.TLS_PORT if address.port == urls.DEFAULT_PORT else address.port
+            address = with_changes(address, tls=True, port=settings.port or port)
         return address
 
     async def link(self) -> Client:
@@ -161,7 +172,8 @@ class Session:
 
         Raises `StompError` if there is none to be had.
         """
-        link = Link(self.address(), self._options())
+        addresses = self.addresses()
+        link = Link(addresses, self._options(addresses))
         await self.nursery.start(link.hold)
         self._link = link
         self.lost = None
@@ -180,7 +192,7 @@ class Session:
         self.relinked.unpark_all()
         return error
 
-    def _options(self) -> Options:
+    def _options(self, addresses: list[Address]) -> Options:
         settings = self.settings
         options: Options = {
             "login": settings.user,
@@ -190,6 +202,14 @@ class Session:
             "heartbeat": settings.heartbeats or (_STAYING if self._stays else _PASSING),
             "headers": dict(settings.connect_header),
         }
+        if any(address.tls for address in addresses):
+            options["ca_file"] = settings.tls_ca
+            options["cert_file"] = settings.tls_cert
+            options["key_file"] = settings.tls_key
+            options["insecure"] = settings.tls_insecure
+        if not self._stays:
+            # Several places are tried in turn; what is lost on the way is an error.
+            options["reconnect"] = False
         if settings.timeout is not None:
             # A command's time is limited as a whole, see `supervise`.
             options["timeout"] = settings.timeout if self.interactive else math.inf
@@ -211,7 +231,8 @@ class Session:
         """Return the broker's place, and who we are there, for the prompt."""
         address = self.address()
         user = self.settings.user or address.login
-        return f"{user}@{address}" if user else str(address)
+        place = str(address) if self._link is None else self._link.client.address
+        return f"{user}@{place}" if user else place
 
     def stop(self, code: ExitCode) -> None:
         """End the command that is running; the first reason counts."""

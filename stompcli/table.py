@@ -38,6 +38,8 @@ class Command:
     one_shot: bool = True
     # It needs a broker that knows our admin requests.
     admin: bool = False
+    # It needs no broker, so that no context matters.
+    offline: bool = False
     # It stays until it is stopped, so that heart-beats matter.
     stays: bool = False
     # In a shell the rest of the line after the arguments is a body, taken as it is.
@@ -65,6 +67,7 @@ class Command:
             "shell": self.in_shell,
             "one_shot": self.one_shot,
             "admin": self.admin,
+            "offline": self.offline,
             "verbatim": self.verbatim,
             "destructive": self.destructive,
         }
@@ -347,6 +350,16 @@ TABLE: Final = (
         one_shot=False,
     ),
     Command(
+        "context",
+        "Keep brokers under names, and choose among them",
+        PROGRAM,
+        "context add|ls|select|show|edit|rm|test|previous [name]",
+        "stompcli.context_arguments:CONTEXT",
+        f"{_COMMANDS}.context:context",
+        aliases=("ctx",),
+        offline=True,
+    ),
+    Command(
         "ping",
         "Measure how long connecting and a receipt take",
         PROGRAM,
@@ -362,6 +375,7 @@ TABLE: Final = (
         f"{_PARSERS}:VERSION",
         f"{_COMMANDS}.about:version",
         aliases=("ver",),
+        offline=True,
     ),
     Command(
         "help",
@@ -371,6 +385,7 @@ TABLE: Final = (
         f"{_PARSERS}:HELP",
         f"{_COMMANDS}.about:show_help",
         aliases=("?",),
+        offline=True,
     ),
     Command(
         "completion",
@@ -380,6 +395,7 @@ TABLE: Final = (
         f"{_PARSERS}:COMPLETION",
         f"{_COMMANDS}.about:completion",
         in_shell=False,
+        offline=True,
     ),
     Command(
         "quit",

@@ -29,9 +29,10 @@ class Finished:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return an environment in which no STOMP_ variable of the developer's counts."""
+    """Return an environment in which no STOMP_ variable or file of the developer's counts."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("STOMP_")}
-    return {**clean, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **changes}
+    homes = {f"XDG_{kind}_HOME": "/nonexistent" for kind in ("CONFIG", "CACHE")}
+    return {**clean, **homes, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **changes}
 
 
 @contextmanager
@@ -64,14 +65,15 @@ def running_stompd(port: int = 0, *, kill: bool = False) -> Iterator[int]:
 
 
 class Stomp:
-    """The `stomp` program, with the broker of the test as its default."""
+    """The `stomp` program, with the broker of the test as its default; 0: its own default."""
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self._place = ("-P", str(port)) if port else ()
 
     def argv(self, *words: str) -> list[str]:
         """Return the command line that runs the program with these words."""
-        return [sys.executable, "-m", "stompcli", "-P", str(self.port), *words]
+        return [sys.executable, "-m", "stompcli", *self._place, *words]
 
     def __call__(
         self, *words: str, stdin: bytes | None = None, env: dict[str, str] | None = None
@@ -87,7 +89,7 @@ class Stomp:
             files[0].seek(0)
             stack.enter_context(_descriptors([file.fileno() for file in files]))
             stack.enter_context(_environ(environment(**(env or {}))))
-            code = stompcli.main.run(["-P", str(self.port), *words])
+            code = stompcli.main.run([*self._place, *words])
             sys.stdout.flush()
             for file in files:
                 file.seek(0)

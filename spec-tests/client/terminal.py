@@ -7,12 +7,14 @@ from client.programs import Stomp, environment
 class Terminal:
     """The program on a terminal, at which somebody types."""
 
-    def __init__(self, stomp: Stomp, *words: str, width: int = 120) -> None:
+    def __init__(
+        self, stomp: Stomp, *words: str, width: int = 120, env: dict[str, str] | None = None
+    ) -> None:
         command, *args = stomp.argv(*words)
         self.child: pexpect.spawn[str] = pexpect.spawn(
             command,
             args,
-            env=environment(TERM="xterm"),
+            env=environment(TERM="xterm", **(env or {})),
             dimensions=(40, width),
             encoding="utf-8",
             timeout=30,

@@ -106,7 +106,8 @@ class Terminal:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STOMP_", "STOMPD_"))}
         ours = Path(sys.executable).parent
         kept["PATH"] = os.pathsep.join((str(ours), str(self._programs), kept["PATH"]))
-        kept.pop("XDG_STATE_HOME", None)
+        for kind in ("STATE", "CONFIG", "CACHE"):
+            kept.pop(f"XDG_{kind}_HOME", None)
         kept["HOME"] = str(self.directory)
         return {**kept, "STOMP_PORT": str(port), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 

@@ -85,12 +85,17 @@ def addresses(urls: str | Address | Iterable[str | Address]) -> list[Address]:
     if isinstance(urls, Address):
         return [urls]
     if isinstance(urls, str):
-        found = [parse(url) for url in _COMMA.split(_unwrapped(urls.strip()))]
+        found = [parse(url) for url in several(urls)]
     else:
         found = [address for url in urls for address in addresses(url)]
     if not found:
         raise UsageError("there is no URL of a broker to connect to")
     return found
+
+
+def several(text: str) -> list[str]:
+    """Return the URLs in a text that holds one, or several as `addresses` takes them."""
+    return _COMMA.split(_unwrapped(text.strip()))
 
 
 def _unwrapped(text: str) -> str:
