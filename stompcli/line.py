@@ -50,6 +50,8 @@ class Reader:
         self._standing: Callable[[], str] | None = None
         self._input = trio.CancelScope()
         self._disturbed = trio.lowlevel.ParkingLot()
+        # Whether there was any line.
+        self._run_any = False
 
     async def run(self) -> ExitCode:
         """Connect, run the lines, and return the exit code."""
@@ -76,10 +78,11 @@ class Reader:
             line = await self._next_line()
             if line is None:
                 break
+            self._run_any = True
             if not await self._lines.run(line):
                 return
         self._out.fresh_line()
-        if not session.interactive:
+        if not session.interactive and not await self._stay():
             await self._linger()
 
     async def _next_line(self) -> str | None:
@@ -121,6 +124,19 @@ class Reader:
         if answer is None:
             self._out.fresh_line()
         return answer
+
+    async def _stay(self) -> bool:
+        """With --listen and nothing else to do, stay until something ends it."""
+        session = self._session
+        settings = session.settings
+        if not settings.listen or settings.file is not None or self._run_any:
+            return False
+        with trio.CancelScope() as self._input:
+            if session.lost is None:
+                await trio.sleep_forever()
+        if session.lost is not None:
+            self._lines.fail(of(session.lost))
+        return True
 
     async def _linger(self) -> None:
         """Wait until no message came for a while, if there are any to come."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from stompcli import render
+from stompcli import color, render
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
 from stompcli.options import Settings
@@ -36,6 +36,11 @@ class Out:
         self.in_shell = in_shell
         self.tty = _is_tty(1)
         self.stderr_tty = _is_tty(2)
+        # Whether each stream is coloured; a plain line reader never is.
+        self.color, self.stderr_color = (
+            not in_shell and color.is_wanted(settings.color, tty=tty, environ=os.environ)
+            for tty in (self.tty, self.stderr_tty)
+        )
         # The prompt that stands on the line, empty if none does.
         self._prompt = ""
         # True while a passing line stands there.
@@ -119,7 +124,9 @@ class Out:
             return render.stomp_py(message, tty=self.tty)
         if form == "pretty":
             full = settings.verbose > 0
-            return render.pretty(message, n, full=full, tty=self.tty, size=size, notes=notes)
+            return render.pretty(
+                message, n, full=full, tty=self.tty, color=self.color, size=size, notes=notes
+            )
         return render.pattern(message, n, form, tty=self.tty)
 
     # Everything else.
@@ -139,13 +146,16 @@ class Out:
             value = {"error": {"code": failure.kind, "message": failure.message}}
             self._say(render.json_line(value).decode().rstrip("\n"))
             return
+        if self.stderr_color:
+            prefix = color.painted(prefix.rstrip(), color.RED) + " " if prefix else prefix
         self._say(prefix + render.visible_line(failure.message))
         for line in failure.hint.splitlines():
             self._say(f"  {render.visible_line(line)}")
 
     def passing(self, text: str) -> None:
         """Show people a line of text on a terminal that goes away with whatever is written next."""
-        if self.stderr_tty and not self.settings.quiet and not self.settings.json:
+        settings = self.settings
+        if self.stderr_tty and not (settings.quiet or settings.json or settings.no_progress):
             _to_stderr(f"\r{text}\x1b[K")
             self._passing = True
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from stompcli.color import BOLD, DIM, painted
+
 FORMATS: Final = ("stomp.py", "pretty", "json", "body")
 
 _SHOWN_BODY: Final = 2048
@@ -126,6 +128,7 @@ def pretty(
     *,
     full: bool,
     tty: bool,
+    color: bool = False,
     size: int | None = None,
     notes: Sequence[str] = (),
 ) -> bytes:
@@ -143,7 +146,10 @@ def pretty(
     lines += [
         f"  {name}: {value}" for name, value in headers.items() if full or name not in _SPOKEN
     ]
-    head = _octets("\n".join(visible_line(line) for line in lines) + "\n")
+    lines = [visible_line(line) for line in lines]
+    if color:
+        lines = [painted(line, DIM if at else BOLD) for at, line in enumerate(lines)]
+    head = _octets("\n".join(lines) + "\n")
     body = _octets(visible_body(message.body)) if tty else message.body
     return head + body + (b"" if not body or body.endswith(b"\n") else b"\n")
 

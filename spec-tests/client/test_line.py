@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -569,3 +570,27 @@ def test_python_module_is_the_program() -> None:
         timeout=60,
     )
     assert done.stdout.startswith(b"stomp ")
+
+
+async def test_listen_with_nothing_else_to_do() -> None:
+    """-L without any line stays, as `subscribe` does, until a signal ends it in peace."""
+
+    async def script(broker: ScriptedBroker) -> None:
+        await broker.accept()
+        await broker.message(await broker.subscribed(destination="/queue/a"), b"hello")
+        assert process.stdout is not None
+        seen = b""
+        while b"\nhello\n" not in seen:
+            seen += await trio.to_thread.run_sync(os.read, process.stdout.fileno(), 4096)
+        process.send_signal(signal.SIGINT)
+        await broker.serve_end()
+
+    async with on_socket(script) as port:
+        process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+            Stomp(port).argv("-q", "-L", "/queue/a"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=environment(),
+        )
+    with process:
+        assert await trio.to_thread.run_sync(process.wait) == ExitCode.INTERRUPTED

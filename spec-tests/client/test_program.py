@@ -327,6 +327,8 @@ def test_one_shot_on_a_terminal(stomp: Stomp, queue: str) -> None:
     child.expect(pexpect.EOF)
     child.close()
     shown = re.sub(r"\d\d:\d\d:\d\d", "TIME", str(child.before)).replace("\r\n", "\n")
+    assert shown.count("\x1b") == shown.count("\x1b[0m") * 2 == 6
+    shown = re.sub(r"\x1b\[\d+m", "", shown)
     assert re.sub(r"id c\d+-\d+", "id cN-1", shown) == (
         f'TIME subscribed to "{queue}" (ack client-individual, id 1); Ctrl-C to stop\n'
         f"[#1] {queue}  11 B  text/plain  id cN-1\n"

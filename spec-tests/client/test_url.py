@@ -22,6 +22,13 @@ from stompcli.client.url import addresses, parse
         ("stomp://u@h/%2F", Address(host="h", login="u", virtual_host="/"), "h:61613"),
         ("stomp+ssl://h", Address(host="h", port=61614, tls=True), "h:61614"),
         ("stomp+ssl://h:1", Address(host="h", port=1, tls=True), "h:1"),
+        ("ws://h", Address(host="h", port=80, websocket="/ws"), "h:80"),
+        (
+            "ws://u:p@h:5/stomp/x",
+            Address(host="h", port=5, login="u", passcode="p", websocket="/stomp/x"),
+            "h:5",
+        ),
+        ("wss://h/", Address(host="h", port=443, tls=True, websocket="/"), "h:443"),
         ("unix:///run/stompd.sock", Address(path="/run/stompd.sock"), "unix:/run/stompd.sock"),
     ],
 )

@@ -24,6 +24,7 @@ from stompcli.client.errors import (
 )
 from stompcli.client.options import Settings
 from stompcli.client.reasons import lost, text_of, words
+from stompcli.client.websocket import WebSocketStream
 from stompd.protocol import heartbeat
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -69,6 +70,8 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream, address: str, settings: Settings) -> None:
         self._stream = stream
+        # The same, where each frame is a message of its own.
+        self._web = stream if isinstance(stream, WebSocketStream) else None
         self._settings = settings
         self._decoder = Decoder("client", settings.limits)
         self._owner: Owner | None = None
@@ -216,11 +219,14 @@ class Connection:
                             # D-04: not even a heart-beat follows DISCONNECT.
                             return
                         self._outbox.append(b"\n")
-                data = b"".join(self._outbox)
-                self._outbox.clear()
+                data = b"".join(frames := self._outbox)
+                self._outbox = []
                 if self._settings.trace is not None:
                     self._settings.trace(">", data)
-                await self._stream.send_all(data)
+                if self._web is None:
+                    await self._stream.send_all(data)
+                else:
+                    await self._web.send_frames(frames)
                 # What is being written counts as waiting until it is gone.
                 self.outbox_octets = sum(map(len, self._outbox))
                 self._room_to_write.unpark_all()

@@ -9,7 +9,7 @@ from typing import Unpack
 
 import trio
 
-from stompcli.client import tls
+from stompcli.client import tls, websocket
 from stompcli.client import url as urls
 from stompcli.client.beside import tasks_beside
 from stompcli.client.client import Client
@@ -29,12 +29,12 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """Open a session with the broker at ``url`` for the length of a block.
 
-    ``url`` is ``stomp://user:passcode@host:port/vhost``, ``stomp+ssl://…`` for TLS, or
-    ``unix:///path``, see `url.parse`, or an `Address`; or several of them, as a list or as one text
-    with commas. They are tried in that order, and with several, or with ``reconnect``, the client
-    connects again when a connection is lost. ``options`` are `Options`, and go before what the URL
-    says. Leaving the block ends the session as `Client.disconnect` does; leaving it by cancellation
-    closes the connection at once.
+    ``url`` is ``stomp://user:passcode@host:port/vhost``, ``stomp+ssl://…`` for TLS, ``ws://…`` and
+    ``wss://…`` for a WebSocket, or ``unix:///path``, see `url.parse`, or an `Address`; or several
+    of them, as a list or as one text with commas. They are tried in that order, and with several,
+    or with ``reconnect``, the client connects again when a connection is lost. ``options`` are
+    `Options`, and go before what the URL says. Leaving the block ends the session as
+    `Client.disconnect` does; leaving it by cancellation closes the connection at once.
     Raises `UsageError`, and `ConnectError` (`RefusedError`) if there is no session to be had.
     """
     addresses = urls.addresses(url)
@@ -119,7 +119,9 @@ async def _dial(address: urls.Address, settings: Settings, deadline: float) -> t
             raise ConnectError(str(address), words(error)) from error
         if address.tls:
             assert settings.ssl_context is not None  # noqa: S101 - for the type checker
-            return await tls.wrap(stream, address, settings.ssl_context)
+            stream = await tls.wrap(stream, address, settings.ssl_context)
+        if address.websocket is not None:
+            stream = await websocket.wrap(stream, address, settings.offered()[::-1])
         return stream
     raise ConnectError(str(address), f"no connection within {settings.timeout:g} s")
 

@@ -11,6 +11,8 @@ from stompcli.client.errors import UsageError
 DEFAULT_HOST: Final = "localhost"
 DEFAULT_PORT: Final = 61613
 TLS_PORT: Final = 61614
+_PORTS: Final = {"stomp": DEFAULT_PORT, "stomp+ssl": TLS_PORT, "ws": 80, "wss": 443}
+_WEB_PATH: Final = "/ws"
 _LAST_PORT: Final = 65535
 # Between two URLs, not inside one: a scheme follows.
 _COMMA: Final = re.compile(r"\s*,\s*(?=[a-z][a-z0-9+.-]*:)")
@@ -29,6 +31,8 @@ class Address:
     # The value for CONNECT's host header, if it is not the name used for the socket (C-10).
     virtual_host: str | None = None
     tls: bool = False
+    # The path on a web server at which a WebSocket is to be had, None for a plain connection.
+    websocket: str | None = None
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -41,7 +45,9 @@ def parse(url: str) -> Address:
 
     ``stomp+ssl://`` is the first one under TLS; its port is 61614 by default. Every part but the
     scheme may be missing; user, passcode and virtual host may be percent-encoded
-    (``stomp://host/%2F`` is the virtual host ``/``).
+    (``stomp://host/%2F`` is the virtual host ``/``). ``ws://user:passcode@host:port/path`` is a
+    WebSocket, ``wss://`` one under TLS; the port is that of HTTP or HTTPS by default, the path
+    ``/ws``.
     Raises `UsageError` for anything else.
     """
     try:
@@ -53,11 +59,11 @@ def parse(url: str) -> Address:
         raise UsageError(f'"{_hidden(url)}": a broker\'s URL has no "?" or "#" part')
     if parts.scheme == "unix":
         return _unix(url, parts)
-    tls = parts.scheme == "stomp+ssl"
-    if not (tls or parts.scheme == "stomp") or not url.startswith(f"{parts.scheme}://"):
+    usual = _PORTS.get(parts.scheme)
+    if usual is None or not url.startswith(f"{parts.scheme}://"):
         raise UsageError(
             f'"{_hidden(url)}" is not a broker\'s URL; '
-            "write stomp://HOST:PORT, stomp+ssl://HOST:PORT or unix:///PATH"
+            "write stomp://HOST:PORT, stomp+ssl://HOST:PORT, ws://HOST:PORT/ws or unix:///PATH"
         )
     if port == 0:
         raise UsageError(f'"{_hidden(url)}": 0 is not a port (1-{_LAST_PORT})')
@@ -65,13 +71,15 @@ def parse(url: str) -> Address:
         raise UsageError(
             f'"{_hidden(url)}" is not a URL: each of several has its scheme, stomp://A,stomp://B'
         )
+    web = parts.scheme in ("ws", "wss")
     return Address(
         host=parts.hostname or DEFAULT_HOST,
-        port=port or (TLS_PORT if tls else DEFAULT_PORT),
+        port=port or usual,
         login=_part(parts.username),
         passcode=_part(parts.password),
-        virtual_host=_part(parts.path.removeprefix("/")) or None,
-        tls=tls,
+        virtual_host=None if web else _part(parts.path.removeprefix("/")) or None,
+        tls=parts.scheme in ("stomp+ssl", "wss"),
+        websocket=(parts.path or _WEB_PATH) if web else None,
     )
 
 
