@@ -8,6 +8,7 @@ handed to the writer whole, a cancelled operation never leaves half a frame.
 
 import math
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import trio
@@ -82,6 +83,8 @@ class Connection:
         # Seconds that reaching the broker and being let in took.
         self.dial_seconds = 0.0
         self.login_seconds = 0.0
+        # Makes one more to the same place with the same options; None if there is but one stream.
+        self.another: Callable[[], Awaitable[Connection]] | None = None
         # Seconds of idleness after which a heart-beat is due, and of silence that end the session.
         self._beat_after = math.inf
         self._dead_after = math.inf

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Unpack
 
 import trio
@@ -90,6 +91,7 @@ async def _open(address: urls.Address, settings: Settings) -> Connection:
     dialled = trio.current_time() - started
     connection = await _greet(stream, str(address), address.host, settings, deadline)
     connection.dial_seconds = dialled
+    connection.another = partial(_open, address, settings)
     return connection
 
 
