@@ -82,6 +82,7 @@ SECTIONS: Final = (MESSAGES, LOOKING, ACTING, SESSION, PROGRAM)
 
 _PARSERS: Final = "stompcli.arguments"
 _BROKER: Final = "stompcli.broker_arguments"
+_BENCH: Final = "stompcli.bench_arguments"
 _COMMANDS: Final = "stompcli.commands"
 
 TABLE: Final = (
@@ -366,6 +367,15 @@ TABLE: Final = (
         "ping",
         f"{_PARSERS}:PING",
         f"{_COMMANDS}.ping:ping",
+    ),
+    Command(
+        "bench",
+        "Put load on a broker, measure it, check what became of it",
+        PROGRAM,
+        "bench send|receive|roundtrip|fanout|connect [destination]",
+        f"{_BENCH}:BENCH",
+        f"{_COMMANDS}.bench:bench",
+        in_shell=False,
     ),
     Command(
         "version",
