@@ -124,6 +124,9 @@ def test_rate(stomp: Stomp, queue: str) -> None:
     words = ("bench", "roundtrip", queue, "--msgs", "100", "--rate", "500/s", "--clients", "2")
     found = figures(stomp(*words, "--json"))
     assert found["received"] == 100
+    words = ("bench", "roundtrip", queue, "--msgs", "100", "--rate", "500", "--receipts", "none")
+    found = figures(stomp(*words, "--json"))
+    assert found["received"] == 100
     seconds = found["seconds"]
     assert isinstance(seconds, float)
     assert seconds >= 0.15

@@ -251,12 +251,14 @@ class Sender(Peer):
 
     async def _wait(self) -> None:
         """Wait for a receipt, or until as many messages are due as leave together."""
+        plan = self.plan
+        together = int(min(max(plan.tx, 1), self._left))
+        full = plan.receipts and self.sent - self.safe + together > plan.max_pending
         seconds = math.inf
-        if self._pace:
-            due = self._due + self._pace * max(self.plan.tx - 1, 0)
-            seconds = (due - clock()) / _NANOSECONDS
-        # What was due already waits for a receipt.
-        with trio.move_on_after(seconds if seconds > 0 else math.inf):
+        if self._pace and not full:
+            due = self._due + self._pace * (together - 1)
+            seconds = max(due - clock(), 0.0) / _NANOSECONDS
+        with trio.move_on_after(seconds):
             await self.news.park()
 
     def _some(self, count: int, times: list[int]) -> list[bytes]:

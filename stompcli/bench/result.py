@@ -108,7 +108,7 @@ class Result:
         width = max((len(part.name) for part in self.parts), default=0)
         made = [_part_line(part, width) for part in self.parts]
         if self.parts and len(self.parts[-1].shares) > 1:
-            made.append(_clients_line(self.parts[-1].shares))
+            made.append(_clients_line(self.parts[-1]))
         made.append(self._sum())
         return made
 
@@ -259,9 +259,10 @@ def _times(name: str, times: Histogram) -> str:
     return f"   {name} p50 {p50} p99 {p99} max {in_ms(times.largest)} ms"
 
 
-def _clients_line(shares: Sequence[Share]) -> str:
-    rates = [share.rate for share in shares]
-    texts = [f"[{n}] {_rate(rate)} msg/s" for n, rate in enumerate(rates, 1)]
+def _clients_line(part: Part) -> str:
+    rates = [share.rate for share in part.shares]
+    unit = "/s" if part.name == "connect" else "msg/s"
+    texts = [f"[{n}] {_rate(rate)} {unit}" for n, rate in enumerate(rates, 1)]
     shown = f"{texts[0]} … {texts[-1]}" if len(texts) > 2 else "  ".join(texts)  # noqa: PLR2004
     return (
         f" {shown}   min {_rate(min(rates))} avg {_rate(statistics.fmean(rates))} "
