@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import wire
 from stompd.broker.broker import Broker
+from stompd.broker.principal import ANONYMOUS
 from stompd.protocol.decoder import Decoder, HeadTable
 from stompd.store.memory import MemoryStore
 
@@ -45,7 +46,7 @@ class Client:
         self.session.outbox.flush = self._flush
         self.written: list[bytes] = []
         self.session.receive(self.decoder.feed(CONNECT), 0, 0.0)
-        self.session.welcome(None, 0.0)
+        self.session.welcome(ANONYMOUS, 0.0)
         self.decoder.begin(self.session.wire_version)
         broker.flush_touched()
         self.written.clear()

@@ -13,6 +13,7 @@ from typing import Any
 from stompd.broker.broker import Broker
 from stompd.broker.message import Message
 from stompd.broker.policy import Policies, Policy, PolicyRule, Settings
+from stompd.broker.principal import Principal
 from stompd.broker.session import CloseReason, State
 from stompd.broker.storage import Store
 from stompd.protocol.decoder import Decoder, HeadTable
@@ -149,7 +150,7 @@ class Client:
         """CONNECT and return what answers it."""
         self.write(encode(command, headers.items(), version="1.2"))
         if self.session.state is State.LOGIN:
-            self.session.welcome(None, self.core.now, trusted=self.trusted)
+            self.session.welcome(Principal(trusted=self.trusted), self.core.now)
             self._decoder.begin(self.version)
             self._reader.begin(self.version)
             self.core.run()

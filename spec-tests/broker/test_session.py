@@ -5,6 +5,7 @@ from broker.client import Client, Core, publish, settings
 from broker.paging import PagedCore
 
 from stompd.broker.policy import HeartBeat, SessionLimits
+from stompd.broker.principal import Principal
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.protocol.frame import Head
@@ -22,7 +23,7 @@ def test_a_session_tells_where_it_is(core: Core) -> None:
     assert session.login is not None
     assert (session.login.user, session.login.passcode) == ("ann", "secret")
     assert repr(session.login) == "<Login 'ann' host='/'>"
-    session.welcome("ann", 0.0)
+    session.welcome(Principal("ann"), 0.0)
     assert repr(session) == "<Session c1 1.2 open user=ann subscriptions=0 transactions=0>"
     assert session.login is None
     assert repr(core.broker) == "<Broker sessions=1 hosts=1>"

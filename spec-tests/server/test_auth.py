@@ -1,11 +1,19 @@
 """Logging in through an authenticator: what it is asked, what is answered, and when."""
 
+import threading
+from pathlib import Path
+
 import pytest
 import trio
+from argon2 import PasswordHasher
 from server.edge import Peer, serving, settings
 
+from stompd.broker.principal import ANONYMOUS
 from stompd.broker.session import Login
-from stompd.server.auth import REFUSAL_TIME, Anonymous, LoginRefusedError, log_in
+from stompd.server.accounts import Accounts
+from stompd.server.auth import Anonymous, LoginRefusedError, log_in
+from stompd.server.config import Settings
+from stompd.server.failures import REFUSAL_TIME, Failures, network_of
 
 
 class Listed:
@@ -112,7 +120,7 @@ async def test_without_users_everybody_is_let_in() -> None:
         (session,) = edge.service.connections
         assert session.user == "admin"
     login = Login(None, None, None, {})
-    assert await Anonymous().authenticate(login, "127.0.0.1:1") is None
+    assert await Anonymous().authenticate(login, "127.0.0.1:1") == ANONYMOUS
 
 
 # -- Refusing --------------------------------------------------------------------------------------
@@ -153,8 +161,9 @@ async def test_refusals_take_the_same_time(
     """Neither quick decisions nor the second comparison can be told by the clock (AMB-25)."""
     del autojump_clock
     began = trio.current_time()
+    login = Login("ann", passcode, None, {})
     with pytest.raises(LoginRefusedError, match="wrong login or passcode"):
-        await log_in(Listed(ann="secret"), Login("ann", passcode, None, {}), "peer")
+        await log_in(Listed(ann="secret"), login, "peer", address="peer")
     assert trio.current_time() - began == pytest.approx(REFUSAL_TIME)
 
 
@@ -165,7 +174,7 @@ async def test_undefined_escapes_are_not_decoded(
     del autojump_clock
     users = Listed(ann="a\tb:c")
     with pytest.raises(LoginRefusedError):
-        await log_in(users, Login("ann", r"a\tb\cc", None, {}), "peer")
+        await log_in(users, Login("ann", r"a\tb\cc", None, {}), "peer", address="peer")
     assert users.asked == [("ann", r"a\tb\cc")]
 
 
@@ -185,3 +194,129 @@ def test_a_login_does_not_show_its_passcode() -> None:
     login = Login("ann", "secret", "host", {"passcode": "secret"})
     assert "secret" not in repr([login])
     assert "ann" in repr(login)
+
+
+# -- The users file --------------------------------------------------------------------------------
+
+HASHES = {
+    name: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(f"{name}'s")
+    for name in ("ann", "bob")
+}
+
+
+def users_file(tmp_path: Path, *lines: str) -> Path:
+    """Write a users file; ``ann:ops`` stands for ann with her hash, in the group ops."""
+    file = tmp_path / "users.txt"
+    rows = [line.partition(":") for line in lines]
+    file.write_text("".join(f"{name}:{HASHES[name]}:{groups}\n" for name, _, groups in rows))
+    return file
+
+
+def with_users(file: Path, **tables: object) -> Settings:
+    """Return settings with a users file."""
+    return settings(users={"file": str(file)}, **tables)
+
+
+async def test_users_of_the_file_are_let_in_with_their_groups(tmp_path: Path) -> None:
+    """Each with the passcode of its own."""
+    async with serving(with_users(users_file(tmp_path, "ann:ops,admin", "bob"))) as edge:
+        await edge.login("login:ann", "passcode:ann's")
+        await (await connect(await edge.connect(), "bob", "ann's")).fatal("login refused")
+        await (await edge.connect()).write("CONNECT⏎accept-version:1.2⏎host:x⏎⏎^@")
+        (session,) = [s for s in edge.service.connections if s.user == "ann"]
+        assert session.principal.groups == {"ops", "admin"}
+
+
+async def test_who_gives_no_login_is_let_in_where_that_is_allowed(tmp_path: Path) -> None:
+    """As nobody in particular; who gives one has to be right."""
+    given = with_users(users_file(tmp_path, "ann"), **{"allow-anonymous": True})
+    async with serving(given) as edge:
+        await edge.login()
+        (session,) = edge.service.connections
+        assert session.principal == ANONYMOUS
+        await (await connect(await edge.connect(), "ann", "x")).fatal("login refused")
+
+
+async def test_refusals_take_longer_and_longer(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """For one address, and for one user from wherever; known or not, it is the same."""
+    accounts = Accounts()
+    accounts.configure(with_users(users_file(tmp_path, "ann")))
+
+    async def seconds(user: str, address: str, failures: Failures) -> float:
+        began = autojump_clock.current_time()
+        login = Login(user, "wrong", None, {})
+        with pytest.raises(LoginRefusedError, match=r"^wrong login or passcode$"):
+            await log_in(accounts, login, f"{address}:1", address=address, failures=failures)
+        return round(autojump_clock.current_time() - began, 6)
+
+    for user in ("ann", "nobody"):
+        failures = Failures()
+        waits = [await seconds(user, "192.0.2.1", failures) for _ in range(6)]
+        assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+        assert await seconds(user, "192.0.2.9", failures) == 8.0
+        assert await seconds("other", "192.0.2.1", failures) == 8.0
+        assert await seconds("another", "192.0.2.3", failures) == 0.5
+        await trio.sleep(301)
+        assert await seconds(user, "192.0.2.1", failures) == 0.5
+
+
+async def test_the_right_passcode_is_never_held_back(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However often somebody else has failed under this name: nobody can be locked out."""
+    accounts = Accounts()
+    accounts.configure(with_users(users_file(tmp_path, "ann")))
+    failures = Failures()
+    for number in range(10):
+        failures.note("192.0.2.1", "ann", float(number))
+    began = autojump_clock.current_time()
+    login = Login("ann", "ann's", None, {})
+    assert await log_in(accounts, login, "192.0.2.1:1", address="192.0.2.1", failures=failures)
+    assert autojump_clock.current_time() == began
+
+
+def test_a_network_of_ipv6_is_one_address() -> None:
+    """Whoever has one has 2**64 of them; what is mapped is what it stands for."""
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:2") == "2001:db8::"
+    assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
+    assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network_of("192.0.2.1") == "192.0.2.1"
+    assert network_of("unix") == "unix"
+
+
+def test_failures_take_no_more_memory_than_so_much() -> None:
+    """A flood of names forgets the oldest."""
+    failures = Failures()
+    for number in range(20_000):
+        failures.note("192.0.2.1", f"user{number}", 0.0)
+    assert len(failures) == 10_000
+    assert failures.note("192.0.2.2", "user0", 0.0) == REFUSAL_TIME
+    assert failures.note("192.0.2.3", "user19999", 0.0) == 2 * REFUSAL_TIME
+
+
+async def test_a_flood_of_log_ins_is_told_to_come_again(tmp_path: Path) -> None:
+    """Those that find no place get an ERROR that says so, and it is no failed log-in."""
+    gate = threading.Event()
+
+    def verify(encoded: str, passcode: bytes) -> bool:  # noqa: ARG001 - as the real one
+        gate.wait(20)
+        return False
+
+    accounts = Accounts(verify=verify)
+    file = users_file(tmp_path, "ann")
+    accounts.configure(settings(users={"file": str(file), "waiting": 4}))
+    async with serving(authenticator=accounts) as edge:
+        peers = [await connect(await edge.connect(), "ann", "x") for _ in range(5)]
+        await edge.until(lambda: sum(accounts.passcodes.waiting.values()) == 2)
+        for peer in peers[2:]:
+            frame = await peer.fatal("too many log-ins")
+            assert frame.body == (
+                b"this server checks as many as it can already; try again later\n"
+            )
+        gate.set()
+        for peer in peers[:2]:
+            await peer.fatal("login refused")
+        assert len(edge.log.of("login refused")) == 2
+        assert len(edge.log.of("too many log-ins")) == 3

@@ -137,7 +137,17 @@ def test_completion_writes_a_script(shell: str) -> None:
         (
             [],
             "",
-            {"serve", "check-config", "show-config", "store", "version", "help", "completion"},
+            {
+                "serve",
+                "check-config",
+                "show-config",
+                "store",
+                "passwd",
+                "hash-password",
+                "version",
+                "help",
+                "completion",
+            },
         ),
         (["store"], "co", {"compact"}),
         ([], "sh", {"show-config"}),
@@ -266,7 +276,8 @@ def test_an_exposed_address_is_refused() -> None:
     done = run("--listen", "127.0.0.1:0", "--listen", "0.0.0.0:61613", expect=Exit.CONFIGURATION)
     assert done.stderr == (
         "stompd: will not listen on 0.0.0.0:61613: no users are configured\n"
-        "  on a trusted network: --allow-anonymous\n"
+        "  stompd passwd users.txt NAME, then stompd --users users.txt ...     "
+        "on a trusted network: --allow-anonymous\n"
     )
 
 

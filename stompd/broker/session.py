@@ -21,6 +21,7 @@ from stompd.broker.alarm import LOOK
 from stompd.broker.event import OWN, is_limit
 from stompd.broker.memory import send_heavy
 from stompd.broker.outbox import Outbox
+from stompd.broker.principal import ADMIN, ANONYMOUS, Principal
 from stompd.broker.redelivery import dispatch
 from stompd.broker.room import disk_full
 from stompd.broker.send import send
@@ -135,6 +136,7 @@ class Session:
         "patient",
         "paused_by",
         "peer",
+        "principal",
         "reason",
         "router",
         "send_count",
@@ -160,6 +162,8 @@ class Session:
         self.id = name
         self.identity = f"{name}-"
         self.peer = peer
+        # Who it is, and what people call it.
+        self.principal = ANONYMOUS
         self.user: str | None = None
         # What it called itself in CONNECT, if it did.
         self.client_id = ""
@@ -336,16 +340,18 @@ class Session:
         self.state = State.LOGIN
         self.halt = True
 
-    def welcome(self, user: str | None, now: float, *, trusted: bool = False) -> None:
+    def welcome(self, principal: Principal, now: float) -> None:
         """Accept the log-in: write CONNECTED and carry frames out from now on (C-13 to C-16).
 
-        A live session with the same client-id ends: this one takes its place. ``trusted`` says that
-        the peer may look at the broker and act on it.
+        A live session with the same client-id ends: this one takes its place.
         """
         assert self.version is not None  # noqa: S101 - CONNECT was read
+        assert self.login is not None  # noqa: S101 - the same
         self.broker.now = now
-        self.user = user
-        self.trusted = trusted
+        self.principal = principal
+        # Who is anonymous is called as it calls itself.
+        self.user = self.login.user if principal.name is None else principal.name
+        self.trusted = principal.trusted or ADMIN in principal.groups
         self._take_over()
         self.state = State.OPEN
         self.login = None

@@ -1,25 +1,26 @@
-"""Who may log in: the interface, and the answer of a broker without users."""
+"""Who may log in: the interface of what decides it, the answer without users, and refusing."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import trio
 
+from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.protocol.frame import V12
 from stompd.protocol.headers import unescape
+from stompd.server.failures import REFUSAL_TIME, Failures
 
 if TYPE_CHECKING:
     from stompd.broker.session import Login
 
-# From CONNECT to the ERROR that refuses it, whatever was wrong and however quickly that was seen.
-REFUSAL_TIME: Final = 0.5
-
 # Text that a client which escapes CONNECT, too, may have made: every backslash begins an escape.
 _ESCAPED: Final = re.compile(r"(?:[^\\]|\\[rnc\\])*", re.DOTALL)
+
+WRONG: Final = "wrong login or passcode"
 
 
 class LoginRefusedError(Exception):
@@ -28,23 +29,42 @@ class LoginRefusedError(Exception):
     It must be the same for an unknown user and a wrong passcode.
     """
 
+    message = "login refused"
+
+
+class TooManyLoginsError(LoginRefusedError):
+    """The log-in was not looked at: too many wait for that already."""
+
+    message = "too many log-ins"
+
+    def __init__(self) -> None:
+        super().__init__("this server checks as many as it can already; try again later")
+
 
 class Authenticator(Protocol):
     """Decides about log-ins; may take its time, since only that connection waits."""
 
-    async def authenticate(self, login: Login, peer: str) -> str | None:
-        """Return the user's name, None for an anonymous one.
+    async def authenticate(self, login: Login, peer: str) -> Principal | str | None:
+        """Return who it is: a principal, or the name of one without groups, None if anonymous.
 
         ``peer`` is the address of the connection. Raises `LoginRefusedError`.
         """
 
 
+@runtime_checkable
+class Renewing(Protocol):
+    """An authenticator that can be asked again about who has logged in, when users changed."""
+
+    def renew(self, principal: Principal) -> Principal | None:
+        """Return what has become of a principal, None if it is not to be let in any more."""
+
+
 class Anonymous:
     """Lets everybody in: there are no users. What a client calls itself is kept for display."""
 
-    async def authenticate(self, login: Login, peer: str) -> str | None:  # noqa: ARG002
-        """Return the name that the client gave itself."""
-        return login.user
+    async def authenticate(self, login: Login, peer: str) -> Principal | str | None:  # noqa: ARG002
+        """Return nobody in particular."""
+        return ANONYMOUS
 
 
 def is_trusted(authenticator: Authenticator, address: str) -> bool:
@@ -55,30 +75,50 @@ def is_trusted(authenticator: Authenticator, address: str) -> bool:
     """
     if not isinstance(authenticator, Anonymous):
         return False
-    return address == "unix" or ip_address(address).is_loopback
+    if address == "unix":
+        return True
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
-async def log_in(authenticator: Authenticator, login: Login, peer: str) -> str | None:
-    """Return the user's name, None for an anonymous one.
+async def log_in(
+    authenticator: Authenticator,
+    login: Login,
+    peer: str,
+    *,
+    address: str,
+    failures: Failures | None = None,
+) -> Principal:
+    """Return who it is that logs in from ``peer``, whose address is ``address``.
 
     CONNECT is read literally (ESC-05), but some clients escape what they write there. So if the
     log-in fails and user or passcode can be read as escaped, it is tried once more that way
     (AMB-07). Raises `LoginRefusedError`, and never earlier than `REFUSAL_TIME` seconds after the
-    call (AMB-25).
+    call (AMB-25); later, if ``failures`` knows of others.
     """
     began = trio.current_time()
-    try:
-        return await authenticator.authenticate(login, peer)
-    except LoginRefusedError as error:
-        refusal = error
+    refusal: LoginRefusedError | None = None
     decoded = replace(login, user=_decoded(login.user), passcode=_decoded(login.passcode))
-    if decoded != login:
+    for tried in (login, decoded) if decoded != login else (login,):
         try:
-            return await authenticator.authenticate(decoded, peer)
-        except LoginRefusedError:
+            found = await authenticator.authenticate(tried, peer)
+        except TooManyLoginsError:
+            # It was not looked at, so it is no failure.
+            await trio.sleep_until(began + REFUSAL_TIME)
+            raise
+        except LoginRefusedError as error:
             # What the client is told is about what it wrote.
-            pass
-    await trio.sleep_until(began + REFUSAL_TIME)
+            refusal = refusal or error
+        else:
+            principal = found if isinstance(found, Principal) else Principal(found)
+            return replace(principal, trusted=is_trusted(authenticator, address))
+    assert refusal is not None  # noqa: S101 - it was tried
+    delay = REFUSAL_TIME
+    if failures is not None:
+        delay = failures.note(address, login.user, began)
+    await trio.sleep_until(began + delay)
     raise refusal
 
 

@@ -110,6 +110,10 @@ def _directory(value: object) -> Path:
         raise ValueError(f"{quoted(str(path))}: {error}") from error
 
 
+def _optional_path(value: object) -> str:
+    return str(_directory(value)) if value != "" else ""
+
+
 def state_directory() -> Path:
     """Return where stompd keeps its messages if nothing else is said (XDG base directories)."""
     state = os.environ.get("XDG_STATE_HOME", "")
@@ -231,6 +235,7 @@ Positive = Annotated[int, _reads(positive)]
 Factor = Annotated[float, _reads(_factor)]
 Switch = Annotated[bool, _reads(switch)]
 Text = Annotated[str, _reads(_text)]
+OptionalPath = Annotated[str, _reads(_optional_path)]
 
 
 class _Table(BaseModel):
@@ -576,6 +581,19 @@ class TlsSettings(_Table):
         return self
 
 
+class UserSettings(_Table):
+    """Who may log in; docs/security.md explains. Without any of it there are no users."""
+
+    file: OptionalPath = ""
+    """The users file that ``stompd passwd`` makes; empty: none."""
+    hashing: Positive = 1
+    """Passcodes that are checked at the same time; each takes 64 MiB and a processor."""
+    waiting: Positive = 100
+    """Log-ins that wait for that; one more gets an ERROR."""
+    remember: Duration = 300.0
+    """How long a passcode that was right is let in again without being checked."""
+
+
 class LogSettings(_Table):
     """What stompd writes to standard error."""
 
@@ -607,7 +625,7 @@ class Settings(_Table):
     reuse_port: Switch = False
     """Let other processes listen on the same addresses, such as the next version of stompd."""
     allow_anonymous: Switch = False
-    """Listen on addresses that other machines can reach although no users are configured."""
+    """Let in who gives no login, from other machines as well, whether there are users or not."""
     trailing_newline: Switch = _BROKER.trailing_newline
     """Write a line feed after the NUL of each frame, so that telnet and nc show one per line."""
     telnet_hints: Switch = True
@@ -623,6 +641,7 @@ class Settings(_Table):
     virtual_topics: VirtualTopicSettings = VirtualTopicSettings()
     policy: tuple[PolicySettings, ...] = ()
     route: Annotated[tuple[RouteSettings, ...], AfterValidator(_together)] = ()
+    users: UserSettings = UserSettings()
     store: StoreSettings = Field(default_factory=StoreSettings)
     log: LogSettings = LogSettings()
 
@@ -658,9 +677,13 @@ class Settings(_Table):
             virtual_topics=VirtualTopics(self.virtual_topics.topics, self.virtual_topics.queues),
         )
 
+    def has_users(self) -> bool:
+        """Return whether somebody is configured who could log in."""
+        return bool(self.users.file)
+
     def exposed(self) -> tuple[Address, ...]:
         """Return the addresses that other machines can reach although nobody has to log in."""
-        if self.allow_anonymous:
+        if self.allow_anonymous or self.has_users():
             return ()
         return tuple(
             address for address in (*self.listen, *self.tls.listen) if not address.is_loopback()

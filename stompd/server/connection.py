@@ -18,7 +18,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError
-from stompd.server.auth import LoginRefusedError, is_trusted, log_in
+from stompd.server.auth import LoginRefusedError, log_in
 from stompd.server.tls import HANDSHAKE, TlsSocket
 
 if TYPE_CHECKING:
@@ -211,16 +211,21 @@ class Connection:
         try:
             with trio.CancelScope() as asking:
                 self._asking = asking
-                user = await log_in(service.authenticator, login, self.peer)
+                principal = await log_in(
+                    service.authenticator,
+                    login,
+                    self.peer,
+                    address=self.address,
+                    failures=service.failures,
+                )
             if asking.cancelled_caught:
                 return
         except LoginRefusedError as refusal:
-            log.info("login refused", connection=session.id, peer=self.peer, user=login.user)
-            session.refuse("login refused", str(refusal))
+            log.info(refusal.message, connection=session.id, peer=self.peer, user=login.user)
+            session.refuse(refusal.message, str(refusal))
         else:
             if not session.over:
-                trusted = is_trusted(service.authenticator, self.address)
-                session.welcome(user, trio.current_time(), trusted=trusted)
+                session.welcome(principal, trio.current_time())
                 self._decoder.begin(session.wire_version, service.settings.limits.of_frames())
                 service.logged_in(self)
         finally:

@@ -15,6 +15,8 @@ class Exit(IntEnum):
     """A fault in stompd itself; the log has the traceback."""
     STORE = 74
     """The store cannot be opened, another stompd has it, or the disk failed."""
+    NOT_ALLOWED = 77
+    """A passcode is not that of its user (`stompd passwd --verify`)."""
     CONFIGURATION = 78
     """The configuration is wrong, or stompd refuses it as unsafe."""
     INTERRUPTED = 130

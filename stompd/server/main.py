@@ -22,6 +22,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 import stompd
 from stompd.server.exitcodes import Exit
+from stompd.server.user_commands import hash_password, passwd
 
 if TYPE_CHECKING:
     from stompd.server.config import Settings
@@ -145,9 +146,12 @@ def commands() -> None:
 )
 @click.option("--memory", is_flag=True, help="Keep messages in memory only: a stop loses them.")
 @click.option(
+    "--users", metavar="FILE", help="Let in whom this file names; `stompd passwd` makes it."
+)
+@click.option(
     "--allow-anonymous",
     is_flag=True,
-    help="Listen on addresses that other machines reach although nobody has to log in.",
+    help="Let in who gives no login, from other machines as well.",
 )
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
@@ -173,6 +177,7 @@ def serve(
     unix: Sequence[str],
     data: str | None,
     memory: bool,
+    users: str | None,
     allow_anonymous: bool,
     log_level: str | None,
     log_format: str | None,
@@ -209,6 +214,8 @@ def serve(
         flags.append(("--tls-key", "tls.key", tls_key))
     if unix:
         flags.append(("--unix", "unix", list(unix)))
+    if users is not None:
+        flags.append(("--users", "users.file", users))
     if allow_anonymous:
         flags.append(("--allow-anonymous", "allow-anonymous", True))
     if log_level is not None:
@@ -228,6 +235,7 @@ def serve(
 
     sources = _read(file, flags)
     _refuse_exposure(sources.settings, dev=dev)
+    _read_users(sources.settings)
 
     from stompd.server.start import start
 
@@ -240,6 +248,17 @@ def _read(file: Path | None, flags: Flags) -> "Sources":
 
     try:
         return read(file, os.environ, flags)
+    except ConfigurationError as error:
+        _report(error.problems)
+
+
+def _read_users(settings: "Settings") -> None:
+    """End the program with every mistake in the files that say who may log in."""
+    from stompd.server.accounts import read_users
+    from stompd.server.sources import ConfigurationError
+
+    try:
+        read_users(settings)
     except ConfigurationError as error:
         _report(error.problems)
 
@@ -263,7 +282,11 @@ def _refuse_exposure(settings: "Settings", *, dev: bool) -> None:
         from stompd.server.preflight import exposure
 
         click.echo(f"stompd: {exposure(exposed[0])}", err=True)
-        click.echo("  on a trusted network: --allow-anonymous", err=True)
+        click.echo(
+            "  stompd passwd users.txt NAME, then stompd --users users.txt ...     "
+            "on a trusted network: --allow-anonymous",
+            err=True,
+        )
         sys.exit(Exit.CONFIGURATION)
 
 
@@ -342,6 +365,10 @@ class _StoreCommands(click.Group):
 @commands.group(cls=_StoreCommands)
 def store() -> None:
     """Look at, check, copy and move the messages that are kept."""
+
+
+commands.add_command(passwd)
+commands.add_command(hash_password)
 
 
 @commands.command()

@@ -3,10 +3,11 @@
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stompd.server.sources import Problem, Sources
+from stompd.server.accounts import read_users
+from stompd.server.sources import ConfigurationError, Problem, Sources
 from stompd.server.tls import CertificateError, make_context
 from stompd.server.units import Address
 
@@ -26,6 +27,7 @@ def unusable(sources: Sources) -> list[Problem]:
         *_addresses(sources),
         *_sockets(sources),
         *_certificates(sources),
+        *_users(sources),
         *_store(sources),
     ]
 
@@ -89,6 +91,14 @@ def _certificates(sources: Sources) -> Iterator[Problem]:
         make_context(tls)
     except CertificateError as error:
         yield sources.problem("tls.certificate", None, str(error))
+
+
+def _users(sources: Sources) -> Sequence[Problem]:
+    try:
+        read_users(sources.settings)
+    except ConfigurationError as error:
+        return error.problems
+    return ()
 
 
 def _store(sources: Sources) -> Iterator[Problem]:

@@ -17,7 +17,8 @@ import stompd
 from stompd.broker.broker import Broker
 from stompd.broker.storage import RETAINED
 from stompd.server import listener, log, shutdown
-from stompd.server.auth import Anonymous, Authenticator
+from stompd.server.accounts import authenticator_of
+from stompd.server.auth import Authenticator
 from stompd.server.commit import Committer, DurableStore
 from stompd.server.doors import Doors, open_doors
 from stompd.server.service import Service
@@ -88,14 +89,18 @@ async def serve(
     ``store`` is used in place of the one that the settings name. Signals are obeyed in the main
     thread only. ``notifier`` tells whoever has started stompd how it is.
 
-    Raises `OSError` if an address cannot be had, `stompd.server.tls.CertificateError` if a
-    certificate cannot, and `stompd.store.errors.StoreError` if the store cannot be opened, or has
-    failed or found no room so that messages were lost that it had not
+    Raises `stompd.server.sources.ConfigurationError` if the users cannot be read, `OSError` if an
+    address cannot be had, `stompd.server.tls.CertificateError` if a certificate cannot, and
+    `stompd.store.errors.StoreError` if the store cannot be opened, or has failed or found no room
+    so that messages were lost that it had not
     written; their receipts were never given.
     """
     if store is None:
         store = open_store(settings.store)
     notifier = notifier or Notifier({})
+    if authenticator is None:
+        # What is wrong with the users is found before anything is opened.
+        authenticator_of(settings)
     now = trio.current_time()
     broker = Broker(
         MemoryStore() if store is None else store,
@@ -198,7 +203,7 @@ async def _listen(
         service = Service(
             broker,
             start.settings,
-            start.authenticator or Anonymous(),
+            start.authenticator,
             nursery,
             committer,
             start.doors.tls,
@@ -226,6 +231,8 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
         notifier.reloading()
         try:
             fresh = reread()
+            if service.configured:
+                service.authenticator = authenticator_of(fresh, service.authenticator)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old ones hold
             _log.error("settings not reloaded", reason=str(error))
             notifier.ready("serving, settings not reloaded")

@@ -12,7 +12,9 @@ import trio
 from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError
+from stompd.server.accounts import authenticator_of
 from stompd.server.connection import Connection
+from stompd.server.failures import Failures
 from stompd.server.poller import Poller
 from stompd.server.welcome import Welcome
 
@@ -71,13 +73,17 @@ def _log_act(act: Act) -> None:
 
 
 class Service:
-    """The broker, the settings in force, the connections, and their tasks' nursery."""
+    """The broker, the settings in force, the connections, and their tasks' nursery.
+
+    Without an authenticator the settings say who may log in; `ConfigurationError` is raised if what
+    they name cannot be read.
+    """
 
     def __init__(
         self,
         broker: Broker,
         settings: Settings,
-        authenticator: Authenticator,
+        authenticator: Authenticator | None,
         nursery: trio.Nursery,
         committer: Committer | None = None,
         tls: ssl.SSLContext | None = None,
@@ -86,7 +92,9 @@ class Service:
         # Writes what the broker told its store; None if that keeps nothing.
         self.committer = committer
         self.settings = settings
-        self.authenticator = authenticator
+        # True if it is the settings that say who may log in.
+        self.configured = authenticator is None
+        self.authenticator = authenticator or authenticator_of(settings)
         self.nursery = nursery
         # Takes new connections, and hands over those that are ready.
         self.welcome = Welcome(self, tls)
@@ -104,6 +112,8 @@ class Service:
         # True while a timer waits for the first of them.
         self._watching_logins = False
         self._offenders = Offenders()
+        # Log-ins that failed lately.
+        self.failures = Failures()
         # Octets that were read since the messages were weighed, and how many may be.
         self.came = 0
         self.weigh_after = 0

@@ -17,10 +17,12 @@ import trio
 import stompd
 from stompd.broker.storage import Kept
 from stompd.server import log
+from stompd.server.accounts import Accounts
 from stompd.server.config import Settings, show_directory
 from stompd.server.exitcodes import Exit
 from stompd.server.preflight import obstacle, unusable_path
 from stompd.server.run import count_kept, serve
+from stompd.server.service import Service
 from stompd.server.systemd import Notifier
 from stompd.server.tls import CertificateError
 from stompd.server.units import Address
@@ -65,7 +67,8 @@ def start(
                 addresses = _with_ports(settings.listen, started.ports)
                 encrypted = _with_ports(settings.tls.listen, started.tls_ports)
                 seconds = time.monotonic() - began
-                print_banner(settings, addresses, encrypted, started.kept, seconds)
+                who = _who(settings, started.service)
+                print_banner(settings, addresses, encrypted, who, started.kept, seconds)
                 if ready_fd is not None:
                     places = [*addresses, *encrypted, *settings.unix]
                     _tell_ready(ready_fd, [str(place) for place in places])
@@ -157,20 +160,28 @@ def _tell_ready(descriptor: int, places: Sequence[str]) -> None:
         waiting.write(f"ready {' '.join(places)}\n")
 
 
+def _who(settings: Settings, service: Service) -> str:
+    """Return who may connect, in few words."""
+    authenticator = service.authenticator
+    if isinstance(authenticator, Accounts):
+        count = _counted(len(authenticator.users), "user")
+        return f"{count}, and anyone without a login" if settings.allow_anonymous else count
+    return "no users: anyone may connect" if settings.allow_anonymous else "no users: loopback only"
+
+
 def print_banner(
     settings: Settings,
     addresses: Sequence[Address],
     encrypted: Sequence[Address],
+    who: str,
     kept: Kept | None,
     seconds: float,
 ) -> None:
     """Tell on standard error where stompd listens and what may be tried first.
 
-    That is at ``addresses``, and with TLS at those that are ``encrypted``.
-
-    ``kept`` is what the store had kept, None if it keeps nothing.
+    That is at ``addresses``, and with TLS at those that are ``encrypted``. ``who`` tells
+    who may connect; ``kept`` is what the store had kept, None if it keeps nothing.
     """
-    who = "no users: anyone may connect" if settings.allow_anonymous else "no users: loopback only"
     _say(
         f"stompd {stompd.__version__} (python {platform.python_version()}, trio {version('trio')})"
     )
@@ -190,7 +201,7 @@ def print_banner(
         _say(f"store      sqlite {show_directory(settings.store.path):24} {found}")
     _say(f"ready in {seconds:.2f}s, pid {os.getpid()}")
     if addresses:
-        stomp = f"stomp{_options(addresses[0])}"
+        stomp = f"stomp{_options(addresses[0])}{' -U NAME' if settings.has_users() else ''}"
         _say(f"try:  {stomp} subscribe /queue/test      {stomp} send /queue/test hello world")
 
 

@@ -13,6 +13,7 @@ from stompd import __version__
 from stompd.broker.broker import Broker
 from stompd.broker.message import Message as CoreMessage
 from stompd.broker.pattern import matches, words_of
+from stompd.broker.principal import Principal
 from stompd.broker.queue import Queue
 from stompd.broker.session import CloseReason, Session
 from stompd.protocol.decoder import Decoder
@@ -439,7 +440,7 @@ class InProcessBroker:
             session.outbox.flush = lambda: _discard(session)
             octets = encode("CONNECT", {"accept-version": "1.2", "host": "/"}.items())
             session.receive(Decoder("server").feed(octets), 0, now)
-            session.welcome("the test", now, trusted=True)
+            session.welcome(Principal("the test", trusted=True), now)
             self.stir()
         return self._own
 

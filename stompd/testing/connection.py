@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from stompd.broker.principal import Principal
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.encoder import encode
@@ -404,7 +405,8 @@ class Connection:
             session.refuse("login refused", "user or passcode is wrong")
             return
         # As with the daemon: without users everybody on this machine may look and act.
-        session.welcome(user, self._broker.clock.now(), trusted=users is None)
+        principal = Principal(user, trusted=users is None)
+        session.welcome(principal, self._broker.clock.now())
         self._decoder.begin(session.wire_version, self._broker.settings.limits.of_frames())
 
     # Writing.

@@ -1,0 +1,197 @@
+"""Checking passcodes: how often that costs a hash, who waits, and who is turned away."""
+
+import threading
+
+import pytest
+import trio
+from argon2 import PasswordHasher, extract_parameters
+
+from stompd.server.passcodes import Passcodes, TooManyError, make_hash, nobodys_hash, verify
+from stompd.server.users import User
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+class Counted:
+    """Stands for the hash: counts what it is asked, and knows a passcode by its hash."""
+
+    def __init__(self, **passcodes: str) -> None:
+        self.passcodes = {f"$argon2id$v=19$m=8,t=1,p=1$s${n}": p for n, p in passcodes.items()}
+        self.users = {
+            name: User(name, encoded)
+            for name, encoded in zip(passcodes, self.passcodes, strict=True)
+        }
+        self.asked: list[str] = []
+        self.busy = 0
+        self.most = 0
+        self._lock = threading.Lock()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def verify(self, encoded: str, passcode: bytes) -> bool:
+        """Say whether a passcode has this hash, once the gate is open."""
+        with self._lock:
+            self.asked.append(encoded)
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+        self.gate.wait(20)
+        with self._lock:
+            self.busy -= 1
+        expected = self.passcodes.get(encoded)
+        return expected is not None and expected.encode() == passcode
+
+    def passcodes_of(self, *numbers: float) -> Passcodes:
+        """Return what checks the passcodes of its users."""
+        made = Passcodes(*numbers, verify=self.verify)  # type: ignore[arg-type] # the three numbers
+        made.know(self.users)
+        return made
+
+
+async def test_the_right_passcode_is_right() -> None:
+    """And no other, nor a user who is not there, nor one whom no passcode lets in."""
+    passcodes = Passcodes()
+    ann = User("ann", QUICK.hash("secret"), ("ops",))
+    passcodes.know({"ann": ann, "cert": User("cert", "*")})
+    assert await passcodes.check("ann", "secret", "a") == ann
+    for name, passcode in (("ann", "Secret"), ("ann", ""), ("bob", "secret"), ("cert", "*")):
+        assert await passcodes.check(name, passcode, "a") is None
+
+
+async def test_a_hash_of_stompds_own_is_verified() -> None:
+    """As `stompd hash-password` makes it, of octets that are no UTF-8 as well."""
+    encoded = make_hash("p\udcff")
+    assert encoded.startswith("$argon2id$")
+    assert verify(encoded, b"p\xff")
+    assert not verify(encoded, b"p")
+    assert not verify("nonsense", b"p")
+
+
+@pytest.mark.parametrize(
+    ("name", "passcode"), [("ann", "wrong"), ("nobody", "wrong"), ("", ""), ("locked", "x")]
+)
+async def test_every_refusal_costs_one_hash(name: str, passcode: str) -> None:
+    """So that nobody can tell by the time who is there: an unknown user is as dear as a known."""
+    counted = Counted(ann="secret")
+    passcodes = counted.passcodes_of()
+    passcodes.know({**counted.users, "locked": User("locked", "*")})
+    for _ in range(2):
+        assert await passcodes.check(name, passcode, "a") is None
+    assert len(counted.asked) == 2
+
+
+def test_the_hash_of_nobody_costs_what_most_others_cost() -> None:
+    """Also where the users' are not of the usual cost."""
+    usual = nobodys_hash(())
+    assert extract_parameters(usual) == extract_parameters(make_hash("x"))
+    dear = QUICK.hash("x")
+    assert extract_parameters(nobodys_hash([usual, dear, dear, "*"])) == extract_parameters(dear)
+    assert not verify(nobodys_hash([dear]), b"x")
+    assert nobodys_hash([dear]) != nobodys_hash([dear])
+
+
+async def test_what_was_right_is_remembered_for_a_while(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Not what was wrong, and not for another passcode, nor when the user's has changed."""
+    counted = Counted(ann="secret")
+    passcodes = counted.passcodes_of(1, 10, 60.0)
+    for _ in range(3):
+        assert await passcodes.check("ann", "secret", "a")
+    assert len(counted.asked) == 1
+    assert not await passcodes.check("ann", "other", "a")
+    assert len(counted.asked) == 2
+    autojump_clock.jump(61)
+    assert await passcodes.check("ann", "secret", "a")
+    assert len(counted.asked) == 3
+    passcodes.know({"ann": User("ann", "$argon2id$v=19$m=8,t=1,p=1$s$new")})
+    assert not await passcodes.check("ann", "secret", "a")
+    passcodes.know({})
+    assert not await passcodes.check("ann", "secret", "a")
+
+
+async def test_many_of_one_user_wait_for_one_hash() -> None:
+    """A program that connects again with all its connections costs one."""
+    counted = Counted(ann="secret")
+    counted.gate.clear()
+    passcodes = counted.passcodes_of(1, 400)
+    found = []
+
+    async def check() -> None:
+        found.append(await passcodes.check("ann", "secret", "a"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(check)
+        await trio.testing.wait_all_tasks_blocked()
+        counted.gate.set()
+    assert found == [counted.users["ann"]] * 100
+    assert len(counted.asked) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_a_flood_is_bounded(at_once: int) -> None:
+    """So many are checked at once, so many wait, and all others are told at once to come again."""
+    counted = Counted()
+    counted.gate.clear()
+    passcodes = counted.passcodes_of(at_once, 8)
+    turned_away = 0
+
+    async def check(number: int) -> None:
+        nonlocal turned_away
+        try:
+            assert await passcodes.check(f"user{number}", "x", f"address{number}") is None
+        except TooManyError:
+            turned_away += 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1000):
+            nursery.start_soon(check, number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert turned_away == 1000 - at_once - 8
+        counted.gate.set()
+    assert len(counted.asked) == at_once + 8
+    assert counted.most == at_once
+
+
+async def test_one_address_does_not_take_all_places() -> None:
+    """Whoever floods stompd from there leaves others their turn; who is remembered needs none."""
+    counted = Counted(ann="secret", bob="secret")
+    passcodes = counted.passcodes_of(1, 8)
+    assert await passcodes.check("ann", "secret", "far")
+    counted.gate.clear()
+    refused = 0
+
+    async def flood() -> None:
+        nonlocal refused
+        try:
+            await passcodes.check("mallory", "x", "far")
+        except TooManyError:
+            refused += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(flood)
+        await trio.testing.wait_all_tasks_blocked()
+        assert refused == 17
+        assert await passcodes.check("ann", "secret", "far")
+        nursery.start_soon(passcodes.check, "bob", "secret", "near")
+        await trio.testing.wait_all_tasks_blocked()
+        counted.gate.set()
+    assert len(counted.asked) == 5
+
+
+async def test_who_gives_up_waiting_leaves_its_place() -> None:
+    """A connection that is gone, or over its time, is not counted any more."""
+    counted = Counted(ann="secret")
+    counted.gate.clear()
+    passcodes = counted.passcodes_of(1, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(passcodes.check, "ann", "secret", "a")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0):
+            await passcodes.check("bob", "x", "b")
+        nursery.start_soon(passcodes.check, "bob", "x", "b")
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(TooManyError):
+            await passcodes.check("bob", "x", "c")
+        counted.gate.set()
