@@ -144,6 +144,8 @@ def test_completion_writes_a_script(shell: str) -> None:
                 "store",
                 "passwd",
                 "hash-password",
+                "doctor",
+                "systemd-unit",
                 "version",
                 "help",
                 "completion",
