@@ -177,6 +177,8 @@ def _plan_stompd(directory: Path, durable: bool) -> _Plan:  # noqa: FBT001 - one
     data = directory / "data" if durable else None
     store = ["--memory"] if data is None else ["--data", str(data)]
     command = [sys.executable, "-m", "stompd", *store, "--listen", f"{HOST}:{port}"]
+    # The others have their consoles off as well.
+    command += ["--http-listen", "off"]
     return _Plan(command, port, stop=signal.SIGTERM, data=data)
 
 

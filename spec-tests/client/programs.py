@@ -45,7 +45,7 @@ def running_stompd(port: int = 0, *, kill: bool = False) -> Iterator[int]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "stompd", "--memory"),
-            *("--listen", f"127.0.0.1:{port}", "--ready-fd", str(theirs)),
+            *("--listen", f"127.0.0.1:{port}", "--http-listen", "off", "--ready-fd", str(theirs)),
         ],
         pass_fds=[theirs],
         stderr=subprocess.DEVNULL,

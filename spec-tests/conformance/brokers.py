@@ -120,7 +120,7 @@ class Brokers:
         path = Path(self._directory.name) / f"{config}.toml"
         # Of TOML's tables the lists come last.
         ordered = sorted(settings.items(), key=lambda item: isinstance(item[1], list))
-        path.write_text(_toml(dict(ordered)), encoding="utf-8")
+        path.write_text('http.listen = "off"\n' + _toml(dict(ordered)), encoding="utf-8")
         log = Path(self._directory.name) / f"{config}.log"
         program = [str(HERE / "guarded_broker.py")] if config == "guarded" else ["-m", "stompd"]
         reading, writing = os.pipe()

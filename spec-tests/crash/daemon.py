@@ -68,6 +68,7 @@ class Daemon:
         self.history.note(Started(self.life))
         reading, writing = os.pipe()
         command = [*self._command, "--log-format", "json", "--listen", "127.0.0.1:0"]
+        command += ["--http-listen", "off"]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
         }

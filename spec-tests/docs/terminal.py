@@ -25,6 +25,7 @@ from docs.documents import NETCAT, Block
 
 PORT = 61613
 TLS_PORT = 61614
+HTTP_PORT = 61680
 PATIENCE = 60.0
 
 # What differs from run to run, and what stands for it.
@@ -60,9 +61,9 @@ def normalised(text: str, port: int = PORT) -> str:
 
 
 class Terminal:
-    """Runs the blocks of one page, in their order."""
+    """Runs the blocks of one page, in their order; with HTTP only if it is a ``web`` page."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, web: bool = False) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="stompd-docs-")
         self.directory = Path(self._home.name)
         self._programs = self.directory / ".programs"
@@ -70,7 +71,7 @@ class Terminal:
         netcat = shutil.which(NETCAT)
         if netcat is not None:
             (self._programs / "nc").symlink_to(netcat)
-        self._flags = flags
+        self._flags = (*flags, "--http-listen", "127.0.0.1:0" if web else "off")
         # Other servers that the page starts, each in the background.
         self._servers: list[subprocess.Popen[bytes]] = []
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -91,7 +92,9 @@ class Terminal:
             assert select.select([pipe], [], [], PATIENCE)[0], "stompd does not become ready"
             line = pipe.readline()
         assert line, self.log()
-        self.port = int(line.rsplit(":", 1)[1])
+        self.port = int(line.split()[1].rsplit(":", 1)[1])
+        web = line.rpartition(" http://")[2]
+        self._http_port = web.rpartition(":")[2].strip() if web != line else str(HTTP_PORT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,15 +140,22 @@ class Terminal:
     def keep(self, block: Block) -> None:
         """Write the file that a block is."""
         assert block.file is not None
-        (self.directory / block.file).write_text(block.text.replace(str(PORT), str(self.port)))
+        (self.directory / block.file).write_text(self._here(block.text))
+
+    def _here(self, text: str) -> str:
+        """Return text with the ports of this daemon in place of the usual ones."""
+        return text.replace(str(PORT), str(self.port)).replace(str(HTTP_PORT), self._http_port)
 
     def show(self, command: str, expected: str) -> str:
-        """Run a command and return what the terminal shows.
+        """Run a command and return what the terminal shows, with the usual port for HTTP.
 
         ``expected`` is what the document shows: of a telnet session, and to a question, it tells
         what to type.
         """
-        command = command.replace(str(PORT), str(self.port))
+        return self._show(command, expected).replace(self._http_port, str(HTTP_PORT))
+
+    def _show(self, command: str, expected: str) -> str:
+        command = self._here(command)
         command = command.replace(str(TLS_PORT), str(self._tls_port))
         if command == "stompd":
             # The daemon that is running already; what it wrote at its start.

@@ -42,7 +42,7 @@ def named(page: Path) -> str:
 )
 def test_a_terminal_shows_what_the_document_shows(page: Path) -> None:
     """Each command of a page, run in order against one daemon, writes what the page says."""
-    with Terminal() as terminal:
+    with Terminal(web="61680" in page.read_text("utf-8")) as terminal:
         for block in blocks(page):
             if block.file is not None:
                 terminal.keep(block)

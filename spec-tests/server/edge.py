@@ -183,6 +183,11 @@ class Edge:
         """The port of its first address."""
         return self.started.ports[0]
 
+    @property
+    def http_port(self) -> int:
+        """The port of its first address for HTTP."""
+        return self.started.http_ports[0]
+
     async def connect(self, *, host: str = "127.0.0.1", buffer: int | None = None) -> Peer:
         """Open a connection; ``buffer`` makes its receive buffer that small."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -241,10 +246,20 @@ class Edge:
 def settings(**tables: object) -> Settings:
     """Return settings on a free port of 127.0.0.1, with these tables as the file has them.
 
+    Without HTTP, unless they say so: `web` returns a table that does.
     Nothing is kept in a file unless they say so.
     """
-    here = {"listen": ["127.0.0.1:0"], "store": {"engine": "memory"}}
+    here = {
+        "listen": ["127.0.0.1:0"],
+        "http": {"listen": "off"},
+        "store": {"engine": "memory"},
+    }
     return Settings.model_validate({**here, **tables}, by_name=True)
+
+
+def web(**keys: object) -> dict[str, object]:
+    """Return the table ``http`` of settings: on a free port of 127.0.0.1, with these keys."""
+    return {"listen": ["127.0.0.1:0"], **keys}
 
 
 @asynccontextmanager

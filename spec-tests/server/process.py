@@ -25,9 +25,11 @@ PATIENCE = 30.0
 class Daemon:
     """The process, its port, and its log; made by `daemon`."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, url: str) -> None:
         self.process = process
         self.port = port
+        self.url = url
+        """Where it serves HTTP; empty if it does not."""
         self.lines: list[str] = []
         """What it has written so far."""
         self._entries: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -96,6 +98,7 @@ def daemon(*words: str, port: bool = True, data: Path | None = None) -> Iterator
     command = [sys.executable, "-m", "stompd", "--log-format", "json"]
     command += ["--memory"] if data is None else ["--data", str(data)]
     command += ["--listen", "127.0.0.1:0"] if port else []
+    command += [] if "--http-listen" in words else ["--http-listen", "off"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with subprocess.Popen(
         [*command, "--ready-fd", str(writing), *words],
@@ -115,7 +118,8 @@ def daemon(*words: str, port: bool = True, data: Path | None = None) -> Iterator
                 assert process.stderr is not None
                 raise AssertionError(process.stderr.read())
             number = line.split()[1].rpartition(":")[2]
-            running = Daemon(process, int(number) if number.isdigit() else 0)
+            url = next((word for word in line.split() if word.startswith("http://")), "")
+            running = Daemon(process, int(number) if number.isdigit() else 0, url)
             try:
                 yield running
             finally:

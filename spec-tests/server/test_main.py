@@ -45,10 +45,14 @@ def run(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def running(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run stompd in the block, once it is ready; yield it and the line that told so."""
+    """Run stompd in the block, once it is ready; yield it and the line that told so.
+
+    Without HTTP, unless the words say otherwise.
+    """
     reading, writing = os.pipe()
+    web = [] if "--http-listen" in words else ["--http-listen", "off"]
     with subprocess.Popen(
-        [*STOMPD, *words, "--ready-fd", str(writing)],
+        [*STOMPD, *words, *web, "--ready-fd", str(writing)],
         pass_fds=[writing],
         stderr=subprocess.PIPE,
         text=True,

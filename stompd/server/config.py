@@ -210,6 +210,11 @@ def _mark(value: object) -> str:
     raise ValueError(f'{quoted(value)} is neither a size (2GiB), nor a share (50%), nor "none"')
 
 
+def _nowhere_or_several(value: object) -> list[object]:
+    """Return a list of addresses; ``off`` stands for none."""
+    return [] if isinstance(value, str) and value.strip().lower() == "off" else several(value)
+
+
 def _choice(*words: str) -> BeforeValidator:
     def read(value: object) -> str:
         if isinstance(value, str) and value.lower() in words:
@@ -594,6 +599,30 @@ class UserSettings(_Table):
     """How long a passcode that was right is let in again without being checked."""
 
 
+class HttpSettings(_Table):
+    """The port for browsers, monitoring and scripts: console, WebSocket, API, metrics, health."""
+
+    listen: Annotated[
+        tuple[Annotated[Address, _reads(address), _SHOWN_AS_TEXT], ...],
+        BeforeValidator(_nowhere_or_several),
+    ] = (Address("127.0.0.1", 61680),)
+    """Addresses for HTTP; port 0 takes a free one, ``off`` is none."""
+    origins: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()
+    """Origins of pages that may use it besides the console: ``https://shop.example``, or ``*``."""
+    hosts: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()
+    """Names that it may be called by while nobody has to log in, besides addresses, localhost."""
+    connections: Positive = 1000
+    """Connections open at once; one more is closed."""
+    max_message: Size = 16 * MIB
+    """Octets in one WebSocket message that comes in, and in the body of a request."""
+    metrics_destinations: Count = 100
+    """Destinations that ``/metrics`` tells of by name; the others are told together."""
+    metrics_open: Switch = False
+    """Let everybody read ``/metrics``, without the right to monitor."""
+    console: Switch = True
+    """Serve the console at ``/``."""
+
+
 class LogSettings(_Table):
     """What stompd writes to standard error."""
 
@@ -643,6 +672,7 @@ class Settings(_Table):
     route: Annotated[tuple[RouteSettings, ...], AfterValidator(_together)] = ()
     users: UserSettings = UserSettings()
     store: StoreSettings = Field(default_factory=StoreSettings)
+    http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -685,9 +715,8 @@ class Settings(_Table):
         """Return the addresses that other machines can reach although nobody has to log in."""
         if self.allow_anonymous or self.has_users():
             return ()
-        return tuple(
-            address for address in (*self.listen, *self.tls.listen) if not address.is_loopback()
-        )
+        every = (*self.listen, *self.tls.listen, *self.http.listen)
+        return tuple(address for address in every if not address.is_loopback())
 
 
 def _contradiction(high: str, high_value: str, low: str, low_value: str) -> PydanticCustomError:

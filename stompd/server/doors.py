@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stompd.server.config import Settings
+    from stompd.server.http.port import HttpPort
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Doors:
     # One for each address of the settings, in their order.
     ports: list[int] = field(default_factory=list)
     tls_ports: list[int] = field(default_factory=list)
+    # The port for HTTP, None if that is off; it closes itself when it stops.
+    web: HttpPort | None = None
     _paths: list[Path] = field(default_factory=list)
 
     def open(self, settings: Settings) -> None:
@@ -47,14 +50,22 @@ class Doors:
         for path in settings.unix:
             self.plain.append(listener.open_unix(path))
             self._paths.append(path)
+        if settings.http.listen:
+            # Who has it off does not pay for it with time and memory.
+            from stompd.server.http.port import HttpPort  # noqa: PLC0415
+
+            self.web = HttpPort(settings.http)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more for STOMP."""
         for sock in (*self.plain, *self.encrypted):
             sock.close()
 
-    def remove_paths(self) -> None:
-        """Remove what Unix sockets have left."""
+    def end(self) -> None:
+        """Close what is still open, and remove what Unix sockets have left."""
+        self.close()
+        if self.web is not None:
+            self.web.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
 
@@ -70,5 +81,4 @@ def open_doors(settings: Settings) -> Iterator[Doors]:
         doors.open(settings)
         yield doors
     finally:
-        doors.close()
-        doors.remove_paths()
+        doors.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 import trio
@@ -13,8 +13,15 @@ import trio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stompd.server.service import Service
     from stompd.server.units import Address
+
+
+class Accepts(Protocol):
+    """What takes connections."""
+
+    def accept(self, sock: socket.socket, peer: str, address: str) -> object:
+        """Serve a new connection of ``peer``; ``address`` is that without its port."""
+
 
 log = structlog.get_logger()
 
@@ -93,11 +100,8 @@ def _is_live(path: Path) -> bool:
     return True
 
 
-async def accept_all(service: Service, listener: socket.socket, *, tls: bool = False) -> None:
-    """Hand every connection of a listening socket to the service, until cancelled.
-
-    With ``tls`` they are to be encrypted.
-    """
+async def accept_all(service: Accepts, listener: socket.socket) -> None:
+    """Hand every connection of a listening socket to a service, until cancelled."""
     exhausted = False
     while True:
         await trio.lowlevel.wait_readable(listener)
@@ -124,7 +128,7 @@ async def accept_all(service: Service, listener: socket.socket, *, tls: bool = F
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     _keep_alive(sock)
             try:
-                service.welcome.receive(sock, peer, address, tls=tls)
+                service.accept(sock, peer, address)
             except Exception:
                 # The next connection may be luckier, and the open ones are not concerned.
                 log.exception("a connection was not taken by a fault of stompd", peer=peer)

@@ -34,7 +34,7 @@ Flags = list[tuple[str, str, object]]
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _EXAMPLES: Final = """\b
 Examples:
-  stompd                                     STOMP on 127.0.0.1:61613
+  stompd                                     STOMP on 127.0.0.1:61613, console on 61680
   stompd --memory                            without a file: messages are lost on stop
   stompd --listen 127.0.0.1:0 --ready-fd 3   on a free port, told through descriptor 3
   stompd -c stompd.toml --set limits.body=1MiB
@@ -140,6 +140,12 @@ def commands() -> None:
 @click.option("--tls-key", metavar="FILE", help="Its key, if that is not in the same file.")
 @click.option("--unix", metavar="PATH", multiple=True, help="Listen on this Unix socket, too.")
 @click.option(
+    "--http-listen",
+    metavar="HOST:PORT|off",
+    multiple=True,
+    help="Serve HTTP here instead of 127.0.0.1:61680, or not at all; may be repeated.",
+)
+@click.option(
     "--data",
     metavar="DIR",
     help="Keep messages in this directory; of itself in ~/.local/state/stompd.",
@@ -175,6 +181,7 @@ def serve(
     tls_cert: str | None,
     tls_key: str | None,
     unix: Sequence[str],
+    http_listen: Sequence[str],
     data: str | None,
     memory: bool,
     users: str | None,
@@ -216,6 +223,11 @@ def serve(
         flags.append(("--unix", "unix", list(unix)))
     if users is not None:
         flags.append(("--users", "users.file", users))
+    if http_listen:
+        off = [word for word in http_listen if word.strip().lower() == "off"]
+        if off and len(http_listen) > 1:
+            raise click.UsageError("--http-listen off and an address exclude each other")
+        flags.append(("--http-listen", "http.listen", "off" if off else list(http_listen)))
     if allow_anonymous:
         flags.append(("--allow-anonymous", "allow-anonymous", True))
     if log_level is not None:
@@ -272,9 +284,8 @@ def _report(problems: "Sequence[Problem]") -> NoReturn:
 
 def _refuse_exposure(settings: "Settings", *, dev: bool) -> None:
     """End the program if others could reach a broker that lets everybody in."""
-    if dev and (
-        reachable := [a for a in (*settings.listen, *settings.tls.listen) if not a.is_loopback()]
-    ):
+    every = (*settings.listen, *settings.tls.listen, *settings.http.listen)
+    if dev and (reachable := [address for address in every if not address.is_loopback()]):
         click.echo(f"stompd: will not listen on {reachable[0]}: --dev is loopback only", err=True)
         sys.exit(Exit.CONFIGURATION)
     exposed = settings.exposed()

@@ -34,7 +34,12 @@ def unusable(sources: Sources) -> list[Problem]:
 
 def _addresses(sources: Sources) -> Iterator[Problem]:
     settings = sources.settings
-    for key, addresses in (("listen", settings.listen), ("tls.listen", settings.tls.listen)):
+    places = (
+        ("listen", settings.listen),
+        ("tls.listen", settings.tls.listen),
+        ("http.listen", settings.http.listen),
+    )
+    for key, addresses in places:
         for index, address in enumerate(addresses):
             reason = _why_not(address)
             if address in settings.exposed():

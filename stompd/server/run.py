@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from stompd.broker.storage import Kept
     from stompd.server.config import Settings, StoreSettings
+    from stompd.server.http.port import HttpPort
 
 _log = structlog.get_logger()
 
@@ -52,6 +53,8 @@ class Started:
     # One for each address of the settings, in their order, and of those for TLS.
     ports: list[int]
     tls_ports: list[int]
+    # As many for HTTP.
+    http_ports: list[int]
     service: Service
     # What the store had kept; None if it keeps nothing.
     kept: Kept | None
@@ -198,7 +201,7 @@ async def _listen(
     start: _Start, broker: Broker, committer: Committer | None, kept: Kept | None
 ) -> None:
     _tune()
-    _allow_descriptors(start.settings.limits.connections)
+    _allow_descriptors(start.settings, start.doors.web)
     async with trio.open_nursery() as nursery:
         service = Service(
             broker,
@@ -217,6 +220,7 @@ async def _listen(
 async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
     settings = start.settings
     doors = start.doors
+    web = doors.web
     notifier = start.notifier
     reread = start.reread
     broker = service.broker
@@ -239,11 +243,7 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
             return
         log.set_level(fresh.log.level)
         service.reload(fresh, SERVER)
-        if (fresh.listen, fresh.unix, fresh.tls.listen) != (
-            settings.listen,
-            settings.unix,
-            settings.tls.listen,
-        ):
+        if _places(fresh) != _places(settings):
             _log.warning("addresses change at a restart only")
         if (fresh.store.engine, fresh.store.path) != (settings.store.engine, settings.store.path):
             _log.warning("the store changes at a restart only")
@@ -258,14 +258,17 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
             await nursery.start(
                 shutdown.obey_signals, service, reload, stopping.set, nursery.cancel_scope.cancel
             )
+        if web is not None:
+            await nursery.start(web.serve, service)
+        http_ports = [] if web is None else web.ports
         with trio.CancelScope() as accepting:
             async with trio.open_nursery() as listeners:
                 for sock in doors.plain:
-                    listeners.start_soon(listener.accept_all, service, sock)
+                    listeners.start_soon(listener.accept_all, service.welcome.plain, sock)
                 for sock in doors.encrypted:
-                    listeners.start_soon(partial(listener.accept_all, service, sock, tls=True))
+                    listeners.start_soon(listener.accept_all, service.welcome.encrypted, sock)
                 start.task_status.started(
-                    Started(doors.ports, doors.tls_ports, service, kept, stopping.set)
+                    Started(doors.ports, doors.tls_ports, http_ports, service, kept, stopping.set)
                 )
                 notifier.ready("serving")
                 nursery.start_soon(notifier.keep_alive, name="watchdog")
@@ -274,11 +277,21 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
         notifier.stopping()
         doors.close()
         await shutdown.drain(service)
+        if web is not None:
+            # Until now it could be seen that stompd stops.
+            await web.stop()
         if service.committer is not None:
             await shutdown.write_all(service, service.committer)
         _log.info("stopped", connections=broker.closed_count)
     finally:
         service.abandon()
+        if web is not None:
+            web.cut()
+
+
+def _places(settings: Settings) -> tuple[object, ...]:
+    """Return where is listened by these settings."""
+    return settings.listen, settings.unix, settings.tls.listen, settings.http.listen
 
 
 def _give_up(service: Service) -> None:
@@ -290,9 +303,12 @@ def _give_up(service: Service) -> None:
     service.nursery.cancel_scope.cancel()
 
 
-def _allow_descriptors(connections: int) -> None:
+def _allow_descriptors(settings: Settings, web: HttpPort | None) -> None:
     """Use as many descriptors as the system grants this process, up to what the settings need."""
-    wanted = connections + _OTHER_DESCRIPTORS
+    wanted = settings.limits.connections + _OTHER_DESCRIPTORS
+    if web is not None:
+        # A WebSocket has its own, and two between it and its session.
+        wanted += 3 * settings.http.connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)

@@ -128,7 +128,7 @@ class Service:
     # Connections come and go.
 
     def accept(self, sock: socket.socket | TlsSocket, peer: str, address: str) -> Connection:
-        """Serve a new connection; ``address`` is the peer's without its port."""
+        """Serve a new connection, and return it; ``address`` is the peer's without its port."""
         connection = Connection(self, sock, peer, address)
         session = connection.session
         limits = self.settings.limits

@@ -66,12 +66,14 @@ def start(
             if started is not None:
                 addresses = _with_ports(settings.listen, started.ports)
                 encrypted = _with_ports(settings.tls.listen, started.tls_ports)
+                web = _with_ports(settings.http.listen, started.http_ports)
                 seconds = time.monotonic() - began
                 who = _who(settings, started.service)
-                print_banner(settings, addresses, encrypted, who, started.kept, seconds)
+                print_banner(settings, addresses, encrypted, web, who, started.kept, seconds)
                 if ready_fd is not None:
                     places = [*addresses, *encrypted, *settings.unix]
-                    _tell_ready(ready_fd, [str(place) for place in places])
+                    urls = [f"http://{address}" for address in web]
+                    _tell_ready(ready_fd, [*(str(place) for place in places), *urls])
 
     try:
         with _process_id(pid_file):
@@ -129,13 +131,17 @@ def _process_id(file: Path | None) -> Iterator[None]:
 
 def _reason(settings: Settings, error: BaseException) -> str:
     """Say which address could not be listened on, and what can be done."""
-    for address in (*settings.listen, *settings.tls.listen):
+    places = [("--listen", address) for address in settings.listen]
+    places += [("--tls-listen", address) for address in settings.tls.listen]
+    places += [("--http-listen", address) for address in settings.http.listen]
+    for flag, address in places:
         found = obstacle(address)
         if found is not None and found.errno == errno.EADDRINUSE:
+            none = "     none: --http-listen off" if flag == "--http-listen" else ""
             return (
                 f"cannot listen on {address}: the port is in use, perhaps by another stompd\n"
-                f"  another port: --listen {Address(address.host, address.port + 1)}"
-                f"     a free one: --listen {Address(address.host, 0)}"
+                f"  another port: {flag} {Address(address.host, address.port + 1)}"
+                f"     a free one: {flag} {Address(address.host, 0)}{none}"
             )
         if found is not None:
             return f"cannot listen on {address}: {found.strerror}"
@@ -173,14 +179,15 @@ def print_banner(
     settings: Settings,
     addresses: Sequence[Address],
     encrypted: Sequence[Address],
+    web: Sequence[Address],
     who: str,
     kept: Kept | None,
     seconds: float,
 ) -> None:
     """Tell on standard error where stompd listens and what may be tried first.
 
-    That is at ``addresses``, and with TLS at those that are ``encrypted``. ``who`` tells
-    who may connect; ``kept`` is what the store had kept, None if it keeps nothing.
+    That is at ``addresses``, with TLS at those that are ``encrypted``, and with HTTP at ``web``.
+    ``who`` tells who may connect; ``kept`` is what the store had kept, None if it keeps nothing.
     """
     _say(
         f"stompd {stompd.__version__} (python {platform.python_version()}, trio {version('trio')})"
@@ -191,6 +198,9 @@ def print_banner(
         _say(f"listening  tls    {address!s:24} ({who})")
     for path in settings.unix:
         _say(f"listening  stomp  {path}")
+    for address in web:
+        console = f"console http://{_callable(address)}/  " if settings.http.console else ""
+        _say(f"listening  http   {address!s:24} {console}ws /ws  /metrics  /healthz  /api/v1")
     if kept is None:
         _say(f"store      memory {'':24} messages are lost on stop; use --data DIR")
     else:
@@ -214,6 +224,12 @@ def _options(address: Address) -> str:
     host = "" if address.host in {"127.0.0.1", "localhost", "0.0.0.0"} else f" -H {address.host}"  # noqa: S104 - compared
     port = "" if address.port == _USUAL_PORT else f" -P {address.port}"
     return host + port
+
+
+def _callable(address: Address) -> Address:
+    """Return the address that a browser on this machine takes."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
+    return Address(anywhere.get(address.host, address.host), address.port)
 
 
 def _say(text: str) -> None:

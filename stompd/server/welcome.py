@@ -36,12 +36,26 @@ _SPEAK_TLS: Final = (
 )
 
 
+class Door:
+    """Takes connections for `Welcome`; those of one door are all encrypted, or none is."""
+
+    def __init__(self, welcome: Welcome, *, tls: bool) -> None:
+        self._welcome = welcome
+        self._tls = tls
+
+    def accept(self, sock: socket.socket, peer: str, address: str) -> None:
+        """Take a new connection; see `Welcome.receive`."""
+        self._welcome.receive(sock, peer, address, tls=self._tls)
+
+
 class Welcome:
     """Has connections served once all that comes before STOMP is done; ``service`` serves them."""
 
     def __init__(self, service: Service, tls: ssl.SSLContext | None) -> None:
         self._service = service
         self._tls = tls
+        self.plain = Door(self, tls=False)
+        self.encrypted = Door(self, tls=True)
         # Connections that have not come so far yet.
         self._waiting = 0
 

@@ -1,0 +1,152 @@
+"""The table of paths, and what every answer has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from stompd.server.auth import Anonymous, is_trusted
+from stompd.server.http import guard
+from stompd.server.http.websocket import stomp
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.websockets import WebSocket
+
+    from stompd.server.http.port import HttpConnection
+    from stompd.server.service import Service
+
+# Of every answer; a page that is to load something says so itself.
+_COMMON: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# They may be asked for by any name: a page learns little from them.
+_ALIVE: Final = frozenset(("/healthz", "/readyz"))
+_METRICS: Final = "/metrics"
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+
+
+def application(service: Service) -> ASGIApp:
+    """Return what answers requests and WebSockets."""
+
+    async def websocket(websocket: WebSocket) -> None:
+        await stomp(websocket, service)
+
+    app = Starlette(routes=[WebSocketRoute("/ws", websocket), *_routes()])
+    return _Front(app, service)
+
+
+def _routes() -> list[Route]:
+    def alive(_request: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    return [Route("/healthz", _answering(alive))]
+
+
+def _answering(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint that answers here and now; starlette would take a thread for it."""
+
+    async def endpoint(request: Request) -> Response:
+        return answer(request)
+
+    return endpoint
+
+
+class _Exchange:
+    """One request and its answer, as hypercorn wants them.
+
+    It waits for ever if a request is not read to its end before the answer has been sent.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+        self._connection: HttpConnection = scope["state"]["connection"]
+        self._receive = receive
+        self._send = send
+        self._timeouts = service.settings.timeouts
+        # True when the whole request was read.
+        self._read = scope["type"] != "http"
+
+    async def receive(self) -> Message:
+        """Return what comes next of the request."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._read = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if message["type"].endswith("response.start"):
+            if not self._read:
+                await self._discard()
+            given = {name.lower() for name, _ in message["headers"]}
+            added = [*_COMMON, _NOTHING_LOADS, _NOT_KEPT]
+            message["headers"] = [
+                *message["headers"],
+                *(header for header in added if header[0] not in given),
+            ]
+        if self._read or message.get("more_body", False):
+            await self._send(message)
+        else:
+            await self._send({**message, "more_body": True})
+            # So much is still to come that it is better to end here.
+            self._connection.cut()
+
+    async def _discard(self) -> None:
+        """Read and throw away the rest of a request that nobody has read, for a bounded time."""
+        limit = self._timeouts.linger_bytes
+        with trio.move_on_after(self._timeouts.linger):
+            while not self._read and limit > 0:
+                limit -= len((await self.receive()).get("body", b""))
+
+
+class _Front:
+    """What a request meets first: names that are not ours; and headers of every answer."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or serve one WebSocket."""
+        exchange = _Exchange(scope, receive, send, self._service)
+        if self._is_strange(scope):
+            refusal = JSONResponse(
+                {
+                    "ok": False,
+                    "error": {
+                        "code": "forbidden",
+                        "message": "this name is not one of the server's; the setting http.hosts "
+                        "lists them",
+                    },
+                },
+                403,
+            )
+            await refusal(scope, exchange.receive, exchange.send)
+            return
+        await self._app(scope, exchange.receive, exchange.send)
+
+    def _is_strange(self, scope: Scope) -> bool:
+        """Return whether a page may have led a browser here by a name of its own."""
+        service = self._service
+        if not isinstance(service.authenticator, Anonymous) or scope["path"] in _ALIVE:
+            # No page has anybody's log-in under a name that is not ours.
+            return False
+        address = scope["state"]["connection"].address
+        if scope["path"] == _METRICS and not is_trusted(service.authenticator, address):
+            # What everybody may read is no secret.
+            return False
+        host = Headers(scope=scope).get("host")
+        settings = service.settings.http
+        names = {*settings.hosts, *(address.host for address in settings.listen)}
+        return not guard.is_own_name(host, names)

@@ -1,0 +1,243 @@
+"""The listening sockets for HTTP, and the connections that come in by them."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from stompd.server import listener
+from stompd.server.http.app import application
+from stompd.server.http.stream import CuttableStream
+
+if TYPE_CHECKING:
+    from stompd.server.config import HttpSettings
+    from stompd.server.service import Service
+
+log = structlog.get_logger()
+
+# Seconds that a connection may be silent between two requests.
+_KEEP_ALIVE: Final = 30.0
+# Seconds between the PINGs of a WebSocket, which keep proxies from taking it for dead.
+_PING_EVERY: Final = 30.0
+
+
+class _Log(Logger):
+    """Where hypercorn writes: to stompd's log."""
+
+    def __init__(self, config: Config) -> None:
+        del config
+
+    async def access(self, request: Any, response: Any, request_time: float) -> None:  # noqa: ANN401 - as hypercorn has it
+        """Note a request that was answered."""
+        log.debug(
+            "http request",
+            method=request.get("method", "WebSocket"),
+            path=request["path"],
+            status=None if response is None else response["status"],
+            seconds=round(request_time, 3),
+        )
+
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note a request that failed."""
+        del args, kwargs
+        log.exception("a request failed by a fault of stompd", reason=message)  # noqa: LOG004 - it is called in one
+
+    async def log(self, level: int, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note what hypercorn has to say."""
+        del kwargs
+        log.log(level, "http", told=message % args if args else message)
+
+    async def critical(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note it."""
+        await self.log(logging.CRITICAL, message, *args, **kwargs)
+
+    async def error(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note it."""
+        await self.log(logging.ERROR, message, *args, **kwargs)
+
+    async def warning(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note it."""
+        await self.log(logging.WARNING, message, *args, **kwargs)
+
+    async def info(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note it; what hypercorn calls information is for debugging here."""
+        await self.log(logging.DEBUG, message, *args, **kwargs)
+
+    async def debug(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
+        """Note it."""
+        await self.log(logging.DEBUG, message, *args, **kwargs)
+
+
+class HttpPort:
+    """Owns the listening sockets and the connections that came in by them.
+
+    Raises `OSError` if an address cannot be had.
+    """
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._sockets: list[socket.socket] = []
+        self.ports: list[int] = []
+        """One for each address of the settings, in their order."""
+        self._most = settings.connections
+        self._connections: set[HttpConnection] = set()
+        self._refusing = False
+        self._context = WorkerContext(None)
+        self._accepting = trio.CancelScope()
+        self._empty = trio.Event()
+        try:
+            for address in settings.listen:
+                found = listener.open_tcp(address)
+                self._sockets += found
+                self.ports.append(found[0].getsockname()[1])
+        except OSError:
+            self.close()
+            raise
+
+    async def serve(
+        self, service: Service, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Take connections until `stop`; started once they are taken."""
+        self._service = service
+        self._nursery = service.nursery
+        # ASGI, which its two users have each their own types for.
+        self._app = ASGIWrapper(cast("Any", application(service)))
+        self._config = _configuration(service.settings.http)
+        try:
+            with self._accepting:
+                async with trio.open_nursery() as nursery:
+                    for sock in self._sockets:
+                        nursery.start_soon(listener.accept_all, self, sock)
+                    task_status.started()
+        finally:
+            self.close()
+
+    def accept(self, sock: socket.socket, peer: str, address: str) -> None:
+        """Serve a new connection, unless there are too many."""
+        if len(self._connections) >= self._most:
+            if not self._refusing:
+                log.warning("http connections refused", peer=peer, open=self._most)
+            self._refusing = True
+            sock.close()
+            return
+        self._refusing = False
+        connection = HttpConnection(self, sock, peer, address)
+        self._connections.add(connection)
+        self._nursery.start_soon(connection.serve)
+
+    @property
+    def service(self) -> Service:
+        """What is served."""
+        return self._service
+
+    def start(self, connection: HttpConnection) -> TCPServer:
+        """Return hypercorn's part of a connection, to be awaited."""
+        state = ConnectionState({"connection": connection})
+        # It is written for streams over TLS, and takes others.
+        return TCPServer(self._app, self._config, self._context, state, connection.stream)  # type: ignore[arg-type]
+
+    def gone(self, connection: HttpConnection) -> None:
+        """Forget a connection that is closed."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def stop(self) -> None:
+        """Take no more connections, and end those that there are.
+
+        Requests that are being answered get some time for it.
+        """
+        self._accepting.cancel()
+        self.close()
+        # Those that wait for a request close at once now.
+        await self._context.terminated.set()
+        for connection in list(self._connections):
+            if connection.stream.ended:
+                connection.cut()
+        if self._connections:
+            self._empty = trio.Event()
+            with trio.move_on_after(self._service.settings.timeouts.linger):
+                await self._empty.wait()
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections at once."""
+        for connection in list(self._connections):
+            connection.cut()
+
+    def close(self) -> None:
+        """Listen no more."""
+        for sock in self._sockets:
+            sock.close()
+
+
+class HttpConnection:
+    """One connection, whatever is spoken on it; applications find it in the state of a scope."""
+
+    def __init__(self, port: HttpPort, sock: socket.socket, peer: str, address: str) -> None:
+        self._port = port
+        self.peer = peer
+        self.address = address
+        """The peer's address without the port."""
+        self.stream = CuttableStream(sock, self._linger)
+        self._scope = trio.CancelScope()
+
+    async def serve(self) -> None:
+        """Serve it to its end; a fault ends nothing else."""
+        try:
+            with self._scope:
+                await self._port.start(self)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # Its peer is gone, or it was cut.
+            return
+        except BaseExceptionGroup as group:
+            broken, others = group.split((trio.BrokenResourceError, trio.ClosedResourceError))
+            del broken
+            if others is None:
+                return
+            cancelled, others = others.split(trio.Cancelled)
+            if others is not None:
+                log.error("an http connection failed", peer=self.peer, exc_info=others)  # noqa: TRY400 - of a part
+            if cancelled is not None:
+                raise cancelled from None
+        except Exception:
+            log.exception("an http connection failed", peer=self.peer)
+        finally:
+            self.stream.cut()
+            self._port.gone(self)
+
+    def cut(self) -> None:
+        """End it at once."""
+        self._scope.cancel()
+        # A write is shielded from that, but not from this.
+        self.stream.cut()
+
+    def _linger(self) -> None:
+        """Give a peer that was told to go, or has gone, some time; then end it."""
+        self._port.service.nursery.start_soon(self._cut_later)
+
+    async def _cut_later(self) -> None:
+        await trio.sleep(self._port.service.settings.timeouts.linger)
+        self.cut()
+
+
+def _configuration(settings: HttpSettings) -> Config:
+    config = Config()
+    config.logger_class = _Log
+    config.include_server_header = False
+    config.keep_alive_timeout = _KEEP_ALIVE
+    config.websocket_max_message_size = settings.max_message
+    config.websocket_ping_interval = _PING_EVERY
+    # What a peer sends is hardly read ahead of who takes it. There must be room for the end of a
+    # request beside its begin, because hypercorn waits until it can tell it.
+    config.max_app_queue_size = 2
+    return config

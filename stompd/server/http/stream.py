@@ -1,0 +1,84 @@
+"""What hypercorn reads a connection from and writes it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    import socket
+
+_UPGRADED: Final = b"HTTP/1.1 101"
+# The first octet of a WebSocket frame of ours that closes (RFC 6455, section 5.2).
+_CLOSE: Final = 0x88
+
+
+class CuttableStream(trio.abc.HalfCloseableStream):
+    """A TCP connection whose owner can end it, whatever hypercorn waits for.
+
+    hypercorn shields its writes from being cancelled, so a peer that reads nothing would keep
+    stompd from stopping. It goes on reading, and keeping, what a peer sends after it was told that
+    its message is too large. And it keeps a connection whose peer has gone until it would have been
+    silent for too long. Therefore ``closing`` is called once when one side has ended: the other may
+    be given some time to do the same, but not for ever.
+    """
+
+    def __init__(self, sock: socket.socket, closing: Callable[[], None]) -> None:
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        self._closing = closing
+        self._upgraded = False
+        self._leaving = False
+        self.ended = False
+        """True once the peer will send nothing more."""
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """Where hypercorn looks for addresses."""
+        return self._stream.socket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Return what came, nothing at its end."""
+        data: bytes | bytearray = b""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        finally:
+            if not data:
+                self.ended = True
+                self._leave()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of it."""
+        if self._upgraded:
+            if data and data[0] == _CLOSE:
+                self._leave()
+        elif data[: len(_UPGRADED)] == _UPGRADED:
+            self._upgraded = True
+        await self._stream.send_all(data)
+
+    def _leave(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self._closing()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until there may be room for more."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """End this side's direction."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close it."""
+        self.ended = True
+        self._leave()
+        self.cut()
+        await trio.lowlevel.checkpoint()
+
+    def cut(self) -> None:
+        """Close it now: who waits for it gets `trio.ClosedResourceError`."""
+        # Does all that is needed, and without waiting.
+        self._stream.socket.close()

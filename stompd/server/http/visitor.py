@@ -1,0 +1,68 @@
+"""Who a request comes from, and what he may do.
+
+The one place that knows how log-ins and rights are asked for over HTTP.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stompd.broker.admin.request import Caller
+from stompd.broker.session import Login
+from stompd.server.auth import Anonymous, LoginRefusedError, log_in
+
+if TYPE_CHECKING:
+    from stompd.server.service import Service
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who was let in."""
+
+    user: str | None
+    # May look at the broker; may act on it.
+    monitors: bool
+    administers: bool
+
+    def caller(self, service: Service) -> Caller:
+        """Return who asks for a verb: somebody of the first virtual host, unless he names one."""
+        broker = service.broker
+        host = broker.host(broker.settings.virtual_hosts[0])
+        return Caller(host, "", self.user, self.monitors, self.administers)
+
+
+async def identify(service: Service, authorization: str | None, peer: str, address: str) -> Visitor:
+    """Return who comes from ``peer`` with such a header; ``address`` is the peer's without port.
+
+    Raises `LoginRefusedError`, at once if somebody has to log in and did not try to.
+    """
+    authenticator = service.authenticator
+    if authorization is None and not isinstance(authenticator, Anonymous):
+        raise LoginRefusedError("log in")
+    login = Login(None, None, None, {}) if authorization is None else _login(authorization)
+    principal = await log_in(authenticator, login, peer, address=address, failures=service.failures)
+    return Visitor(principal.name, principal.trusted, principal.trusted)
+
+
+def _login(authorization: str) -> Login:
+    """Return the log-in that the header ``Authorization`` holds.
+
+    A token is the passcode of nobody by name, as in CONNECT. Raises `LoginRefusedError`.
+    """
+    scheme, _, value = authorization.partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer" and value:
+        return Login(None, value, None, {})
+    if scheme.lower() == "basic":
+        try:
+            text = b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise LoginRefusedError("Authorization is no Basic credentials") from error
+        user, colon, passcode = text.partition(":")
+        if colon:
+            return Login(user, passcode, None, {})
+        raise LoginRefusedError("Authorization is no Basic credentials")
+    raise LoginRefusedError("Authorization has to be Basic or Bearer")
