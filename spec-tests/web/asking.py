@@ -54,6 +54,8 @@ class Socket:
                 subprotocols=list(protocols),
                 origin=origin,
                 suppress_origin=origin is None,
+                # It is done octet by octet in Python.
+                skip_utf8_validation=True,
                 host=host,
             )
 
