@@ -17,6 +17,7 @@ from stompcli.client import (
     Counters,
     Message,
     Options,
+    Reconnect,
     SessionEndedError,
     StompError,
     Subscription,
@@ -85,6 +86,10 @@ class Session:
         self.scope = trio.CancelScope()
         # Why it had to stop, if it had to.
         self.stopped: ExitCode | None = None
+        # Is told of every signal; returns whether the command itself sees to it.
+        self.on_signal: Callable[[ExitCode], bool] | None = None
+        # How a lost connection is made again, for a command that goes on then.
+        self.reconnect: Reconnect | None = None
         # Says what the end of --timeout means, None for success; a command may know better.
         self.on_timeout: Callable[[], Failure | None] = self._timed_out
         self.transaction: Transaction | None = None
@@ -103,8 +108,6 @@ class Session:
         self.ask: Callable[[str], Awaitable[str | None]] | None = None
         # Shows a message of the shell, with its number; None: where all output goes.
         self.show: Callable[[int, bytes], None] | None = None
-        # Is told of a SIGINT, and returns whether that was all there is to do about it.
-        self.on_interrupt: Callable[[], bool] = bool
 
     @property
     def client(self) -> Client | None:
@@ -213,6 +216,8 @@ class Session:
         if settings.timeout is not None:
             # A command's time is limited as a whole, see `supervise`.
             options["timeout"] = settings.timeout if self.interactive else math.inf
+        if self.reconnect is not None:
+            options["reconnect"] = self.reconnect
         if self.in_shell or settings.verbose > 1:
             options["trace"] = self._trace
         return options
@@ -311,8 +316,9 @@ async def _watch_signals(
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
-            if number == signal.SIGINT and session.on_interrupt():
+            code = _SIGNALS[signal.Signals(number)]
+            if session.on_signal is not None and session.on_signal(code):
                 continue
             if session.stopped is not None:
                 everything.cancel()
-            session.stop(_SIGNALS[signal.Signals(number)])
+            session.stop(code)

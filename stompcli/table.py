@@ -83,6 +83,7 @@ SECTIONS: Final = (MESSAGES, LOOKING, ACTING, SESSION, PROGRAM)
 _PARSERS: Final = "stompcli.arguments"
 _BROKER: Final = "stompcli.broker_arguments"
 _BENCH: Final = "stompcli.bench_arguments"
+_WORKER: Final = "stompcli.worker_arguments"
 _COMMANDS: Final = "stompcli.commands"
 
 TABLE: Final = (
@@ -121,6 +122,16 @@ TABLE: Final = (
         f"{_PARSERS}:SUBSCRIBE",
         f"{_COMMANDS}.subscribe:subscribe",
         aliases=("sub", "listen"),
+        stays=True,
+    ),
+    Command(
+        "worker",
+        "Run a program for each message",
+        MESSAGES,
+        "worker <destination> -- <command>",
+        f"{_WORKER}:WORKER",
+        f"{_COMMANDS}.worker:worker",
+        in_shell=False,
         stays=True,
     ),
     Command(

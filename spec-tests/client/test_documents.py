@@ -55,6 +55,7 @@ def test_every_method_is_documented() -> None:
         "implicit",
         "unsubscribe_nowait",
         "fetch",
+        "fetch_nowait",
         "wait_for_answer",
     }
     names = {

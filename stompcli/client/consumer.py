@@ -115,7 +115,7 @@ class Consumer:
 
     async def _take_all(self, subscription: Subscription, working: trio.Nursery) -> None:
         while (message := await subscription.fetch()) is not None:
-            group = _group_of(message)
+            group = group_of(message)
             if group in self._groups:
                 self._groups[group].append(message)
                 continue
@@ -244,7 +244,8 @@ def _check(client: Client, destinations: Sequence[str], concurrency: int, ack: s
         raise UsageError("STOMP 1.0 has no NACK for what cannot be processed; use ack=auto")
 
 
-def _group_of(message: Message) -> str | None:
+def group_of(message: Message) -> str | None:
+    """Return the message group that a message belongs to, None if it has none."""
     for name in GROUP_HEADERS:
         group = message.headers.get(name)
         if group:

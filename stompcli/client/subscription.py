@@ -311,6 +311,11 @@ class Subscription:
         self._trace()
         return self._take()
 
+    @property
+    def waiting(self) -> int:
+        """How many messages have come that nobody has taken."""
+        return len(self._buffer)
+
     async def unsubscribe(self, *, forget: bool = False) -> None:
         """End the subscription and wait until the broker has confirmed it.
 
@@ -341,6 +346,10 @@ class Subscription:
     async def fetch(self) -> Message | None:
         """Return the next message, None at the end; the tracing hook hears of it elsewhere."""
         return self._take() if await self._has_next() else None
+
+    def fetch_nowait(self) -> Message | None:
+        """Return a message that has come already, None if there is none; as `fetch`."""
+        return self._take() if self._buffer else None
 
     def deliver(self, head: Head, body: bytes) -> None:
         """Keep a message that has come, until somebody takes it."""

@@ -57,7 +57,7 @@ class Shell:
         await self._lines.greet()
         session.ask = self._prompt.answer
         session.show = self._show
-        session.on_interrupt = self._interrupt
+        session.on_signal = self._signalled
         if self._history.complaint:
             session.out.aside(self._history.complaint)
         async with trio.open_nursery() as nursery:
@@ -90,8 +90,10 @@ class Shell:
             await work()  # type: ignore[misc] # it is a coroutine function
         self._command = None
 
-    def _interrupt(self) -> bool:
-        """End the command that is running, if one is: the shell goes on."""
+    def _signalled(self, code: ExitCode) -> bool:
+        """At a SIGINT end the command that is running, if one is: the shell goes on."""
+        if code is not ExitCode.INTERRUPTED:
+            return False
         if self._command is not None:
             self._command.cancel()
         return True
