@@ -34,12 +34,15 @@ _log = logging.getLogger("stompcli.worker")
 
 # Seconds that NACKs may take once the worker was told to end at once.
 _LAST_WORDS: Final = 5.0
+# Seconds that a round trip may take that only keeps the order.
+_MOMENT: Final = 1.0
 
 
 @dataclass
 class _Place:
     """One destination: its subscription, and what was taken from it and not begun."""
 
+    rank: int
     subscription: Subscription
     held: deque[Message] = field(default_factory=deque)
     room: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
@@ -74,6 +77,8 @@ class Worker:
         # Where to look first for the next message, if it goes in turn.
         self._turn = 0
         self._attempts = Attempts()
+        # The first of the destinations that may send another message, since one was settled.
+        self._freed: float = math.inf
         # Groups of which a message is at work.
         self._groups: set[str] = set()
         self._begun = 0
@@ -118,8 +123,12 @@ class Worker:
 
     def stop(self, reason: str = "stopped") -> None:
         """Begin no further job; `work` returns when those that run have ended. Never waits."""
-        self._reason = self._reason or reason
         self._stopped.set()
+        self._leave(reason)
+
+    def _leave(self, reason: str) -> None:
+        """Begin no further job; those that wait for their next attempt go on waiting."""
+        self._reason = self._reason or reason
         self._changed.unpark_all()
 
     def abort(self, reason: str = "stopped at once") -> None:
@@ -168,7 +177,7 @@ class Worker:
             subscription = await client.open_subscription(
                 destination, ack="client-individual", headers=headers, **options
             )
-            self._places.append(_Place(subscription))
+            self._places.append(_Place(len(self._places), subscription))
         if not settings.burst:
             return None
         return Drain(client, self._destinations, selective="selector" in headers)
@@ -181,41 +190,56 @@ class Worker:
                     await place.room.park()
                 message = await place.subscription.fetch()
                 if message is None:
-                    self.stop("the session was ended")
+                    self._leave("the session was ended")
                     return
                 place.held.append(message)
                 self._something_new()
         except SessionEndedError as error:
             # Jobs that run are finished first.
             self._error = error
-            self.stop("the session has ended")
+            self._leave("the session has ended")
 
     async def _begin_jobs(self, jobs: trio.Nursery) -> None:
         settings = self.settings
         while not self._reason:
-            if self._busy < settings.concurrency:
-                message = self._next()
-                if message is not None:
-                    self._begin(message, jobs)
-                    if self._begun == settings.max_jobs:
-                        self.stop(f"{self._begun} jobs begun, as many as it may")
-                    continue
-            await self._changed.park()
+            found = self._next() if self._busy < settings.concurrency else None
+            if found is None:
+                await self._changed.park()
+                continue
+            place, message = found
+            if settings.order == "strict" and self._freed < place.rank:
+                await self._let_come()
+                continue
+            place.held.remove(message)
+            place.room.unpark_all()
+            self._turn = (place.rank + 1) % len(self._places)
+            self._begin(place, message, jobs)
+            if self._begun == settings.max_jobs:
+                self._leave(f"{self._begun} jobs begun, as many as it may")
 
-    def _next(self) -> Message | None:
+    async def _let_come(self) -> None:
+        """Give the next message of a destination the time to come before a later one's is begun.
+
+        The broker sends it once it has seen the ACK of the one before, perhaps after its receipt.
+        """
+        self._freed = math.inf
+        with trio.move_on_after(_MOMENT):
+            try:
+                await self._client.ping()
+            except StompError as error:
+                _log.debug("no round trip: %s", error)
+
+    def _next(self) -> tuple[_Place, Message] | None:
         """Return the message that is next by the order of the destinations, None if none may be."""
-        count = len(self._places)
-        for step in range(count):
-            place = self._places[(self._turn + step) % count]
+        begin = self._turn if self.settings.order == "round-robin" else 0
+        for place in self._places[begin:] + self._places[:begin]:
             message = self._first(place)
             if message is not None:
-                if self.settings.order == "round-robin":
-                    self._turn = (self._turn + step + 1) % count
-                return message
+                return place, message
         return None
 
     def _first(self, place: _Place) -> Message | None:
-        """Take the oldest message of a destination whose group is not at work."""
+        """Return the oldest message of a destination whose group is not at work."""
         held = place.held
         while len(held) < self.settings.ahead:
             message = place.subscription.fetch_nowait()
@@ -226,11 +250,9 @@ class Worker:
             if message.stale:
                 # Its connection is gone; it comes again by the next one.
                 held.remove(message)
-            elif group_of(message) not in self._groups:
-                held.remove(message)
                 place.room.unpark_all()
+            elif group_of(message) not in self._groups:
                 return message
-        place.room.unpark_all()
         return None
 
     def _something_new(self) -> None:
@@ -240,16 +262,16 @@ class Worker:
 
     # Jobs.
 
-    def _begin(self, message: Message, jobs: trio.Nursery) -> None:
+    def _begin(self, place: _Place, message: Message, jobs: trio.Nursery) -> None:
         self._begun += 1
         self._busy += 1
         group = group_of(message)
         if group is not None:
             self._groups.add(group)
         job = Job(message, self._attempts.of(message), self.name, self._tell)
-        jobs.start_soon(self._do, job, group)
+        jobs.start_soon(self._do, place, job, group)
 
-    async def _do(self, job: Job, group: str | None) -> None:
+    async def _do(self, place: _Place, job: Job, group: str | None) -> None:
         try:
             self._tell(Event("begun", job=job))
             started = trio.current_time()
@@ -258,6 +280,7 @@ class Worker:
             await self._settle(job, outcome, seconds)
         finally:
             self._busy -= 1
+            self._freed = min(self._freed, place.rank)
             if group is not None:
                 self._groups.discard(group)
             self._something_new()
@@ -353,7 +376,7 @@ class Worker:
             elif self._busy or self._waiting() or self._news != seen:
                 continue
             elif now >= self._last + idle:
-                self.stop(f"no message for {idle:g} s")
+                self._leave(f"no message for {idle:g} s")
             elif drain is not None and now >= ask_at:
                 await self._ask(drain, seen)
 
@@ -364,7 +387,7 @@ class Worker:
             return
         if over:
             why = f"no message for {quiet:g} s" if guessing else "no more work"
-            self.stop(f"{why}, burst finished")
+            self._leave(f"{why}, burst finished")
             return
         if drain.guessing and not guessing:
             self._say_guessing(drain)
