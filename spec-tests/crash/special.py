@@ -140,7 +140,7 @@ def _brief(work: Workload, life: int, port: int, chance: Random) -> None:
 def _rejects(work: Workload, life: int, port: int, chance: Random) -> None:
     """Fill a queue that refuses what is too much, and empty it."""
     with _client(work, life, port, "rejects") as client:
-        if chance.random() < 0.6:
+        if chance.random() < 0.3:
             client.subscribe("r", REJECTS, "client-individual", "prefetch-count:5")
         for _ in _turns(work, chance):
             transaction = client.begin() if chance.random() < 0.3 else None

@@ -248,6 +248,14 @@ def test_after_so_many_attempts_it_is_a_dead_letter() -> None:
     assert kinds(history, both, CRASH, replace(again, dead=True)) == []
 
 
+def test_what_is_pushed_out_is_not_early() -> None:
+    """A dead letter for another reason is, before it was due."""
+    history: list[Event] = [Ruled(A, most=1, drops=True), *LIFE_1, sent("1", due=100.0)]
+    dead = got("1", dead=True, at=50.0, reason="overflow")
+    assert kinds(history, dead) == []
+    assert kinds(history, replace(dead, reason="")) == ["early"]
+
+
 # -- Schedules -------------------------------------------------------------------------------------
 
 
