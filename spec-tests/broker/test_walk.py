@@ -10,6 +10,7 @@ from broker.paging import PagedCore
 from broker.restarting import RestartingCore
 
 from stompd.broker import walk
+from stompd.broker.admin import letters
 from stompd.broker.admin.request import Act
 from stompd.broker.policy import Policy
 
@@ -493,3 +494,61 @@ def test_a_selector_that_is_wrong_is_refused_at_once(core: PagedCore) -> None:
     some(core, 5)
     assert Asker(core).refused("move", source="a", target="b", selector="(")[0] == "bad-request"
     assert core.paging.asked == []
+
+
+# Dead letters.
+
+
+def test_reasons_are_those_of_the_store_too(core: PagedCore) -> None:
+    """All that waits is looked through, whether it is in memory or not."""
+    ask = Asker(core)
+    some(core, 12)
+    consumer = core.client()
+    consumer.subscribe("/queue/a", "client-individual")
+    core.answer_all()
+    for message in consumer.messages():
+        consumer.nack(message, requeue="false")
+        core.answer_all()
+    core.client().send("/queue/DLQ.a", "x", ttl="1000")
+    core.client().send("/queue/DLQ.a", "y")
+    (row,) = ask("dlq")
+    assert (row["counted"], row["ready"]) == (14, 14)
+    assert row["reasons"] == {"none": 2, "rejected": 12}
+    assert row["sources"] == ["/queue/a"]
+
+
+def test_what_is_not_due_or_has_expired_is_no_dead_letter_that_waits(core: PagedCore) -> None:
+    """Neither is counted in the store; in memory an alarm is about to drop what has expired."""
+    ask = Asker(core)
+    for ttl in ("1", "", "", "1"):
+        core.client().send("/queue/DLQ.a", "x", **({"ttl": ttl} if ttl else {}))
+    core.client().send("/queue/DLQ.a", "x", delay="5000")
+    core.client().send("/queue/a", "x")
+    core.now += 1
+    (row,) = ask("dlq")
+    assert row["reasons"] == {"none": 3}
+
+
+def test_only_the_first_dead_letters_are_looked_at(
+    core: PagedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row says how many that were."""
+    monkeypatch.setattr(letters, "LOOKED_AT", 5)
+    ask = Asker(core)
+    for queue in ("/queue/DLQ.a", "/queue/a"):
+        publish(core.client(), queue, numbers(1, 8))
+    (row,) = ask("dlq")
+    assert (row["ready"], row["counted"], row["reasons"]) == (8, 5, {"none": 5})
+
+
+def test_a_queue_of_dead_letters_that_is_removed_meanwhile_has_no_row(core: PagedCore) -> None:
+    """While another one was looked through."""
+    for name in ("a", "b"):
+        publish(core.client(), f"/queue/DLQ.{name}", numbers(1, 8))
+        core.client().send(f"/queue/{name}", "x")
+    client = core.administrator()
+    requested(client, "dlq")
+    host = core.broker.host("/")
+    host.remove(host.queues["/queue/DLQ.b"])
+    reply = replied(core, client)
+    assert [row["name"] for row in reply["result"]] == ["/queue/DLQ.a"]

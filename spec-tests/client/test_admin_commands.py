@@ -227,6 +227,22 @@ def test_other_listings(
         assert json.loads(stomp_admin(*words, "--json").out) == [row]
 
 
+def test_reasons_of_some_dead_letters(stomp_admin: Stomp, admin: AdminBroker) -> None:
+    """Where the broker has not looked at all of them people are told."""
+    admin.answers["dlq"] = [
+        {
+            "name": "/queue/DLQ.a",
+            "ready": 70_000,
+            "counted": 10_000,
+            "reasons": {"expired": 10_000},
+        },
+        {"name": "/queue/DLQ.b", "ready": 2, "counted": 2, "reasons": {"expired": 2}},
+    ]
+    told = "/queue/DLQ.a: these are the reasons of the first 10000 only\n"
+    assert stomp_admin("dlq", "ls").err == told
+    assert stomp_admin("dlq", "ls", "--json").err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "verb", "field"),
     [

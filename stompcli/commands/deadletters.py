@@ -67,6 +67,10 @@ async def _list(session: Session, glob: str | None, params: dict[str, Any], out:
     _, wanted = listing.names(glob, "/queue/")
     rows = [row for row in rows if wanted(str(row.get("name")))]
     await show(listing.DEAD_LETTERS, rows, params, out)
+    for row in () if out.settings.json else rows:
+        counted, ready = row.get("counted"), row.get("ready")
+        if isinstance(counted, int) and isinstance(ready, int) and 0 < counted < ready:
+            out.aside(f"{row.get('name')}: these are the reasons of the first {counted} only")
 
 
 async def _show(

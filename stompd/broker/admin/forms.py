@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from stompd.broker.admin.letters import LOOKED_AT
 from stompd.broker.admin.schema import (
     Schema,
     count,
@@ -172,7 +173,10 @@ DEAD_LETTERS: Final = record(
         "sources": texts("the destinations that its messages come from or may come from"),
         "ready": count("dead letters that wait"),
         "inflight": count("dead letters that are delivered and not settled"),
-        "counted": count("of those that wait, the ones that `reasons` and `sources` tell of"),
+        "counted": count(
+            "of those that wait, the ones that `reasons` and `sources` tell of: the first "
+            f"{LOOKED_AT}, in memory or on disk"
+        ),
         "reasons": counts("how many died for which reason; `none` for what is no dead letter"),
         "oldest": _OLDEST,
     }

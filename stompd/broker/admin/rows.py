@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from stompd.broker.admin.request import AdminError
-from stompd.broker.destination import SUBSCRIBED_LIMIT, parse
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
 from stompd.broker.subscription import Subscription
 from stompd.broker.walk import behind
-from stompd.protocol.errors import RemoteProtocolError, shown
+from stompd.protocol.errors import shown
 
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     from stompd.broker.virtualhost import VirtualHost
 
 Row = dict[str, Any]
-
-# So many dead letters of a queue are looked at for their reasons.
-_LOOKED_AT: Final = 10_000
 
 
 def hosts(broker: Broker, vhost: str | None) -> list[VirtualHost]:
@@ -49,7 +44,8 @@ def _fits(match: str | None, kind: str, words: tuple[str, ...]) -> bool:
     return matches(words_of(match if match.startswith("/") else f"/{kind}/{match}"), words)
 
 
-def _queues_of(host: VirtualHost, match: str | None) -> list[Queue]:
+def queues_of(host: VirtualHost, match: str | None) -> list[Queue]:
+    """Return the queues that have names for everybody, in the order of these."""
     found = [q for q in host.queues.values() if _fits(match, "queue", q.destination.words)]
     return sorted(found, key=lambda queue: queue.name)
 
@@ -165,7 +161,7 @@ def _check(name: str, ok: bool, bad: str, good: str) -> Row:  # noqa: FBT001 - t
 def queues(broker: Broker, *, match: str | None = None, vhost: str | None = None) -> list[Row]:
     """Return a row for each queue, by virtual host and name."""
     return [
-        _queue(host, queue) for host in hosts(broker, vhost) for queue in _queues_of(host, match)
+        _queue(host, queue) for host in hosts(broker, vhost) for queue in queues_of(host, match)
     ]
 
 
@@ -284,49 +280,6 @@ def _kept(host: VirtualHost) -> Iterator[tuple[str, str, Feed]]:
 def _label(kept: tuple[str, str, Feed]) -> tuple[str, str, str]:
     name, client_id, feed = kept
     return name, client_id, feed.destination.name
-
-
-def dead_letters(broker: Broker, *, vhost: str | None = None) -> list[Row]:
-    """Return a row for each queue of dead letters, by virtual host and name."""
-    rows = []
-    for host in hosts(broker, vhost):
-        sources: dict[str, set[str]] = {}
-        for queue in host.all_queues():
-            name = host.dead_letters.name_of(queue)
-            if name is not None:
-                sources.setdefault(name, set()).add(queue.name)
-        for queue in _queues_of(host, None):
-            if not queue.is_dead_letter and queue.name not in sources:
-                continue
-            letters = list(islice(queue.waiting(), _LOOKED_AT))
-            extras = [letter.extra or {} for letter in letters]
-            reasons = Counter(extra.get("dead-letter-reason", "none") for extra in extras)
-            of = sorted(
-                sources.get(queue.name, set())
-                | {_name(e["original-destination"]) for e in extras if "original-destination" in e}
-            )
-            rows.append(
-                {
-                    "vhost": host.name,
-                    "name": queue.name,
-                    "of": of[0] if len(of) == 1 else None,
-                    "sources": of,
-                    "ready": queue.depth,
-                    "inflight": queue.unsettled,
-                    "counted": len(letters),
-                    "reasons": dict(sorted(reasons.items())),
-                    "oldest": oldest(queue),
-                }
-            )
-    return rows
-
-
-def _name(text: str) -> str:
-    """Return a destination's name in the one spelling, of whatever its sender wrote."""
-    try:
-        return parse(text, limit=SUBSCRIBED_LIMIT).name
-    except RemoteProtocolError:
-        return text
 
 
 # Connections.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from stompd.broker.admin import acts, forms, messages, moving, rows
+from stompd.broker.admin import acts, forms, letters, messages, moving, rows
 from stompd.broker.admin.errand import Errand, Later, Reply, refusal
 from stompd.broker.admin.explain import explain
 from stompd.broker.admin.forms import OUTCOME, PROGRESS, VHOST
@@ -172,7 +172,7 @@ _TABLE: Final = (
     Verb(
         "dlq",
         "The queues that hold dead letters or are meant for them.",
-        _told(rows.dead_letters),
+        letters.dead_letters,
         _HOST,
         several(forms.DEAD_LETTERS),
     ),
