@@ -207,7 +207,9 @@ class _Checker(Facts):
             effective = self.effective(sends[0])
             if sent.due or effective is None:
                 continue
-            key = (event.session, event.subscription, event.place, sent.session, sent.priority)
+            # What a group held back that was another's comes when that one has left.
+            one = (event.session, event.subscription, event.place)
+            key = (*one, sent.session, sent.priority, sent.group)
             turn = (effective, sends[0])
             if key in last and turn < last[key][0]:
                 text = f"{event.uid} at {event.place}, after what was sent later"

@@ -144,6 +144,13 @@ def test_a_group_comes_in_its_order() -> None:
     assert kinds(LIFE_1, both, got("2"), heard("c"), got("1")) == ["order", "group"]
 
 
+def test_what_a_group_held_back_may_come_later() -> None:
+    """It was another's: what is of no group goes past it, and in its own order."""
+    both = [sent("1", group="g"), sent("2")]
+    assert kinds(LIFE_1, both, got("2"), got("1")) == []
+    assert kinds(LIFE_1, sent("1"), sent("2"), got("2"), got("1")) == ["order"]
+
+
 # -- Limits ----------------------------------------------------------------------------------------
 
 
