@@ -13,6 +13,7 @@ from stompd.broker.storage import Fetch, Kept, Key
 from stompd.broker.terms import NORMAL, Terms
 from stompd.protocol.frame import V12, Head
 from stompd.protocol.headers import Heads
+from stompd.store.journal import OpenFile
 from stompd.store.sqlite import SqliteStore
 
 EPOCH = 1_700_000_000.0
@@ -55,8 +56,15 @@ def plain(
 class Keeper:
     """Owns a `SqliteStore`."""
 
-    def __init__(self, directory: Path, *, vfs: str | None = None, **settings: int) -> None:
-        self.store = SqliteStore(directory, vfs=vfs, **settings)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        vfs: str | None = None,
+        open_file: OpenFile | None = None,
+        **settings: int,
+    ) -> None:
+        self.store = SqliteStore(directory, vfs=vfs, open_file=open_file, **settings)
         self.store.epoch = EPOCH
         self.kept: Kept = self.store.open()
         self._places: dict[Key, int] = {q.key: q.last_place for q in self.kept.queues}
@@ -77,6 +85,11 @@ class Keeper:
         self.store.write(batch)
         self.store.committed(batch)
         return batch.ticket
+
+    def fold(self) -> None:
+        """Have nothing left in the journal."""
+        while self.store.idle():
+            pass
 
     def read(
         self,
@@ -114,10 +127,15 @@ class Keeper:
 
 @contextmanager
 def kept_in(
-    directory: Path, *, clean: bool = True, vfs: str | None = None, **settings: int
+    directory: Path,
+    *,
+    clean: bool = True,
+    vfs: str | None = None,
+    open_file: OpenFile | None = None,
+    **settings: int,
 ) -> Iterator[Keeper]:
     """Open a store for a while."""
-    keeper = Keeper(directory, vfs=vfs, **settings)
+    keeper = Keeper(directory, vfs=vfs, open_file=open_file, **settings)
     try:
         yield keeper
     finally:

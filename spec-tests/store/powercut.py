@@ -1,6 +1,7 @@
 """Power cuts: what a disk may hold at any moment, and what the store makes of it.
 
-A `Disk` stands between SQLite and the operating system and notes each write, truncation and sync.
+A `Disk` stands between the store and the operating system and notes each write, truncation and sync
+of SQLite's files and of the journal.
 `cut` puts together the files as they may be after the power went at some moment: what was synced is
 there; of what was not, any part may be, down to sectors of 512 octets, in any order.
 
@@ -28,6 +29,7 @@ from stompd.broker.message import Message
 from stompd.broker.storage import Key
 from stompd.broker.terms import Terms
 from stompd.store import sqlite
+from stompd.store.journal import SyncedFile
 
 SECTOR: Final = 512
 _QUEUES: Final = (A, B, ("", "/queue/c"))
@@ -69,6 +71,28 @@ class _File(apsw.VFSFile):
         self._events.append(Event("sync", self._name))
 
 
+class _Journal(SyncedFile):
+    """The journal, whose writes are written down: each is synced, but not before it ends."""
+
+    def __init__(self, path: Path, events: list[Event]) -> None:
+        new = not path.exists()
+        super().__init__(path)
+        self._name = path.name
+        self._events = events
+        if new:
+            self._events.append(Event("sync", self._name))
+
+    def write(self, data: bytearray | bytes, offset: int) -> None:
+        """Write, and note what."""
+        super().write(data, offset)
+        self._events.append(Event("write", self._name, offset, bytes(data)))
+        self.sync()
+
+    def sync(self) -> None:
+        """Note that it is on the disk."""
+        self._events.append(Event("sync", self._name))
+
+
 class Disk(apsw.VFS):
     """What SQLite takes for the operating system; ``name`` is how to ask for it."""
 
@@ -87,6 +111,10 @@ class Disk(apsw.VFS):
         """Delete a file, and note it."""
         super().xDelete(filename, syncdir)
         self.events.append(Event("delete", Path(filename).name))
+
+    def open_journal(self, path: Path) -> SyncedFile:
+        """Open the journal on it."""
+        return _Journal(path, self.events)
 
     def promise(self, number: int) -> None:
         """Note that a batch was said to be durable."""
@@ -168,12 +196,14 @@ class History:
     def __init__(self, seed: int, directory: Path) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self.disk = Disk(f"disk-{seed}")
+        # How often there is nothing to do, so that the journal is applied.
+        self.quiet = self.chance.choice([0.02, 0.1, 0.3])
         # What was there after each batch; after none: nothing.
         self.states: list[_State] = [({}, {})]
         self.persistent: dict[Key, dict[int, _Row]] = {}
         self.definitions: dict[str, int] = {}
         self.held: dict[tuple[Key, int], Message] = {}
-        keeper = Keeper(directory, vfs=self.disk.name)
+        keeper = Keeper(directory, vfs=self.disk.name, open_file=self.disk.open_journal)
         try:
             for _ in range(self.chance.randint(5, 30)):
                 self._work(keeper)
@@ -197,9 +227,8 @@ class History:
             store.write(batch)
             store.committed(batch)
             self.disk.promise(len(self.states) - 1)
-        if chance.random() < 0.3:
-            while store.idle():
-                pass
+        if chance.random() < self.quiet:
+            keeper.fold()
 
     def _tell(self, keeper: Keeper) -> None:
         chance = self.chance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from store.keeping import A, B, Keeper, faults, kept_in, plain
 
 from stompd.store.batch import Batch
 from stompd.store.errors import StoreError, StoreFailedError, StoreFullError
+from stompd.store.journal import SyncedFile
 
 
 class _File(apsw.VFSFile):
@@ -51,8 +53,38 @@ class _File(apsw.VFSFile):
         super().xSync(flags)
 
 
+class _Journal(SyncedFile):
+    """The journal on that disk."""
+
+    def __init__(self, path: Path, disk: FaultyDisk) -> None:
+        if disk.bad_writes and not path.exists():
+            raise OSError(errno.EIO, "nothing can be written, as the test wants it")
+        super().__init__(path)
+        self._disk = disk
+
+    def read(self) -> bytes:
+        """Read, or fail."""
+        if self._disk.bad_reads:
+            raise OSError(errno.EIO, "no octets can be read, as the test wants it")
+        return super().read()
+
+    def write(self, data: bytearray | bytes, offset: int) -> None:
+        """Write, or fail, or find no room, or wait."""
+        disk = self._disk
+        disk.syncing.set()
+        assert disk.may_sync.wait(30)
+        if disk.bad_writes or disk.bad_syncs:
+            raise OSError(errno.EIO, "nothing reaches the disk, as the test wants it")
+        if disk.room is not None:
+            growth = max(0, offset + len(data) - self.size())
+            if growth > disk.room:
+                raise OSError(errno.ENOSPC, "there is no room, as the test wants it")
+            disk.room -= growth
+        super().write(data, offset)
+
+
 class FaultyDisk(apsw.VFS):
-    """What SQLite takes for the operating system."""
+    """What the store takes for the operating system."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -69,6 +101,10 @@ class FaultyDisk(apsw.VFS):
     ) -> apsw.VFSFile:
         """Open a file on it."""
         return _File(name, flags, self)
+
+    def open_journal(self, path: Path) -> SyncedFile:
+        """Open the journal on it."""
+        return _Journal(path, self)
 
 
 @pytest.fixture
@@ -87,17 +123,24 @@ def taken(keeper: Keeper) -> Batch:
 
 
 @pytest.mark.parametrize("fault", ["bad_writes", "bad_syncs"])
-def test_an_io_error_is_the_end(tmp_path: Path, disk: FaultyDisk, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(1, r"cannot write .*stompd\.journal: nothing"), (100_000, r"stompd\.db: IOError")],
+)
+def test_an_io_error_is_the_end(
+    tmp_path: Path, disk: FaultyDisk, fault: str, size: int, words: str
+) -> None:
     """After an I/O error nothing is done any more, and what was promised before is still there."""
-    keeper = Keeper(tmp_path, vfs=disk.name)
+    keeper = Keeper(tmp_path, vfs=disk.name, open_file=disk.open_journal)
     store = keeper.store
     keeper.put(A, plain(b"promised"))
     keeper.put(A, plain(b"transient", persistent=False))
     keeper.commit()
-    keeper.put(A, plain(b"in doubt"))
+    doubt = b"in doubt" * size
+    keeper.put(A, plain(doubt))
     batch = taken(keeper)
     setattr(disk, fault, True)
-    with pytest.raises(StoreFailedError, match=r"stompd\.db: IOError"):
+    with pytest.raises(StoreFailedError, match=words):
         store.write(batch)
     setattr(disk, fault, False)
     # A disk that lost a write once is not asked again.
@@ -112,7 +155,7 @@ def test_an_io_error_is_the_end(tmp_path: Path, disk: FaultyDisk, fault: str) ->
     with kept_in(tmp_path) as keeper:
         # It was no stop in good order, whoever said so.
         assert keeper.kept.lost_count == 1
-        assert keeper.bodies() in ([b"promised"], [b"promised", b"in doubt"])
+        assert keeper.bodies() in ([b"promised"], [b"promised", doubt])
 
 
 def test_an_io_error_while_reading(tmp_path: Path, disk: FaultyDisk) -> None:
@@ -120,7 +163,7 @@ def test_an_io_error_while_reading(tmp_path: Path, disk: FaultyDisk) -> None:
     with kept_in(tmp_path) as keeper:
         for _ in range(100):
             keeper.put(A, plain(b"x" * 3000))
-    keeper = Keeper(tmp_path, vfs=disk.name)
+    keeper = Keeper(tmp_path, vfs=disk.name, open_file=disk.open_journal)
     disk.bad_reads = True
     with pytest.raises(StoreFailedError):
         keeper.read()
@@ -136,15 +179,15 @@ def test_an_io_error_at_the_start(tmp_path: Path, disk: FaultyDisk, fault: str) 
         keeper.put(A, plain(b"kept"))
     setattr(disk, fault, True)
     with pytest.raises(StoreFailedError):
-        Keeper(tmp_path, vfs=disk.name)
+        Keeper(tmp_path, vfs=disk.name, open_file=disk.open_journal)
     setattr(disk, fault, False)
-    with kept_in(tmp_path, vfs=disk.name) as keeper:
+    with kept_in(tmp_path, vfs=disk.name, open_file=disk.open_journal) as keeper:
         assert keeper.bodies() == [b"kept"]
 
 
 def test_a_full_disk_is_tried_again(tmp_path: Path, disk: FaultyDisk) -> None:
     """A batch that finds no room is not there in part, and is written when there is room again."""
-    with kept_in(tmp_path, vfs=disk.name, min_free=0) as keeper:
+    with kept_in(tmp_path, vfs=disk.name, open_file=disk.open_journal, min_free=0) as keeper:
         store = keeper.store
         old = [keeper.put(A, plain(b"old %d" % number)) for number in range(3)]
         keeper.commit()
@@ -180,7 +223,9 @@ def test_a_full_disk_is_tried_again(tmp_path: Path, disk: FaultyDisk) -> None:
 
 def test_a_full_disk_lets_consumers_go_on(tmp_path: Path, disk: FaultyDisk) -> None:
     """While new messages find no room, settlements that do are durable."""
-    with kept_in(tmp_path, clean=False, vfs=disk.name, min_free=0) as keeper:
+    with kept_in(
+        tmp_path, clean=False, vfs=disk.name, open_file=disk.open_journal, min_free=0
+    ) as keeper:
         store = keeper.store
         old = [keeper.put(A, plain(b"old %d" % number)) for number in range(3)]
         keeper.commit()
@@ -198,21 +243,28 @@ def test_a_full_disk_lets_consumers_go_on(tmp_path: Path, disk: FaultyDisk) -> N
     assert faults(tmp_path) == []
 
 
-def test_no_room_for_the_last_batch(tmp_path: Path, disk: FaultyDisk) -> None:
-    """A stop that finds no room says so, and lets go of the directory."""
-    keeper = Keeper(tmp_path, vfs=disk.name)
-    keeper.put(A, plain(b"x"))
+@pytest.mark.parametrize("before", [[], [b"before"]])
+def test_no_room_for_the_last_batch(tmp_path: Path, disk: FaultyDisk, before: list[bytes]) -> None:
+    """A stop that finds no room says so, and lets go of the directory.
+
+    Once the journal has been written to it has room, so that what it takes is kept nevertheless.
+    """
+    keeper = Keeper(tmp_path, vfs=disk.name, open_file=disk.open_journal)
+    for body in before:
+        keeper.put(A, plain(body))
+        keeper.commit()
+    keeper.put(A, plain(b"last"))
     disk.room = 0
     with pytest.raises(StoreFullError):
         keeper.close(clean=True)
     disk.room = None
     with kept_in(tmp_path) as keeper:
-        assert keeper.kept.queues == []
+        assert keeper.bodies() == ([*before, b"last"] if before else [])
 
 
 def test_the_end_of_a_real_shortage(tmp_path: Path, disk: FaultyDisk) -> None:
     """When nothing is left to be written, the store tries whether something could be."""
-    with kept_in(tmp_path, vfs=disk.name, min_free=0) as keeper:
+    with kept_in(tmp_path, vfs=disk.name, open_file=disk.open_journal, min_free=0) as keeper:
         store = keeper.store
         message = keeper.put(A, plain(b"x" * 10_000))
         disk.room = 0
@@ -234,7 +286,7 @@ def test_the_end_of_a_real_shortage(tmp_path: Path, disk: FaultyDisk) -> None:
 
 def test_a_slow_disk_holds_up_nobody_else(tmp_path: Path, disk: FaultyDisk) -> None:
     """While a batch is on its way to the disk, more is told, and belongs to the next one."""
-    with kept_in(tmp_path, vfs=disk.name) as keeper:
+    with kept_in(tmp_path, vfs=disk.name, open_file=disk.open_journal) as keeper:
         store = keeper.store
         first = keeper.put(A, plain(b"first"))
         batch = taken(keeper)
@@ -260,18 +312,20 @@ def test_another_program_in_a_transaction(tmp_path: Path) -> None:
     """A shell that holds the file is waited for, told about, and no reason to stop."""
     with kept_in(tmp_path) as keeper:
         store = keeper.store
-        keeper.put(A, plain(b"x"))
-        batch = taken(keeper)
-        store._connection.set_busy_timeout(0)  # noqa: SLF001 - so that the test need not wait
+        store._opened().db.set_busy_timeout(0)  # noqa: SLF001 - so that the test need not wait
         other = apsw.Connection(str(tmp_path / "stompd.db"))
         other.execute("BEGIN IMMEDIATE")
+        keeper.put(A, plain(b"x"))
+        assert keeper.commit()
+        keeper.put(A, plain(b"y" * 100_000))
+        batch = taken(keeper)
         with pytest.raises(StoreFullError, match="another program holds"):
             store.write(batch)
         store.take_back(batch)
         other.execute("ROLLBACK")
         other.close()
         assert keeper.commit()
-        assert keeper.bodies() == [b"x"]
+        assert keeper.bodies() == [b"x", b"y" * 100_000]
 
 
 def damage(path: Path) -> None:

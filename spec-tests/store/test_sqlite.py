@@ -12,7 +12,7 @@ from store.keeping import EPOCH, A, B, Keeper, faults, kept_in, plain
 
 from stompd.broker.storage import Fetch, KeptLane
 from stompd.broker.terms import Terms
-from stompd.store import sqlite
+from stompd.store import sqlite, tables
 from stompd.store.errors import (
     StoreFailedError,
     StoreFullError,
@@ -464,7 +464,7 @@ def test_a_queue_has_an_end(tmp_path: Path) -> None:
 
 def test_there_is_an_end_of_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers of lanes are used again; when all are taken, the store says so."""
-    monkeypatch.setattr(sqlite, "LANE_LIMIT", 4)
+    monkeypatch.setattr(tables, "LANE_LIMIT", 4)
     with kept_in(tmp_path) as keeper:
         for number in range(20):
             queue = ("", f"/queue/{number}")

@@ -14,7 +14,8 @@ from typing import Any, Final
 import click
 
 from stompd.server.exitcodes import Exit
-from stompd.store.database import FILE, back_up
+from stompd.store.backup import back_up
+from stompd.store.database import FILE
 from stompd.store.errors import StoreError, StoreFailedError
 from stompd.store.transfer import export, import_lines
 from stompd.store.upkeep import QueueRow, StoreMissingError, compact, opened, queues, verify

@@ -11,7 +11,7 @@ from typing import Final
 
 import apsw
 
-from stompd.store.errors import StoreFailedError, StoreFullError, StoreVersionError
+from stompd.store.errors import StoreFailedError, StoreVersionError
 
 FILE: Final = "stompd.db"
 # "STMP", so that file(1) and we can tell whose it is.
@@ -22,12 +22,8 @@ MIB: Final = 1024 * 1024
 # Milliseconds that another program, such as the shell of SQLite, may hold the file.
 BUSY: Final = 5000
 
-# A copy counts its starts from so many on, and as many more at most: ids of sessions and messages
-# have the number of the start in them, and those of the copy are to be others.
-_LEAP: Final = 10_000
-
 # What brings a file of each version to the next one.
-_MIGRATIONS: Final = ("schema.sql",)
+_MIGRATIONS: Final = ("schema.sql", "schema-2.sql")
 VERSION: Final = len(_MIGRATIONS)
 
 
@@ -72,19 +68,45 @@ def transaction(db: apsw.Connection) -> Iterator[None]:
         raise
 
 
+def generation_of(db: apsw.Connection) -> int:
+    """Return which records of the journal count, 0 if there is no journal."""
+    found = db.execute("SELECT value FROM meta WHERE name = 'generation'").get
+    assert isinstance(found, int)  # noqa: S101 - we wrote it
+    return found
+
+
+def begin_generation(db: apsw.Connection) -> None:
+    """Have no record count that is in the journal now, or was in that of another file."""
+    db.execute(
+        "UPDATE meta SET value = iif(value, value + 1, 1 + (random() & 0x3fffffffffffffff))"
+        " WHERE name = 'generation'"
+    )
+
+
 def make_directory(directory: Path) -> None:
     """Make a directory that nobody else can look into; raise `StoreFailedError` if that fails."""
     if directory.is_dir():
         return
     try:
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
         directory.mkdir(mode=0o700, parents=True)
-        descriptor = os.open(directory.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        for path in missing:
+            sync_directory(path.parent)
+    except FileExistsError as error:
+        raise StoreFailedError(
+            f"{directory} is a file: give a directory with --data DIR"
+        ) from error
     except OSError as error:
         raise StoreFailedError(f"cannot make {directory}: {error.strerror}") from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Have what was made or renamed in a directory outlive a loss of power; may raise OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def size_of(path: Path) -> int:
@@ -101,47 +123,3 @@ def connect(file: Path, *, vfs: str | None = None, read_only: bool = False) -> a
     db = apsw.Connection(str(file), flags=flags, vfs=vfs)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     return db
-
-
-def back_up(file: Path, path: Path) -> None:
-    """Write a copy of what is durable in a file of stompd's to a new file; also while stompd runs.
-
-    Neither waits for the other. A stompd that works with the copy gives no session and no message
-    an id that this one has given, or will give in its next 10 000 starts. Raises `StoreFullError`,
-    `StoreFailedError`; then there is no copy.
-    """
-    if path.exists():
-        raise StoreFailedError(f"{path} is there already: give the name of a new file")
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
-        db = connect(file, read_only=True)
-        try:
-            db.set_busy_timeout(BUSY)
-            db.execute("VACUUM INTO ?", (str(unfinished),))
-        finally:
-            db.close()
-        copy = connect(unfinished)
-        try:
-            copy.execute("PRAGMA journal_mode = MEMORY")
-            copy.execute(
-                "UPDATE meta SET value = value + ? + abs(random() % ?) WHERE name = 'starts'",
-                (_LEAP, _LEAP),
-            )
-        finally:
-            copy.close()
-        descriptor = os.open(unfinished, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        unfinished.rename(path)
-    except apsw.FullError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StoreFullError(f"no room for {path}") from error
-    except apsw.Error as error:
-        unfinished.unlink(missing_ok=True)
-        raise StoreFailedError(f"cannot copy {file}: {error}") from error
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StoreFailedError(f"cannot write {path}: {error.strerror}") from error

@@ -1,9 +1,12 @@
-"""The store that keeps messages in a file of SQLite.
+"""The store that keeps messages in a file of SQLite, with a journal in front of it.
 
 Two threads work with it. The main thread tells it what happens (`put`, `settle`, …) and gives up
-what it collected with `take`; a worker makes that durable with `write`, one transaction for each
-batch, and answers questions with `read`. Neither waits for the other: nothing is shared but
-batches, and those have one owner at a time.
+what it collected with `take`; a worker makes that durable with `write`, and answers questions with
+`read`. Neither waits for the other: nothing is shared but batches, and those have one owner at a
+time.
+
+A small batch goes to the journal. A larger one, and what `_fold` is needed for, goes to the tables
+in one transaction, with all that the journal holds.
 
 Whenever a step of a statement ends, its thread has to wait for the interpreter, up to 5 ms if the
 main thread is busy. So there are few steps: many rows an INSERT, and a page of messages in one row.
@@ -17,61 +20,36 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 
 from stompd.broker.message import Message
 from stompd.broker.storage import Fetch, Kept, KeptLane, KeptQueue, Key, Kind
+from stompd.store import journal
+from stompd.store.answers import Answers
+from stompd.store.backup import back_up
 from stompd.store.batch import Batch, Drop, Pending
+from stompd.store.changes import Changes, changes_of, name_of
 from stompd.store.database import (
     BUSY,
     FILE,
     MIB,
     PAGE_SIZE,
-    back_up,
+    begin_generation,
     connect,
+    generation_of,
     make_directory,
     migrate,
     size_of,
     transaction,
 )
-from stompd.store.errors import (
-    StoreFailedError,
-    StoreFullError,
-)
+from stompd.store.errors import StoreFailedError, StoreFullError
+from stompd.store.journal import Journal, OpenFile
 from stompd.store.lock import DirectoryLock
-from stompd.store.record import (
-    CHUNK,
-    LANE_LIMIT,
-    PLACE_BITS,
-    PLACE_MASK,
-    PLAIN_COLUMNS,
-    RARE_COLUMNS,
-    Reader,
-    Writer,
-    as_text,
-    from_text,
-    priority_of,
-    to_milliseconds,
-    to_seconds,
-)
-from stompd.store.statements import (
-    COUNTERS,
-    DELAYED,
-    EXPIRED,
-    LISTED,
-    NEW_COUNTS,
-    RANGE,
-    READY,
-    REQUEUE,
-    Rows,
-    drop_transient,
-    give_back,
-    note_definitions,
-    parts,
-    probe,
-)
+from stompd.store.record import Reader, Writer, from_text, to_seconds
+from stompd.store.statements import drop_transient, give_back, probe
+from stompd.store.tables import Tables
 
 # The write-ahead log is copied to the file at the latest when it has so many pages, and is cut off
 # in a quiet moment if it is larger than so many octets.
@@ -83,8 +61,20 @@ _VACUUM_FROM: Final = 2048
 _CHECKED: Final = 256 * MIB
 # Seconds for which it is good to know how much is free on the disk.
 _FREE_AGE: Final = 0.5
-# An answer holds no more octets than that and one message.
-_ANSWER_OCTETS: Final = 128 * MIB
+# Batches with no more octets of messages wait in the journal, for so many seconds at most, and
+# until there are so many rows.
+_JOURNALED: Final = 64 * 1024
+_WAIT: Final = 1.0
+_UNAPPLIED: Final = 4000
+
+
+class _Files(NamedTuple):
+    """What is open."""
+
+    db: apsw.Connection
+    tables: Tables
+    answers: Answers
+    journal: Journal
 
 
 class SqliteStore:
@@ -106,6 +96,7 @@ class SqliteStore:
         min_free: int = 64 * MIB,
         cache: int = 16 * MIB,
         vfs: str | None = None,
+        open_file: OpenFile | None = None,
     ) -> None:
         self.directory = directory
         self.file = directory / FILE
@@ -131,17 +122,16 @@ class SqliteStore:
         self._in_flight_octets = 0
         # The worker's.
         self._lock: DirectoryLock | None = None
-        self._db: apsw.Connection | None = None
+        self._open_file = open_file or journal.SyncedFile
+        self._files: _Files | None = None
+        # What the journal holds, and since when it does.
+        self._unapplied = Changes()
+        self._since = 0.0
+        # How many rows that are.
+        self._waiting = 0
         self._failure: str | None = None
         self._writer = Writer()
         self._reader = Reader()
-        # Numbers of queues and lanes, and whose lane is which.
-        self._queues: dict[Key, int] = {}
-        self._lanes: dict[tuple[Key, int], int] = {}
-        self._priorities: dict[int, int] = {}
-        self._next_lane = 1
-        # True if there may be bodies in pieces.
-        self._chunked = False
         # How many pages had been written to the log when it was last brought into the file.
         self._checkpointed = 0
         # How much is free on the disk, and when that was asked.
@@ -149,8 +139,6 @@ class SqliteStore:
         self._asked = 0.0
         # True if the log holds what the file does not.
         self._ahead = False
-        # By queue: the epoch with which it is being told what is delayed.
-        self._told: dict[Key, float] = {}
 
     # What the broker tells.
 
@@ -311,7 +299,15 @@ class SqliteStore:
             os.close(os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StoreFailedError(f"cannot use {self.file}: {error.strerror}") from error
-        db = self._db = connect(self.file, vfs=self._vfs)
+        db = connect(self.file, vfs=self._vfs)
+        try:
+            return self._open_tables(db)
+        except BaseException:
+            if self._files is None:
+                db.close(force=True)
+            raise
+
+    def _open_tables(self, db: apsw.Connection) -> Kept:
         db.set_busy_timeout(BUSY)
         migrate(db, self.file)
         db.execute("PRAGMA journal_mode = WAL")
@@ -327,39 +323,38 @@ class SqliteStore:
                 raise StoreFailedError(
                     f"{self.file} is damaged ({found}): see `stompd store verify`"
                 )
-        lost = 0
+        generation = generation_of(db)
+        path = self.directory / journal.FILE
+        if generation and not clean and not path.exists():
+            raise StoreFailedError(
+                f"{path} is missing, and may hold what was confirmed last: put it there, or an "
+                "empty file to go on without it"
+            )
+        its = Journal(path, self._open_file)
+        tables = Tables(db)
+        self._files = _Files(db, tables, Answers(db, tables, self._reader), its)
         self._ahead = True
+        lost = 0
+        # Without a generation there was no journal yet.
+        unapplied = its.read(generation) if generation else Changes()
         with transaction(db):
+            tables.apply(unapplied)
             if not clean:
                 lost = drop_transient(db)
             db.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
             db.execute("UPDATE meta SET value = value + 1 WHERE name = 'starts'")
             db.execute("DELETE FROM lane WHERE count = 0 AND delayed_count = 0")
             db.execute("DELETE FROM queue WHERE number NOT IN (SELECT queue FROM lane)")
-        self._load()
+            begin_generation(db)
+        tables.load()
+        its.begin(generation_of(db))
         kept = self._kept(db)
         kept.lost_count = lost
         self.starts = kept.starts
         # The main thread waits for this.
-        self._pending.known.update(self._queues)
+        self._pending.known.update(queue.key for queue in kept.queues)
         self._pending.known.update(key for key, _, _ in kept.dedup_ids)
         return kept
-
-    def _load(self) -> None:
-        """Learn the numbers of queues and lanes."""
-        db = self._connection
-        keys = {
-            number: (from_text(host), from_text(name))
-            for number, host, name in db.execute("SELECT number, host, name FROM queue")
-        }
-        self._queues = {key: number for number, key in keys.items()}
-        self._lanes = {}
-        self._priorities = {}
-        for number, queue, priority in db.execute("SELECT number, queue, priority FROM lane"):
-            self._lanes[keys[queue], priority] = number
-            self._priorities[number] = priority
-        self._next_lane = max(self._priorities, default=0) + 1
-        self._chunked = bool(db.execute("SELECT EXISTS (SELECT 1 FROM chunk)").get)
 
     def _kept(self, db: apsw.Connection) -> Kept:
         epoch = self.epoch
@@ -395,13 +390,12 @@ class SqliteStore:
             kept.dedup_ids.append((place, from_text(dedup_id), to_seconds(seen, epoch)))
         return kept
 
-    @property
-    def _connection(self) -> apsw.Connection:
+    def _opened(self) -> _Files:
         if self._failure is not None:
             raise StoreFailedError(self._failure)
-        if self._db is None:
+        if self._files is None:
             raise StoreFailedError(f"{self.file} is not open")
-        return self._db
+        return self._files
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -417,6 +411,9 @@ class SqliteStore:
         except apsw.Error as error:
             self._failure = f"{self.file}: {type(error).__name__}: {error}"
             raise StoreFailedError(self._failure) from error
+        except StoreFailedError as error:
+            self._failure = str(error)
+            raise
 
     def _free(self) -> int:
         """Return the octets that are free on the disk."""
@@ -432,22 +429,85 @@ class SqliteStore:
         With a `StoreFullError` what makes room, and does not belong to a put, may have been done;
         then it is no part of the batch any more.
         """
-        db = self._connection
+        db, _, _, its = self._opened()
         with self._guarded():
             try:
                 if batch.octets or batch.probe:
                     self._check_room(batch.octets)
-                if batch:
-                    self._commit(db, batch)
-                elif batch.probe:
-                    probe(db)
+                changes = changes_of(batch, self._writer)
+                if not self._may_wait(batch, changes) or not self._append(changes):
+                    if batch.probe and not batch and not its.count:
+                        probe(db)
+                    elif batch or its.count:
+                        self._fold(changes, batch)
             except (apsw.FullError, StoreFullError):
-                self._lighten(db, batch)
+                self._lighten(batch)
                 raise
             # How many pages were ever written to the log; a hook would cost a wait of its own.
             written, _ = db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
             if written - self._checkpointed > _WAL_PAGES:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _may_wait(self, batch: Batch, changes: Changes) -> bool:
+        """Return whether a batch may wait in the journal before it is applied."""
+        if batch.probe or batch.octets > _JOURNALED or self._waiting > _UNAPPLIED:
+            return False
+        if any(pending.drops for pending in batch.queues.values()):
+            return False
+        if not self._opened().tables.roomy:
+            return False
+        for fetch in batch.fetches:
+            name = name_of(fetch.queue)
+            if name in changes.queues or name in self._unapplied.queues:
+                return False
+        return not self._opened().journal.count or time.monotonic() < self._since + _WAIT
+
+    def _append(self, changes: Changes) -> bool:
+        """Add changes to the journal; False if there is no room in it."""
+        if not changes:
+            return True
+        its = self._opened().journal
+        if not its.append(changes):
+            return False
+        if its.count == 1:
+            self._since = time.monotonic()
+        self._waiting += self._unapplied.merge(changes)
+        return True
+
+    def _fold(self, changes: Changes | None = None, batch: Batch | None = None) -> None:
+        """Apply what the journal holds, and then changes, in one transaction.
+
+        ``batch`` is theirs, for what it drops.
+        """
+        db, tables, _, its = self._opened()
+        self._ahead = True
+        changes = changes or Changes()
+        try:
+            with transaction(db):
+                drops = [
+                    (name_of(key), drop)
+                    for key, pending in (batch.queues.items() if batch is not None else ())
+                    for drop in pending.drops
+                ]
+                if drops:
+                    tables.apply(self._unapplied)
+                    tables.apply(changes.forgotten())
+                    for name, drop in drops:
+                        tables.drop(name, drop)
+                    tables.apply(changes)
+                else:
+                    self._unapplied.merge(changes)
+                    tables.apply(self._unapplied)
+                if its.count:
+                    begin_generation(db)
+        except (apsw.FullError, apsw.BusyError, apsw.LockedError, StoreFullError):
+            tables.load()
+            self._unapplied = its.read(its.generation)
+            raise
+        if its.count:
+            its.begin(its.generation + 1)
+        self._unapplied = Changes()
+        self._waiting = 0
 
     def _check_room(self, octets: int) -> None:
         # Asking costs a wait, too; what is written twice, and a bit, is taken off meanwhile.
@@ -463,296 +523,56 @@ class SqliteStore:
                 f"{self.min_free // MIB} MiB have to stay free"
             )
 
-    def _lighten(self, db: apsw.Connection, batch: Batch) -> None:
+    def _lighten(self, batch: Batch) -> None:
         """Do what makes room."""
-        self._load()
+        db, _, _, its = self._opened()
         light = batch.take_light()
         try:
-            if light:
-                self._commit(db, light)
+            changes = changes_of(light, self._writer)
+            drops = any(pending.drops for pending in light.queues.values())
+            if light and (drops or not self._append(changes)):
+                self._fold(changes, light)
+            light = Batch(light.ticket, light.epoch)
+            if its.count:
+                self._fold_or_remove()
             give_back(db)
-            light.queues.clear()
             self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except (apsw.FullError, apsw.BusyError):
+        except (apsw.FullError, apsw.BusyError, StoreFullError):
             # Not even for that; what was not done stays a part of the batch.
             batch.put_back(light)
-            self._load()
 
-    def _commit(self, db: apsw.Connection, batch: Batch) -> None:
-        self._ahead = True
-        with transaction(db):
-            changed: list[tuple[int, tuple[Any, ...]]] = []
-            gone: list[int] = []
-            for key, pending in batch.queues.items():
-                if pending.forgotten:
-                    self._forget(db, key)
-                for drop in pending.drops:
-                    self._drop(db, key, drop)
-                lanes = self._lanes
-                for place, priority in pending.settles.items():
-                    lane = lanes.get((key, priority))
-                    if lane is not None:
-                        gone.append(lane << PLACE_BITS | place)
-                for place, (message, due) in pending.requeues.items():
-                    lane = lanes.get((key, priority_of(message)))
-                    if lane is not None:
-                        _, rare = self._writer.rare(message, due, batch.epoch)
-                        changed.append((lane << PLACE_BITS | place, rare))
-            self._delete(db, gone)
-            self._change(db, changed)
-            self._insert(db, batch)
-            self._note_dedup(db, batch)
-            note_definitions(db, batch)
-
-    def _forget(self, db: apsw.Connection, key: Key) -> None:
-        number = self._queues.pop(key, None)
-        if number is not None:
-            for owner, priority in [lane for lane in self._lanes if lane[0] == key]:
-                lane = self._lanes.pop((owner, priority))
-                del self._priorities[lane]
-                first = lane << PLACE_BITS
-                self._delete_where(db, RANGE, (first, first | PLACE_MASK))
-            db.execute("DELETE FROM lane WHERE queue = ?", (number,))
-            db.execute("DELETE FROM queue WHERE number = ?", (number,))
-        host, name = map(as_text, key)
-        db.execute("DELETE FROM dedup WHERE host = ? AND name = ?", (host, name))
-
-    def _delete_where(self, db: apsw.Connection, which: str, values: tuple[int | str, ...]) -> None:
-        if self._chunked:
-            where = which.format(column="message")
-            db.execute(f"DELETE FROM chunk WHERE {where}", values)  # noqa: S608 - our own words
-        where = which.format(column="id")
-        db.execute(f"DELETE FROM message WHERE {where}", values)  # noqa: S608 - as above
-
-    def _drop(self, db: apsw.Connection, key: Key, drop: Drop) -> None:
-        lane = self._lanes.get((key, drop.priority))
-        if lane is None:
-            return
-        first = lane << PLACE_BITS
-        spare = json.dumps([first | place for place in drop.spare])
-        values = (first | drop.after, first | min(drop.upto, PLACE_MASK), spare)
-        which = (
-            "{column} > ? AND {column} <= ? AND {column} NOT IN (SELECT value FROM json_each(?))"
-        )
-        waiting = f"{which.format(column='id')} AND due IS NULL"
-        db.execute(COUNTERS.format(sign="-", which=waiting), values)
-        if self._chunked:
-            db.execute(
-                "DELETE FROM chunk WHERE message IN"  # noqa: S608 - our own words
-                f" (SELECT id FROM message WHERE {waiting})",
-                values,
-            )
-        db.execute(f"DELETE FROM message WHERE {waiting}", values)  # noqa: S608 - as above
-
-    def _delete(self, db: apsw.Connection, ids: list[int]) -> None:
-        for which, values in parts(ids):
-            db.execute(COUNTERS.format(sign="-", which=which.format(column="id")), values)
-            self._delete_where(db, which, values)
-
-    def _change(self, db: apsw.Connection, changed: list[tuple[int, tuple[Any, ...]]]) -> None:
-        if not changed:
-            return
-        which = LISTED.format(column="id")
-        ids = (json.dumps([identity for identity, _ in changed]),)
-        db.execute(COUNTERS.format(sign="-", which=which), ids)
-        db.execute(REQUEUE, (json.dumps([(identity, *rare) for identity, rare in changed]),))
-        db.execute(COUNTERS.format(sign="+", which=which), ids)
-
-    def _insert(self, db: apsw.Connection, batch: Batch) -> None:
-        plain = Rows(db, PLAIN_COLUMNS)
-        rare = Rows(db, (*PLAIN_COLUMNS, *RARE_COLUMNS))
-        writer = self._writer
-        epoch = batch.epoch
-        # Of each lane: count, octets, delayed_count, delayed_octets, last place.
-        counts: dict[int, list[int]] = {}
-        for key, pending in batch.queues.items():
-            if not pending.puts:
-                continue
-            queue = self._queues.get(key) or self._new_queue(db, key)
-            dues = pending.dues
-            lanes: dict[int, tuple[int, list[int]]] = {}
-            for place, message in pending.puts.items():
-                terms = message.terms
-                priority = 4 if terms is None else terms.priority
-                found = lanes.get(priority)
-                if found is None:
-                    lane = self._lanes.get((key, priority)) or self._new_lane(
-                        db, key, queue, priority
-                    )
-                    found = lanes[priority] = (lane, counts.setdefault(lane, [0, 0, 0, 0, 0]))
-                lane, count = found
-                identity = lane << PLACE_BITS | place
-                due = dues.get(place, 0.0) if dues else 0.0
-                size = message.size
-                headers = None if due else writer.plain(message)
-                if headers is not None:
-                    body = message.body
-                    plain.add((identity, queue, size, message.persistent, headers, body), len(body))
-                else:
-                    self._insert_rare(db, rare, identity, queue, message, due, epoch)
-                at = 2 if due else 0
-                count[at] += 1
-                count[at + 1] += size
-                count[4] = max(count[4], place)
-        plain.flush()
-        rare.flush()
-        if any(count[4] > PLACE_MASK for count in counts.values()):
-            raise StoreFullError(
-                f"a queue in {self.file} has had {PLACE_MASK} messages: empty it and remove it once"
-            )
-        if counts:
-            db.execute(NEW_COUNTS, (json.dumps([(lane, *c) for lane, c in counts.items()]),))
-
-    def _insert_rare(
-        self,
-        db: apsw.Connection,
-        rows: Rows,
-        identity: int,
-        queue: int,
-        message: Message,
-        due: float,
-        epoch: float,
-    ) -> None:
-        headers, values = self._writer.rare(message, due, epoch)
-        body: bytes | None = message.body
-        size = len(message.body)
-        if size > CHUNK:
-            self._chunked = True
-            view = memoryview(message.body)
-            for number, at in enumerate(range(0, size, CHUNK)):
-                db.execute(
-                    "INSERT INTO chunk VALUES (?, ?, ?)",
-                    (identity, number, view[at : at + CHUNK]),
-                )
-            body = None
-            size = 0
-        rows.add((identity, queue, message.size, message.persistent, headers, body, *values), size)
-
-    def _new_queue(self, db: apsw.Connection, key: Key) -> int:
-        host, name = map(as_text, key)
-        number = db.execute(
-            "INSERT INTO queue (host, name) VALUES (?, ?) RETURNING number", (host, name)
-        ).get
-        assert isinstance(number, int)  # noqa: S101 - it is the rowid
-        self._queues[key] = number
-        return number
-
-    def _new_lane(self, db: apsw.Connection, key: Key, queue: int, priority: int) -> int:
-        number = self._next_lane
-        while number in self._priorities or not 0 < number < LANE_LIMIT:
-            if len(self._priorities) >= LANE_LIMIT - 1:
-                raise StoreFullError(f"{self.file} holds {LANE_LIMIT} queues: it cannot hold more")
-            number = (number + 1) % LANE_LIMIT
-        self._next_lane = number + 1
-        db.execute(
-            "INSERT INTO lane (number, queue, priority) VALUES (?, ?, ?)", (number, queue, priority)
-        )
-        self._lanes[key, priority] = number
-        self._priorities[number] = priority
-        return number
-
-    def _note_dedup(self, db: apsw.Connection, batch: Batch) -> None:
-        kept = []
-        gone = []
-        for key, pending in batch.queues.items():
-            if not pending.dedup:
-                continue
-            host, name = map(as_text, key)
-            for dedup_id, seen in pending.dedup.items():
-                if seen is None:
-                    gone.append((host, name, as_text(dedup_id)))
-                else:
-                    ms = to_milliseconds(seen, batch.epoch)
-                    kept.append((host, name, as_text(dedup_id), ms))
-        if kept:
-            db.execute(
-                "INSERT OR REPLACE INTO dedup SELECT value ->> 0, value ->> 1, value ->> 2,"
-                " value ->> 3 FROM json_each(?)",
-                (json.dumps(kept),),
-            )
-        if gone:
-            db.execute(
-                "DELETE FROM dedup WHERE (host, name, dedup_id) IN"
-                " (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
-                (json.dumps(gone),),
-            )
+    def _fold_or_remove(self) -> None:
+        """Apply what the journal holds; if there is no room for all, then what makes some."""
+        db, tables, *_ = self._opened()
+        try:
+            self._fold()
+        except (apsw.FullError, StoreFullError):
+            with transaction(db):
+                tables.apply(self._unapplied.removals())
 
     def read(self, fetch: Fetch) -> tuple[list[Message], list[float]]:
         """Return the answer to a fetch: messages, and for delayed ones when they are due.
 
         True for everything that was told before it was asked, if the batch that it came with has
-        been written.
+        been written. If that found no room, what is there may be an answer nevertheless; it raises
+        `StoreFullError` if it is not.
         """
-        db = self._connection
-        epoch = self.epoch
-        question: str
-        values: tuple[int, ...]
+        answers = self._opened().answers
         with self._guarded():
-            octets = min(max(fetch.octets, 1), _ANSWER_OCTETS)
-            if fetch.what == "ready":
-                lane = self._lanes.get((fetch.queue, fetch.priority))
-                if lane is None:
-                    return [], []
-                first = lane << PLACE_BITS
-                after = first | min(fetch.after, PLACE_MASK)
-                question = READY
-                values = (after, first | PLACE_MASK, fetch.count, octets)
-            else:
-                queue = self._queues.get(fetch.queue)
-                if queue is None:
-                    return [], []
-                if fetch.what == "delayed":
-                    # With another epoch the next part would not begin where the last one ended.
-                    if fetch.after:
-                        epoch = self._told.get(fetch.queue, epoch)
-                    self._told[fetch.queue] = epoch
-                    due = to_milliseconds(fetch.due, epoch)
-                    question = DELAYED
-                    values = (queue, fetch.count, octets, due, fetch.after)
+            hidden = self._unapplied.queues.get(name_of(fetch.queue))
+            if hidden is not None:
+                try:
+                    self._fold()
+                except (apsw.FullError, apsw.BusyError, StoreFullError):
+                    if (
+                        hidden.forgotten
+                        or hidden.requeues
+                        or (fetch.what != "ready" and hidden.puts)
+                    ):
+                        raise
                 else:
-                    # A hundredth for what the addition of the epoch rounded.
-                    due = int((fetch.due + epoch) * 1000 + 0.01)
-                    question = EXPIRED
-                    values = (queue, fetch.count, octets, due)
-            # There is one row: asking for the next one would only cost a wait.
-            bodies, rows = next(db.execute(question, values))
-            return self._messages(db, bodies or b"", json.loads(rows), epoch, delayed=fetch.what)
-
-    def _messages(
-        self,
-        db: apsw.Connection,
-        bodies: bytes,
-        rows: list[list[Any]],
-        epoch: float,
-        *,
-        delayed: str,
-    ) -> tuple[list[Message], list[float]]:
-        messages = []
-        dues = []
-        make = self._reader.message
-        priorities = self._priorities
-        at = 0
-        for identity, size, persistent, headers, length, told in rows:
-            rare = None
-            if told is not None:
-                rare = json.loads(told) if isinstance(told, str) else told
-            if length is None:
-                chunks = db.execute(
-                    "SELECT data FROM chunk WHERE message = ? ORDER BY number", (identity,)
-                )
-                body = b"".join(data for (data,) in chunks)
-            else:
-                end = at + length
-                body = bodies[at:end]
-                at = end
-            priority = priorities[identity >> PLACE_BITS]
-            messages.append(
-                make(identity & PLACE_MASK, priority, size, persistent, headers, body, rare, epoch)
-            )
-            if delayed == "delayed":
-                assert rare is not None  # noqa: S101 - it has a due time
-                dues.append(to_seconds(rare[3], epoch))
-        return messages, dues
+                    hidden = None
+            return answers.read(fetch, self.epoch, hidden.settles if hidden else ())
 
     # Tidying up.
 
@@ -768,8 +588,11 @@ class SqliteStore:
 
     def idle(self) -> bool:
         """Take one short step of tidying up, while nothing else is to do; True if there is more."""
-        db = self._connection
+        db, _, _, its = self._opened()
         with self._guarded():
+            if its.count:
+                self._fold()
+                return True
             if self._ahead:
                 self._checkpoint(db, apsw.SQLITE_CHECKPOINT_PASSIVE)
                 return self._spare_pages(db) or size_of(self._wal_file) > _WAL_KEPT
@@ -797,25 +620,29 @@ class SqliteStore:
         dropped when it is opened again.
         """
         try:
-            db = self._db
-            if clean and db is not None and self._failure is None:
+            if clean and self._files is not None and self._failure is None:
                 if self.pending and (batch := self.take()) is not None:
                     self.write(batch)
                     self.committed(batch)
+                db = self._files.db
                 self._ahead = True
                 with self._guarded():
+                    if self._files.journal.count:
+                        self._fold()
                     db.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
                     self._checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             self._release()
 
     def _release(self) -> None:
-        if self._db is not None:
+        if self._files is not None:
+            db = self._files.db
             if self._ahead:
                 # The next start finds everything in the log.
-                self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            self._db.close(force=True)
-            self._db = None
+                db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            db.close(force=True)
+            self._files.journal.close()
+            self._files = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

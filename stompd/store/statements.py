@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import apsw
 
-from stompd.store.batch import Batch
 from stompd.store.database import MIB, transaction
 from stompd.store.record import RARE_COLUMNS
 
@@ -149,18 +148,6 @@ def parts(ids: list[int]) -> Iterable[tuple[str, tuple[int | str, ...]]]:
         begin = at
     if listed:
         yield LISTED, (json.dumps(listed),)
-
-
-def note_definitions(db: apsw.Connection, batch: Batch) -> None:
-    """Write the definitions of a batch down."""
-    for (kind, key), record in batch.definitions.items():
-        if record is None:
-            db.execute("DELETE FROM definition WHERE kind = ? AND key = ?", (kind, json.dumps(key)))
-        else:
-            db.execute(
-                "INSERT OR REPLACE INTO definition VALUES (?, ?, ?)",
-                (kind, json.dumps(key), record),
-            )
 
 
 def probe(db: apsw.Connection, octets: int = MIB // 4) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
+from stompd.store.backup import apply_journal
 from stompd.store.database import APPLICATION_ID, FILE, VERSION, connect
 from stompd.store.errors import StoreFailedError, StoreFullError, StoreVersionError
 from stompd.store.lock import DirectoryLock
@@ -79,6 +80,7 @@ def held(directory: Path) -> Iterator[apsw.Connection]:
     lock = DirectoryLock(directory)
     try:
         with opened(directory) as db:
+            apply_journal(db, directory / FILE)
             yield db
     finally:
         lock.release()
