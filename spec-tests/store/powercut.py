@@ -88,6 +88,12 @@ class _Journal(SyncedFile):
         self._events.append(Event("write", self._name, offset, bytes(data)))
         self.sync()
 
+    def fill(self, offset: int, end: int) -> None:
+        """Write zeros, and note it."""
+        super().fill(offset, end)
+        self._events.append(Event("write", self._name, offset, bytes(end - offset)))
+        self.sync()
+
     def sync(self) -> None:
         """Note that it is on the disk."""
         self._events.append(Event("sync", self._name))

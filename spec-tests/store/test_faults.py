@@ -82,6 +82,10 @@ class _Journal(SyncedFile):
             disk.room -= growth
         super().write(data, offset)
 
+    def fill(self, offset: int, end: int) -> None:
+        """Write zeros, or fail, or find no room, or wait."""
+        self.write(bytes(end - offset), offset)
+
 
 class FaultyDisk(apsw.VFS):
     """What the store takes for the operating system."""

@@ -52,6 +52,7 @@ _CHECKED_FROM: Final = 8
 _PIECE: Final = 5000
 # Room is made in steps of so many octets: a sync that does not change the length is quicker.
 _STEP: Final = 256 * 1024
+_PAGE: Final = 4096
 # There is no room, for one reason or another.
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -62,6 +63,7 @@ class SyncedFile:
     """A file; what was written is on the disk when `write` returns. Each step may raise OSError."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         # One call instead of two: after each the thread waits for the interpreter.
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DSYNC, 0o600)
 
@@ -81,6 +83,18 @@ class SyncedFile:
         done = os.pwrite(self._descriptor, data, offset)
         while done < len(data):
             done += os.pwrite(self._descriptor, memoryview(data)[done:], offset + done)
+
+    def fill(self, offset: int, end: int) -> None:
+        """Write zeros from ``offset`` to ``end``."""
+        descriptor = os.open(self._path, os.O_WRONLY)
+        try:
+            # In one write they would be one piece of memory for the system, and each later write
+            # count as one of all of it.
+            for at in range(offset, end, _PAGE):
+                os.pwrite(descriptor, bytes(min(_PAGE, end - at)), at)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Give it up."""
@@ -139,7 +153,7 @@ class Journal:
         _HEADER.pack_into(buffer, 0, _MAGIC, checked, self.generation, self.count, length)
         try:
             while end > self._size:
-                self._file.write(bytes(_STEP), self._size)
+                self._file.fill(self._size, self._size + _STEP)
                 self._size += _STEP
             self._file.write(buffer, self._at)
         except OSError as error:

@@ -63,7 +63,7 @@ _CHECKED: Final = 256 * MIB
 _FREE_AGE: Final = 0.5
 # Batches with no more octets of messages wait in the journal, for so many seconds at most, and
 # until there are so many rows.
-_JOURNALED: Final = 64 * 1024
+_JOURNALED: Final = 256 * 1024
 _WAIT: Final = 1.0
 _UNAPPLIED: Final = 4000
 
