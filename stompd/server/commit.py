@@ -136,6 +136,8 @@ class Committer:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # What the worker wants the main thread to do.
         self._news: deque[Callable[[], None]] = deque()
+        # True if it was told that there are some, and has not looked yet.
+        self._told = False
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         # True while the worker has a job.
         self._busy = False
@@ -256,6 +258,8 @@ class Committer:
             self._ours.recv(4096)
         except BlockingIOError:
             return
+        # Before the news are looked at: what comes later has to be told again.
+        self._told = False
         while self._news:
             self._news.popleft()()
 
@@ -321,8 +325,12 @@ class Committer:
                 failure.__cause__ = error
                 self._tell(partial(self.crashed, failure))
 
-    def _tell(self, news: Callable[[], None]) -> None:
-        self._news.append(news)
+    def _tell(self, *news: Callable[[], None]) -> None:
+        self._news.extend(news)
+        if self._told:
+            # What the main thread has not seen yet it will see together.
+            return
+        self._told = True
         try:
             self._workers.send(b"\n")
         except OSError:
@@ -338,7 +346,12 @@ class Committer:
             self._read_what_is_there(batch)
             self._tell(partial(self._not_written, batch, error))
             return
-        self._tell(partial(self._written, batch, time.perf_counter() - began))
+        written = partial(self._written, batch, time.perf_counter() - began)
+        if not batch.fetches:
+            # Each word costs both threads a wait for the interpreter.
+            self._tell(written, self._rest)
+            return
+        self._tell(written)
         # What is read has to be true for what was told before, and for nothing else.
         for fetch in batch.fetches:
             self._tell(partial(self._fetched, fetch, *store.read(fetch)))
