@@ -13,6 +13,7 @@ import trio
 
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import of
+from stompcli.history import History, place
 from stompcli.lines import Lines
 from stompcli.options import Settings
 from stompcli.output import Out, StdoutClosed
@@ -23,6 +24,9 @@ from stompcli.session import Session
 # How long messages that follow a command at once may take to be shown before the next prompt.
 _SETTLE = 0.03
 _QUIET = 0.05
+_CONTINUED = "...  "
+# The two characters, or what Ctrl-@ types.
+_ENDS = ("^@", "\0")
 
 
 async def read_lines(
@@ -52,15 +56,20 @@ class Reader:
         self._disturbed = trio.lowlevel.ParkingLot()
         # Whether there was any line.
         self._run_any = False
+        self._history = History(None)
 
     async def run(self) -> ExitCode:
         """Connect, run the lines, and return the exit code."""
         session, out = self._session, self._out
+        if session.interactive:
+            self._history = History(place())
+            self._lines.prefer(self._history)
         await self._lines.greet()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lines.watch, self._lost)
             if session.interactive:
                 session.ask = self._ask
+                session.compose = self._compose
                 out.on_disturbed = self._disturbed.unpark_all
                 nursery.start_soon(self._prompt_again)
             try:
@@ -72,13 +81,17 @@ class Reader:
 
     async def _run_lines(self) -> None:
         session = self._session
-        if not await self._lines.listen():
+        if not (await self._lines.connected() and await self._lines.listen()):
             return
         while not session.leaving:
             line = await self._next_line()
             if line is None:
+                if session.interactive and not await self._lines.may_leave():
+                    continue
                 break
             self._run_any = True
+            if session.interactive:
+                self._history.add(line)
             if not await self._lines.run(line):
                 return
         self._out.fresh_line()
@@ -137,6 +150,19 @@ class Reader:
         if session.lost is not None:
             self._lines.fail(of(session.lost))
         return True
+
+    async def _compose(self) -> str | None:
+        """Have a text of several lines typed, up to ``^@``; None at the end of input."""
+        lines: list[str] = []
+        while True:
+            line = await self._typed(lambda: _CONTINUED)
+            if line is None:
+                self._out.fresh_line()
+                return None
+            for end in _ENDS:
+                if line.endswith(end):
+                    return "\n".join([*lines, line.removesuffix(end)])
+            lines.append(line)
 
     async def _linger(self) -> None:
         """Wait until no message came for a while, if there are any to come."""

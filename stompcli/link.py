@@ -33,9 +33,10 @@ class Link:
 
     def __init__(self, addresses: list[Address], options: Options) -> None:
         # Tried in turn.
-        self.addresses = addresses
+        self._addresses = addresses
         self._options = options
         self._client: Client | None = None
+        self.since = time.time()
         self._let_go = trio.Event()
         self._gone = trio.Event()
         self._last_words: StompError | None = None
@@ -50,7 +51,7 @@ class Link:
         """Keep the connection open until `finish`; an error before it is open is the caller's."""
         begun = False
         try:
-            async with connect(self.addresses, **self._options) as client:
+            async with connect(self._addresses, **self._options) as client:
                 self._client = client
                 begun = True
                 task_status.started()

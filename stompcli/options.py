@@ -192,6 +192,9 @@ class Settings:
     tls_insecure: bool = False
     color: str = "auto"
     no_progress: bool = False
+    no_rc: bool = False
+    no_shell: bool = False
+    transcript: str | None = None
     # How explicitly each of them was said; see `stompcli.precedence`.
     said: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
@@ -321,6 +324,13 @@ def before_command() -> list[click.Parameter]:
             metavar="DEST",
             multiple=True,
             help="Subscribe to this destination first.",
+        ),
+        click.Option(["--no-rc"], is_flag=True, help="At the prompt, leave config.toml out."),
+        click.Option(["--no-shell"], is_flag=True, help="At the prompt, no `command | program`."),
+        click.Option(
+            ["--transcript"],
+            metavar="FILE",
+            help="Record every octet that comes or goes in this new file.",
         ),
     ]
     return options

@@ -4,7 +4,9 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from stompcli import color, render
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 
 # A pipe that can be written to at all takes so many octets at once (PIPE_BUF).
 _AT_ONCE: Final = 4096
+
+
+# Where a task's output goes instead of standard output, if it does.
+_captured: ContextVar[bytearray | None] = ContextVar("captured", default=None)
+
+
+def captured_here() -> bytearray | None:
+    """Return where the output of this task goes instead of standard output, if it does."""
+    return _captured.get()
 
 
 class StdoutClosed(Exception):  # noqa: N818 - it is no error, the reader has had enough
@@ -34,13 +45,16 @@ class Out:
     def __init__(self, settings: Settings, *, in_shell: bool = False) -> None:
         self.settings = settings
         self.in_shell = in_shell
-        self.tty = _is_tty(1)
+        self._tty = _is_tty(1)
         self.stderr_tty = _is_tty(2)
         # Whether each stream is coloured; a plain line reader never is.
         self.color, self.stderr_color = (
             not in_shell and color.is_wanted(settings.color, tty=tty, environ=os.environ)
-            for tty in (self.tty, self.stderr_tty)
+            for tty in (self._tty, self.stderr_tty)
         )
+        # How messages are shown in a shell where no option says it, and whether in short.
+        self.shell_format = "stomp.py"
+        self.short = False
         # The prompt that stands on the line, empty if none does.
         self._prompt = ""
         # True while a passing line stands there.
@@ -51,12 +65,31 @@ class Out:
         self.writes = 0
         self.on_disturbed: Callable[[], object] | None = None
 
+    @property
+    def tty(self) -> bool:
+        """True if standard output is a terminal, and what is written goes there."""
+        return self._tty and captured_here() is None
+
+    @contextmanager
+    def capture(self) -> Iterator[bytearray]:
+        """Collect what this task writes to standard output, as a pipe would get it."""
+        collected = bytearray()
+        token = _captured.set(collected)
+        try:
+            yield collected
+        finally:
+            _captured.reset(token)
+
     # Data.
 
     async def write(self, data: bytes) -> None:
         """Write octets to standard output; raises `StdoutClosed` if nobody reads it any more."""
         import trio
 
+        captured = captured_here()
+        if captured is not None:
+            captured += data
+            return
         if self._turn is None:
             self._turn = trio.Lock()
         async with self._turn:
@@ -87,7 +120,9 @@ class Out:
             return "raw"
         if settings.format is not None:
             return settings.format
-        return "stomp.py" if self.in_shell else "pretty" if self.tty else "body"
+        if self.in_shell:
+            return self.shell_format
+        return "pretty" if self.tty else "body"
 
     def message(
         self,
@@ -120,10 +155,10 @@ class Out:
         if form == "body":
             shown = render.visible_body(message.body).encode() if self.tty else message.body
             return shown + end
-        if form == "stomp.py":
+        if form == "stomp.py" and not self.short:
             return render.stomp_py(message, tty=self.tty)
-        if form == "pretty":
-            full = settings.verbose > 0
+        if form in ("stomp.py", "pretty"):
+            full = settings.verbose > 0 or (self.in_shell and not self.short)
             return render.pretty(
                 message, n, full=full, tty=self.tty, color=self.color, size=size, notes=notes
             )
@@ -165,9 +200,13 @@ class Out:
             self._passing = False
             _to_stderr("\r\x1b[K")
 
-    def wire(self, direction: str, data: bytes) -> None:
-        """Show octets that came or went."""
-        self._say(render.wire(direction, data))
+    def wire(self, direction: str, data: bytes, *, dump: bool = False) -> None:
+        """Show octets that came or went, as a line or a dump."""
+        self._say(render.wire(direction, data, dump=dump))
+
+    def clear(self) -> None:
+        """Clear the screen; raises `Failure` where there is none that could be."""
+        raise Failure(ExitCode.FAILED, "unsupported", "clear needs a terminal that can be cleared")
 
     def _say(self, text: str) -> None:
         self.writes += 1

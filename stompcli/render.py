@@ -85,13 +85,24 @@ def visible_body(body: bytes) -> str:
     """Return a body for a terminal: text cut at 2 kB, anything else as a hex dump."""
     if is_binary(body):
         shown = body[:_SHOWN_BINARY]
-        rows = [_hex_row(at, shown[at : at + _ROW]) for at in range(0, len(shown), _ROW)]
-        return "\n".join([f"{len(body):,} octets, not text:", *rows])
+        return f"{len(body):,} octets, not text:\n{hex_dump(shown)}"
     cut = body[:_SHOWN_BODY]
     text = visible_text(cut.decode("utf-8", "surrogateescape"))
     if len(body) > len(cut):
         text += f"\n... {len(body) - len(cut):,} more octets"
     return text
+
+
+def whole_body(body: bytes) -> str:
+    """Return a body for a terminal as `visible_body` does, but all of it."""
+    if is_binary(body):
+        return hex_dump(body)
+    return visible_text(body.decode("utf-8", "surrogateescape"))
+
+
+def hex_dump(data: bytes) -> str:
+    """Return octets as rows of sixteen: where they are, in hexadecimal, and as letters."""
+    return "\n".join(_hex_row(at, data[at : at + _ROW]) for at in range(0, len(data), _ROW))
 
 
 def is_binary(body: bytes) -> bool:
@@ -228,18 +239,20 @@ def _unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
 
 
-def wire(direction: str, data: bytes) -> str:
+def wire(direction: str, data: bytes, *, dump: bool = False) -> str:
     r"""Return octets that came (``<``) or went (``>``) as one readable line, passcodes hidden.
 
-    Line feeds are ``\n``, each with a blank after it.
+    Line feeds are ``\n``, each with a blank after it. With ``dump`` rows of hexadecimal follow
+    instead.
     """
-    if data.strip(b"\r\n") == b"" and direction in "<>":
-        return f"{direction * 3} {len(data)} B  {_wire_text(data).strip()} (beat)"
+    head = f"{direction * 3} {len(data)} B"
     if data.startswith((b"CONNECT\n", b"STOMP\n")):
-        shown = re.sub(rb"(\npasscode:)[^\n]*", rb"\1***", data)
-    else:
-        shown = data
-    return f"{direction * 3} {len(data)} B  {_wire_text(shown).strip()}"
+        data = re.sub(rb"(\npasscode:)[^\n]*", rb"\1***", data)
+    if dump:
+        return f"{head}\n{hex_dump(data)}"
+    if data.strip(b"\r\n") == b"" and direction in "<>":
+        return f"{head}  {_wire_text(data).strip()} (beat)"
+    return f"{head}  {_wire_text(data).strip()}"
 
 
 def _wire_text(data: bytes) -> str:

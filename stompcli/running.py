@@ -15,6 +15,7 @@ from stompcli.output import Out, StdoutClosed
 from stompcli.reading import StandardInput, pieces
 from stompcli.session import Session, open_session
 from stompcli.table import Command
+from stompcli.transcript import Transcript
 
 
 async def perform(
@@ -48,6 +49,8 @@ async def supervise(session: Session, work: Callable[[], Awaitable[ExitCode | No
     code: ExitCode | None = None
     failure: Failure | None = None
     try:
+        if session.settings.transcript is not None:
+            session.transcript = Transcript(session.settings.transcript)
         async with open_session(session):
             timeout = session.settings.timeout
             if timeout is not None and not session.interactive:
@@ -62,6 +65,9 @@ async def supervise(session: Session, work: Callable[[], Awaitable[ExitCode | No
         failure = found
     except StdoutClosed:
         return ExitCode.DONE
+    finally:
+        if session.transcript is not None:
+            session.transcript.close()
     if session.stopped is not None:
         return session.stopped
     if failure is not None:

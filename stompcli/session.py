@@ -26,14 +26,20 @@ from stompcli.client import (
 from stompcli.client import url as urls
 from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, of
+from stompcli.failure import Failure, of, usage
 from stompcli.link import Link, Traffic
 from stompcli.options import Settings
 from stompcli.output import Out
+from stompcli.preferences import Preferences
+from stompcli.sticky import Sticky
+from stompcli.transcript import Transcript
 
 _STAYING: Final = (10_000, 10_000)
 _PASSING: Final = (0, 0)
 _VERSIONS: Final = ("1.0", "1.1", "1.2")
+# Messages, and octets of their bodies, that a shell keeps for being looked at again.
+_KEPT: Final = 1000
+_KEPT_OCTETS: Final = 32 * 2**20
 _SIGNALS: Final = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -48,9 +54,24 @@ class Received:
     count: int = 0
     # Those of explicit ack modes that nobody has settled, with their numbers, oldest first.
     unsettled: deque[tuple[int, Message]] = field(default_factory=deque)
+    # The newest ones with their numbers, for `show` and `save`, as many as are worth their room.
+    kept: dict[int, Message] = field(default_factory=dict)
+    kept_octets: int = 0
     # When the last one came, on trio's clock, and who waits for the next one.
     last_at: float = 0.0
     arrived: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
+    def unacked(self) -> list[int]:
+        """Return the numbers of those that nobody has settled, oldest first."""
+        return [number for number, message in self.unsettled if not message.settled]
+
+    def keep(self, message: Message) -> None:
+        """Keep the message that came last; the oldest go when there is no room."""
+        self.kept[self.count] = message
+        self.kept_octets += len(message.body)
+        while len(self.kept) > _KEPT or (self.kept_octets > _KEPT_OCTETS and len(self.kept) > 1):
+            oldest = self.kept.pop(next(iter(self.kept)))
+            self.kept_octets -= len(oldest.body)
 
 
 class Session:
@@ -81,6 +102,15 @@ class Session:
         # True after `disconnect`: whoever typed that has to ask for a new connection.
         self.parted = False
         self.traffic = Traffic()
+        # Two tasks must not make, or give up, a connection at the same time.
+        self.linking = trio.Lock()
+        # The subscriptions of the connection before, for the next one to have again.
+        self.before: list[Subscription] = []
+        # What is shown of the octets, and where they are recorded.
+        self.wire: Literal["off", "on", "hex"] = "on" if settings.verbose > 1 else "off"
+        self.transcript: Transcript | None = None
+        self.preferences = Preferences()
+        self.sticky = Sticky()
         self._nursery: trio.Nursery | None = None
         # Cancelled when the command has to stop, whatever it does; the session then ends in peace.
         self.scope = trio.CancelScope()
@@ -106,6 +136,13 @@ class Session:
         # Puts a question to whoever types, and returns the line typed, None at the end of input;
         # None if nobody types.
         self.ask: Callable[[str], Awaitable[str | None]] | None = None
+        # Has whoever types write a text of several lines; None if it was given up, or nobody types.
+        self.compose: Callable[[], Awaitable[str | None]] | None = None
+        # Runs a line of a shell; raises what went wrong. How deep files that run files are.
+        self.execute: Callable[[str], Awaitable[None]] = _no_shell
+        self.depth = 0
+        # Returns the lines that were typed, oldest first.
+        self.typed: Callable[[], list[str]] = list
         # Shows a message of the shell, with its number; None: where all output goes.
         self.show: Callable[[int, bytes], None] | None = None
 
@@ -166,34 +203,52 @@ class Session:
                 raise Failure(
                     ExitCode.UNAVAILABLE, "lost", f"not connected to {self.label()}", "try: connect"
                 )
-            return await self.open()
-        self._link.client.check_alive()
-        return self._link.client
+            async with self.linking:
+                await self.open()
+        self.held_client().check_alive()
+        return self.held_client()
 
-    async def open(self) -> Client:
-        """Make a new connection and return it; there must be none.
+    async def open(self) -> None:
+        """Make a new connection in place of one that was lost or given up, if there was one.
 
-        Raises `StompError` if there is none to be had.
+        Who calls this holds `linking`. Raises `StompError` if there is no connection to be had.
         """
         addresses = self.addresses()
         link = Link(addresses, self._options(addresses))
         await self.nursery.start(link.hold)
+        if self._link is not None:
+            # Why it ended was said when that was noticed.
+            await self._link.finish()
         self._link = link
         self.lost = None
         self.parted = False
         self.connections += 1
         self.relinked.unpark_all()
-        return link.client
 
     async def part(self) -> StompError | None:
-        """Give the connection up, if there is one; return what the broker said at its end."""
+        """Give the connection up, if there is one; return what the broker said at its end.
+
+        Who calls this holds `linking`.
+        """
         link, self._link = self._link, None
         self.parted = True
-        self.transaction = None
-        self.received.unsettled.clear()
-        error = None if link is None else await link.finish()
+        error = None
+        if link is not None:
+            self.forget(link)
+            error = await link.finish()
         self.relinked.unpark_all()
         return error
+
+    def forget(self, link: Link) -> None:
+        """What belonged to this connection is gone with it; its subscriptions are remembered."""
+        self.before = link.client.subscriptions
+        self.transaction = None
+        self.received.unsettled.clear()
+
+    def held_client(self) -> Client:
+        """Return the client of a connection that is there."""
+        assert self._link is not None  # noqa: S101 - for the type checker; callers looked
+        return self._link.client
 
     def _options(self, addresses: list[Address]) -> Options:
         settings = self.settings
@@ -218,14 +273,16 @@ class Session:
             options["timeout"] = settings.timeout if self.interactive else math.inf
         if self.reconnect is not None:
             options["reconnect"] = self.reconnect
-        if self.in_shell or settings.verbose > 1:
+        if self.in_shell or settings.verbose > 1 or self.transcript is not None:
             options["trace"] = self._trace
         return options
 
     def _trace(self, direction: Literal["<", ">"], data: bytes) -> None:
         self.traffic.note(direction)
-        if self.settings.verbose > 1:
-            self.out.wire(direction, data)
+        if self.wire != "off":
+            self.out.wire(direction, data, dump=self.wire == "hex")
+        if self.transcript is not None:
+            self.transcript.octets(direction, data)
 
     def _timed_out(self) -> Failure:
         return Failure(
@@ -254,6 +311,8 @@ class Session:
             while received.unsettled and received.unsettled[0][1].settled:
                 received.unsettled.popleft()
             received.unsettled.append((received.count, message))
+        if self.in_shell:
+            received.keep(message)
         received.arrived.unpark_all()
         return received.count
 
@@ -305,6 +364,10 @@ async def open_session(session: Session) -> AsyncIterator[Session]:
                 # What the block raised says it already.
                 session.errors += 1
             raise
+
+
+async def _no_shell(line: str) -> None:
+    raise usage(f"there is no shell to run this in: {line}")
 
 
 async def _watch_signals(

@@ -37,6 +37,19 @@ def arguments(rest: str) -> list[str]:
         raise usage(f"{str(error).lower()} in: {rest}") from None
 
 
+def piped(rest: str) -> tuple[str, str]:
+    """Return the words of a command, and the program behind a ``|`` between blanks, if any."""
+    quote = ""
+    for at, letter in enumerate(rest):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in _QUOTES:
+            quote = letter
+        elif letter == "|" and (at == 0 or rest[at - 1] in " \t"):
+            return rest[:at].rstrip(), rest[at + 1 :].strip()
+    return rest, ""
+
+
 def quoted(word: str) -> str:
     """Return a word such that `arguments` gives it back."""
     return shlex.quote(word)
@@ -57,9 +70,11 @@ def with_body(rest: str, command: "click.Command") -> list[str]:
     positional: list[str] = []
     at = 0
     while True:
-        at = _skip(rest, at)
+        at = _skip(rest, at, lines=len(positional) < wanted)
         if at >= len(rest):
             return [*options, "--", *positional]
+        if rest[at] == "\n":
+            break
         word, after = _next_word(rest, at)
         if word == "--" and rest[at] == "-":
             at = after
@@ -83,7 +98,7 @@ def with_body(rest: str, command: "click.Command") -> list[str]:
                 options.append(value)
     # After "--" the destination may still be missing.
     while len(positional) < wanted:
-        at = _skip(rest, at)
+        at = _skip(rest, at, lines=True)
         if at >= len(rest):
             return [*options, "--", *positional]
         word, at = _next_word(rest, at)
@@ -104,8 +119,8 @@ def _flags(command: "click.Command") -> dict[str, bool]:
     }
 
 
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t":
+def _skip(text: str, at: int, *, lines: bool = False) -> int:
+    while at < len(text) and (text[at] in " \t" or (lines and text[at] == "\n")):
         at += 1
     return at
 
@@ -120,6 +135,9 @@ def _next_word(text: str, at: int) -> tuple[str, int]:
 
 
 def _body(text: str, at: int) -> str:
+    # A body of several lines may begin on a line of its own.
+    if text[at] == "\n":
+        return text[at + 1 :]
     if text[at] not in _QUOTES:
         return text[at:]
     body, end = _quoted(text, at)

@@ -1,4 +1,4 @@
-"""The listings: queues, topics, subscriptions, connections, durable, routes; and status."""
+"""The listings: queues, topics, subscriptions, connections, durable and routes."""
 
 from typing import Any, Final
 
@@ -100,14 +100,6 @@ async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCod
         outcome = await broker.act("durable-rm", name=name, client_id=params["client_id"])
     done = f"Removed the durable subscription {name}"
     return await report_one(out, done, f"durable rm {name}", outcome)
-
-
-async def status(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
-    """Show what the broker is and how it is doing."""
-    async with admin(session, "status") as broker:
-        record = await broker.record("status")
-    await show_record(record, params, out)
-    return None
 
 
 def _any_field(

@@ -90,6 +90,17 @@ async def _subscribe_in_shell(
     session.nursery.start_soon(_show_all, session, subscription, out)
 
 
+async def subscribe_again(session: Session, out: Out) -> None:
+    """Subscribe to what the connection before was subscribed to, in the same words."""
+    client = await session.link()
+    while session.before:
+        old = session.before.pop(0)
+        subscription = await client.open_subscription(
+            old.destination, ack=old.ack, id=old.id, headers=old.headers
+        )
+        session.nursery.start_soon(_show_all, session, subscription, out)
+
+
 def _next_id(session: Session) -> str:
     taken = {one.id for one in session.client.subscriptions} if session.client else set()
     number = 1

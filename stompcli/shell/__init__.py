@@ -9,7 +9,6 @@ threads exchange is either a value that nobody changes any more or goes through 
 * ``screen``: `Screen`, the way of text to a terminal on which a prompt stands; `ShellOut`.
 * ``display``: how many messages a second are shown.
 * ``toolbar``: the line below the prompt; ``suggest``: what Tab offers. Both are pure.
-* ``history``: the lines typed before, without secrets.
 
 Only ``prompt`` and ``keys`` import prompt-toolkit.
 """

@@ -1,11 +1,7 @@
 """What the keys of the shell do, beyond those of every line editor."""
 
 import os
-import shlex
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prompt_toolkit.application import run_in_terminal
@@ -13,21 +9,15 @@ from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, completion_is_selected, emacs_insert_mode, has_focus
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from stompcli import editing
+from stompcli.failure import Failure
+
 if TYPE_CHECKING:
     from stompcli.shell.prompt import Prompt, View
 
 # Two Ctrl-C within so many seconds are from somebody who wants to leave.
 _TWICE: Final = 1.0
 _NUL: Final = "^@"
-_EDITORS: Final = ("VISUAL", "EDITOR")
-
-
-def editor(named: str | None) -> list[str]:
-    """Return the words that start the user's editor: ``named``, else of the environment."""
-    for words in (named, *(os.environ.get(name) for name in _EDITORS)):
-        if words:
-            return shlex.split(words)
-    return ["vi"]
 
 
 def of_lines(prompt: "Prompt", view: "View") -> KeyBindings:
@@ -134,13 +124,17 @@ def _edit(prompt: "Prompt", event: KeyPressEvent) -> None:
     """Have the line edited by the user's editor."""
     buffer = event.current_buffer
     text = buffer.text
-    edited: list[str] = []
+    edited: list[bytes] = []
+
+    named = prompt.view.editor
+    environ = {**os.environ, "VISUAL": named} if named else os.environ
 
     def edit() -> None:
         try:
-            edited.append(edit_text(text, prompt.view.editor))
-        except OSError as error:
-            prompt.say(f"{' '.join(editor(prompt.view.editor))}: {error.strerror}")
+            octets = text.encode("utf-8", "surrogateescape")
+            edited.append(editing.edited(octets, suffix=".txt", environ=environ))
+        except Failure as failure:
+            prompt.say(f"{failure.message}\n  {failure.hint}" if failure.hint else failure.message)
 
     async def let_edit() -> None:
         prompt.away = True
@@ -149,20 +143,7 @@ def _edit(prompt: "Prompt", event: KeyPressEvent) -> None:
         finally:
             prompt.away = False
         if edited:
-            buffer.text = edited[0].rstrip("\n")
+            buffer.text = edited[0].decode("utf-8", "surrogateescape").rstrip("\n")
             buffer.cursor_position = len(buffer.text)
 
     event.app.create_background_task(let_edit())
-
-
-def edit_text(text: str, named: str | None) -> str:
-    """Return a text as the user's editor leaves it; blocks. Raises `OSError`."""
-    fd, name = tempfile.mkstemp(prefix="stomp-", suffix=".txt")
-    path = Path(name)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-        subprocess.run([*editor(named), name], check=False)  # noqa: S603 - the user's own editor
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
-    finally:
-        path.unlink(missing_ok=True)

@@ -4,18 +4,20 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import trio
 
 from stompcli import table
 from stompcli.exitcodes import ExitCode
+from stompcli.history import History, place
 from stompcli.lines import Lines
 from stompcli.options import Settings
 from stompcli.output import StdoutClosed
+from stompcli.preferences import values
 from stompcli.running import supervise
 from stompcli.session import Session
 from stompcli.shell.display import Display
-from stompcli.shell.history import History, place
 from stompcli.shell.prompt import Prompt, View
 from stompcli.shell.screen import Screen, ShellOut
 from stompcli.shell.suggest import Known
@@ -24,7 +26,6 @@ from stompcli.shell.toolbar import State, signature
 # Seconds between two looks at the session, and the shortest time between two.
 _LOOK = 1.0
 _SOON = 0.1
-_RATE = 20
 
 
 async def run_shell(settings: Settings) -> ExitCode:
@@ -43,27 +44,32 @@ class Shell:
         self._screen = screen
         self._lines = Lines(session)
         self._history = History(place())
-        self._display = Display(_RATE)
+        self._lines.prefer(self._history)
+        wanted = session.preferences
+        self._display = Display(wanted.rate)
         # Set when there is something new to show in the toolbar.
         self._news = trio.Event()
         # Cancelled to end the command that is running.
         self._command: trio.CancelScope | None = None
-        self._view = View(on_help=_help)
-        self._prompt = Prompt(screen, self._history, self._view, color=_has_color())
+        self._view = View(on_help=_help, on_headers=self._turn_headers, on_wire=self._turn_wire)
+        self._prompt = Prompt(screen, self._history, self._view)
+        self._other_change = wanted.on_change
+        wanted.on_change = self._changed
+        self._changed("")
 
     async def run(self) -> ExitCode:
         """Connect, run lines until the user leaves, and return the exit code."""
         session = self._session
         await self._lines.greet()
         session.ask = self._prompt.answer
+        session.compose = self._prompt.body
         session.show = self._show
         session.on_signal = self._signalled
-        if self._history.complaint:
-            session.out.aside(self._history.complaint)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lines.watch, self._renew)
             nursery.start_soon(self._keep_looking)
             try:
+                await self._lines.connected()
                 await self._lines.listen()
                 await self._run_lines()
             except StdoutClosed:
@@ -72,13 +78,35 @@ class Shell:
         await self._screen.drain()
         return self._lines.code
 
+    def _changed(self, name: str) -> None:
+        """Do as the settings say."""
+        wanted, view = self._session.preferences, self._view
+        self._display.rate = wanted.rate
+        view.toolbar = wanted.toolbar
+        view.vi = wanted.keys == "vi"
+        view.editor = wanted.editor
+        view.color = _has_color(wanted.color)
+        self._other_change(name)
+
+    # In the thread of the prompt: F2 and F4.
+
+    def _turn_headers(self) -> None:
+        out = self._session.out
+        out.short = not out.short
+        self._prompt.say(f"headers {'short' if out.short else 'full'}")
+
+    def _turn_wire(self) -> None:
+        session = self._session
+        session.wire = "on" if session.wire == "off" else "off"
+        self._prompt.say(f"wire {session.wire}")
+
     async def _run_lines(self) -> None:
         session = self._session
         while not session.leaving:
             self._look()
             line = await self._prompt.line()
             if line is None:
-                if await self._may_leave():
+                if await self._lines.may_leave():
                     return
                 continue
             self._history.add(line)
@@ -97,22 +125,6 @@ class Shell:
         if self._command is not None:
             self._command.cancel()
         return True
-
-    async def _may_leave(self) -> bool:
-        """Ask whether to leave what is open, if anything is; Ctrl-D once more means yes."""
-        session = self._session
-        unacked = sum(not message.settled for _, message in session.received.unsettled)
-        open_ones = []
-        if session.transaction is not None:
-            open_ones.append(f"transaction {session.transaction.id} is open")
-        if unacked:
-            open_ones.append(
-                f"{unacked} messages are" if unacked > 1 else "1 message is not acknowledged"
-            )
-        if not open_ones:
-            return True
-        answer = await self._prompt.answer(f"{' and '.join(open_ones)}; leave? [y/N] ")
-        return answer is None or answer.strip().lower() in ("y", "yes")
 
     # What is shown.
 
@@ -149,7 +161,16 @@ class Shell:
     def _state(self) -> State:
         session = self._session
         link = session.held
-        state = State(prompt=self._lines.prompt(), hidden=self._display.hidden)
+        transcript = session.transcript
+        if transcript is not None and transcript.complaint:
+            session.out.aside(transcript.complaint)
+            session.transcript = transcript = None
+        state = State(
+            prompt=self._lines.prompt(),
+            hidden=self._display.hidden,
+            wire=session.wire,
+            transcript="" if transcript is None else Path(transcript.path).name,
+        )
         if link is None or session.lost is not None:
             return state
         client = link.client
@@ -161,7 +182,7 @@ class Shell:
             server=client.server,
             version=client.version,
             subscriptions=len(client.subscriptions),
-            unacked=sum(not message.settled for _, message in session.received.unsettled),
+            unacked=len(session.received.unacked()),
             last=session.received.count,
             received=session.received.count,
             sent=client.counters.messages_sent,
@@ -176,13 +197,17 @@ class Shell:
         session = self._session
         client = session.client
         subscriptions = client.subscriptions if client is not None else []
-        unacked = [number for number, one in session.received.unsettled if not one.settled]
+        received = session.received
         return Known(
             destinations=tuple(dict.fromkeys(one.destination for one in subscriptions)),
             subscriptions=tuple(
                 word for one in subscriptions for word in (one.destination, one.id)
             ),
-            unacked=tuple(reversed(unacked)),
+            unacked=tuple(reversed(received.unacked())),
+            messages=tuple(reversed(received.kept)),
+            aliases=session.preferences.aliases,
+            settings=values(),
+            paths=_paths,
         )
 
 
@@ -196,5 +221,21 @@ def _help(typed: str) -> str:
     return f"{signature(record)}\n  {record.summary}. {parser.help}"
 
 
-def _has_color() -> bool:
-    return not os.environ.get("NO_COLOR")
+def _has_color(when: str) -> bool:
+    return when == "always" or (when == "auto" and not os.environ.get("NO_COLOR"))
+
+
+def _paths(begun: str) -> list[str]:
+    """Return the files and folders that a path may mean that begins so."""
+    folder, _, name = begun.rpartition("/")
+    place = Path(f"{folder}/" if "/" in begun else ".").expanduser()
+    try:
+        found = sorted(place.iterdir())[:1000]
+    except OSError:
+        return []
+    head = f"{folder}/" if "/" in begun else ""
+    return [
+        f"{head}{path.name}{'/' if path.is_dir() else ''}"
+        for path in found
+        if path.name.startswith(name) and (name or not path.name.startswith("."))
+    ]

@@ -28,10 +28,10 @@ from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.key_binding import KeyBindingsBase
 from prompt_toolkit.output import Output
 from prompt_toolkit.output.vt100 import Vt100_Output
-from prompt_toolkit.styles import Attrs, Style, StyleTransformation
+from prompt_toolkit.styles import Attrs, ConditionalStyleTransformation, Style, StyleTransformation
 from prompt_toolkit.styles.base import DEFAULT_ATTRS
 
-from stompcli.shell.history import History
+from stompcli.history import History
 from stompcli.shell.screen import Screen
 from stompcli.shell.suggest import Known, suggest
 from stompcli.shell.toolbar import State, toolbar
@@ -122,8 +122,9 @@ class View:
     on_help: Callable[[str], str] = str
     on_headers: Callable[[], object] = int
     on_wire: Callable[[], object] = int
-    # The program that Ctrl-X Ctrl-E starts, None for the usual one.
-    editor: str | None = None
+    # The program that Ctrl-X Ctrl-E starts, empty for the usual one.
+    editor: str = ""
+    color: bool = True
 
 
 class Prompt:
@@ -138,7 +139,6 @@ class Prompt:
         history: History,
         view: View,
         *,
-        color: bool = True,
         input: Input | None = None,  # noqa: A002 - prompt-toolkit's word
         output: Output | None = None,
     ) -> None:
@@ -148,7 +148,9 @@ class Prompt:
         self.view = view
         self._input = input or create_input()
         self._output = output or _Out.from_pty(sys.stdout, term=os.environ.get("TERM"))
-        self._style = None if color else _Plain()
+        self._style = ConditionalStyleTransformation(
+            _Plain(), Condition(lambda: not self.view.color)
+        )
         self._session = self._new(
             _Lines(history),
             keys.of_lines(self, view),

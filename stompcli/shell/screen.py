@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from stompcli.options import Settings
-from stompcli.output import Out
+from stompcli.output import Out, captured_here
 
 # Octets that may wait for the terminal before messages are counted only.
 _MARK: Final = 4 * 2**20
@@ -146,9 +146,17 @@ class ShellOut(Out):
 
     async def write(self, data: bytes) -> None:
         """Write octets; waits for the terminal unless a prompt stands there."""
+        captured = captured_here()
+        if captured is not None:
+            captured += data
+            return
         self.writes += 1
         self.screen.put(data)
         await self.screen.drain()
+
+    def clear(self) -> None:
+        """Clear the screen."""
+        self.screen.put(b"\x1b[2J\x1b[H")
 
     def _say(self, text: str) -> None:
         if self.screen.standing and self.stderr_tty:

@@ -5,16 +5,14 @@ each line of a text with several.
 """
 
 import os
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from stompcli.transcript import has_secret, without_secrets
+
 _MOST: Final = 10_000
-_SECRET: Final = re.compile(r"passcode|password|(?:^|\s)-W", re.IGNORECASE)
-# What stands between the user and the host of a URL.
-_IN_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]*(@)")
 
 
 def place() -> Path:
@@ -30,14 +28,9 @@ def keepable(line: str) -> str | None:
     """Return a line as it may be kept, None if it may not: the user wants it so, or a secret is
     in it.
     """  # noqa: D205 - the list does not fit into one line
-    if not line.strip() or line.startswith(" ") or _SECRET.search(line):
+    if not line.strip() or line.startswith(" ") or has_secret(line):
         return None
     return without_secrets(line)
-
-
-def without_secrets(line: str) -> str:
-    """Return a line in which the passwords of URLs are masked."""
-    return _IN_URL.sub(r"\1***\2", line)
 
 
 class History:
