@@ -110,6 +110,7 @@ class Tap:
             "time": time,
             "direction": direction,
             "connection": session.id,
+            "peer": session.peer,
             "user": session.user,
             "command": head.command,
             "headers": {name: _HIDDEN.get(name, value) for name, value in headers.items()},

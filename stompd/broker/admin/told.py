@@ -152,6 +152,7 @@ TAP: Final = record(
         "time": _TIME,
         "direction": {"type": "string", "enum": ["in", "out"]},
         "connection": text("the connection"),
+        "peer": text("its address"),
         "user": maybe(text("the user")),
         "command": text("the frame's command"),
         "headers": headers("the frame's headers; a passcode is not shown"),
