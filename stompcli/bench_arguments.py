@@ -9,36 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from stompcli.arguments import ACK_MODES, Verb
-from stompcli.options import DURATION, RATE, SIZE
+from stompcli.options import DURATION, NUMBER, RATE, SIZE
 
+CHECKS: Final = ("conn", "queue", "dlq", "roundtrip")
+CHECK_FORMATS: Final = ("nagios", "json", "prometheus")
 BENCH_VERBS: Final = ("send", "receive", "roundtrip", "fanout", "connect")
-
-_NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)\Z")
-_FACTORS: Final = {"": 1, "k": 1000, "m": 1_000_000}
 
 if TYPE_CHECKING:
     _Type = click.ParamType[Any]
 else:
     # Only the newest click can be asked for the type of the value.
     _Type = click.ParamType
-
-
-class Number(_Type):
-    """``100``, ``100k``, ``1.5M``: how many, in powers of 1000."""
-
-    name = "number"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Return the number, which is 1 at least."""
-        if isinstance(value, int):
-            return value
-        match = _NUMBER.match(value)
-        number = 0 if match is None else int(float(match[1]) * _FACTORS[match[2].lower()])
-        if number < 1:
-            self.fail(f'"{value}" is not a number such as 100, 100k or 1M', param, ctx)
-        return number
 
 
 class Sizes(_Type):
@@ -77,7 +58,27 @@ class Receipts(_Type):
         return int(value)
 
 
-NUMBER: Final = Number()
+class Regex(_Type):
+    """A regular expression."""
+
+    name = "regex"
+
+    def convert(
+        self,
+        value: str | re.Pattern[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> re.Pattern[str]:
+        """Return it compiled."""
+        if isinstance(value, re.Pattern):
+            return value
+        try:
+            return re.compile(value)
+        except re.error as error:
+            self.fail(f'"{value}" is not a regular expression: {error}', param, ctx)
+
+
+REGEX: Final = Regex()
 SIZES: Final = Sizes()
 RECEIPTS: Final = Receipts()
 
@@ -186,4 +187,96 @@ BENCH: Final = Verb(
         "stomp bench fanout --clients 20 --rate 500/s --hdr latency.hgrm",
         "stomp bench connect --clients 10 --msgs 1000",
     ),
+)
+
+CHECK: Final = Verb(
+    "check",
+    [
+        click.Argument(
+            ["what"],
+            type=click.Choice(CHECKS),
+            default="conn",
+            metavar="[conn|queue|dlq|roundtrip]",
+        ),
+        click.Argument(["target"], required=False, metavar="[QUEUE|DEST]"),
+        click.Option(
+            ["--warn"],
+            metavar="N|DUR",
+            help="Warn from here on: messages, or for conn and roundtrip a duration.  "
+            "[default: for dlq 1]",
+        ),
+        click.Option(["--crit"], metavar="N|DUR", help="Critical from here on."),
+        click.Option(
+            ["--format", "form"],
+            type=click.Choice(CHECK_FORMATS),
+            default="nagios",
+            metavar="|".join(CHECK_FORMATS),
+            help="How to write it.  [default: nagios]",
+        ),
+    ],
+    help="Check that a broker works, for nagios and its like; the exit code is 0 for OK, 1 for "
+    "WARNING, 2 for CRITICAL, 3 for UNKNOWN. conn connects and waits for a receipt, and asks "
+    "stompd how it is; roundtrip sends a message and receives it, by a topic of its own or by "
+    "DEST; queue and dlq count the messages of a queue, or of all dead-letter queues, of stompd. "
+    "It takes 10 seconds at most, or --timeout.",
+    examples=(
+        "stomp check",
+        "stomp check queue /queue/orders --warn 1000 --crit 5000",
+        "stomp check roundtrip --warn 100ms --crit 1s",
+        "stomp check dlq --format prometheus > /var/lib/node_exporter/stomp.prom",
+    ),
+)
+
+TAP: Final = Verb(
+    "tap",
+    [
+        click.Option(
+            ["--dest"],
+            metavar="GLOB",
+            help="Only frames of these destinations, and their receipts and acknowledgements.",
+        ),
+        click.Option(["--conn"], metavar="ID", help="Only frames of this connection."),
+        click.Option(["--user"], metavar="NAME", help="Only frames of this user's connections."),
+        click.Option(["--frames"], metavar="SEND,ACK", help="Only frames with these commands."),
+        click.Option(["--headers-only"], is_flag=True, help="Leave the bodies out."),
+        click.Option(
+            ["--body-bytes"],
+            type=SIZE,
+            default=80,
+            metavar="SIZE",
+            help="Cut bodies after so many octets.  [default: 80]",
+        ),
+        click.Option(
+            ["--no-heartbeats"],
+            is_flag=True,
+            help="Leave heart-beats out. (stompd's tap never shows them.)",
+        ),
+        click.Option(
+            ["-n", "--count"], type=click.IntRange(1), metavar="N", help="End after N frames."
+        ),
+    ],
+    help="Show the frames that come to stompd (>) and leave it (<). The tap never slows the "
+    "broker: what it cannot show in time is dropped, and counted. Every header with -V.",
+    examples=(
+        "stomp tap --dest '/queue/t*'",
+        "stomp tap --frames ERROR,CONNECT",
+        "stomp tap --json | jq -c 'select(.size > 1000)'",
+    ),
+)
+
+EVENTS: Final = Verb(
+    "events",
+    [
+        click.Option(
+            ["--filter", "pattern"],
+            type=REGEX,
+            metavar="RE",
+            help="Only those whose line this regular expression is found in.",
+        ),
+        click.Option(
+            ["-n", "--count"], type=click.IntRange(1), metavar="N", help="End after N events."
+        ),
+    ],
+    help="Show what happens in stompd: who comes and goes, what is made and deleted, what dies.",
+    examples=("stomp events", "stomp events --filter 'dead-lettered|expired'"),
 )

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 # Seconds, shown as 14s or 2d 03h.
 _AGES: Final = frozenset(("age", "oldest", "silent", "uptime"))
 # Milliseconds since the epoch.
-_TIMES: Final = frozenset(("due",))
+_TIMES: Final = frozenset(("due", "time"))
 _TITLES: Final = {
     "connection": "CONN",
     "in_rate": "IN/s",

@@ -20,6 +20,8 @@ _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE: Final = re.compile(r"([0-9]+)\s*([kKmMgG]?)(?:i?[bB])?\Z")
 _OCTETS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+_NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)\Z")
+_FACTORS: Final = {"": 1, "k": 1000, "m": 1_000_000}
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/s)?\Z")
 _BEATS: Final = re.compile(r"[0-9]+,[0-9]+\Z")
 
@@ -63,6 +65,24 @@ class Size(_Type):
         if match is None:
             self.fail(f'"{value}" is not a size such as 100, 1k or 2M', param, ctx)
         return int(match[1]) * _OCTETS[match[2].lower()]
+
+
+class Number(_Type):
+    """``100``, ``100k``, ``1.5M``: how many, in powers of 1000."""
+
+    name = "number"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number, which is 1 at least."""
+        if isinstance(value, int):
+            return value
+        match = _NUMBER.match(value)
+        number = 0 if match is None else int(float(match[1]) * _FACTORS[match[2].lower()])
+        if number < 1:
+            self.fail(f'"{value}" is not a number such as 100, 100k or 1M', param, ctx)
+        return number
 
 
 class Rate(_Type):
@@ -153,6 +173,7 @@ class Columns(_Type):
 COLUMNS: Final = Columns()
 DURATION: Final = Duration()
 SIZE: Final = Size()
+NUMBER: Final = Number()
 RATE: Final = Rate()
 HEADER: Final = Header()
 BEATS: Final = Beats()

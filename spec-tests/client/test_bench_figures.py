@@ -12,9 +12,10 @@ from stompcli.bench.account import Account, Order
 from stompcli.bench.histogram import Histogram
 from stompcli.bench.plan import CAUTION, SECONDS, Plan
 from stompcli.bench.result import Part, Result, Share, as_csv, in_ms
-from stompcli.bench_arguments import BENCH, NUMBER, RECEIPTS, SIZES
+from stompcli.bench_arguments import BENCH, RECEIPTS, SIZES
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
+from stompcli.options import NUMBER
 from stompd.protocol.decoder import Decoder
 
 
