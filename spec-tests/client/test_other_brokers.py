@@ -4,6 +4,7 @@
 ``start`` for the one that is installed, which then runs for these tests alone.
 """
 
+import json
 import os
 import random
 import secrets
@@ -13,6 +14,7 @@ from typing import cast
 import pytest
 import trio
 from client.cutting import cutting
+from client.programs import Finished, Stomp
 
 from benchmarks import brokers
 from stompcli.client import (
@@ -26,6 +28,7 @@ from stompcli.client import (
     connect,
 )
 from stompcli.client import dialect as dialects
+from stompcli.client import url as urls
 from stompcli.client.dialect import DialectName
 
 pytestmark = [pytest.mark.other_broker, pytest.mark.slow]
@@ -278,3 +281,37 @@ async def test_nothing_is_lost_over_broken_connections(
             await client.flush()
             assert client.counters.reconnects > 0
     assert {*seen} == {*range(count)}
+
+
+def program(url: str, dialect: DialectName, *words: str) -> Finished:
+    """Run the `stomp` program against the broker."""
+    host = ("--vhost", "/") if dialect == "rabbitmq" else ()
+    return Stomp(urls.parse(url).port)("-u", url, *host, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("roundtrip", "--clients", "3"),
+        ("roundtrip", "--ack", "client-individual", "--persistent", "--receipts", "10"),
+        ("roundtrip", "--ack", "client", "--tx", "20"),
+        ("roundtrip", "--receipts", "none", "--size", "10", "--rate", "2000"),
+        ("fanout", "--clients", "3"),
+    ],
+)
+def test_load(url: str, dialect: DialectName, words: tuple[str, ...]) -> None:
+    """`stomp bench` finds nothing wrong with them, however it sends and settles."""
+    place = ("/queue/t." if words[0] == "roundtrip" else "/topic/t.") + secrets.token_hex(6)
+    done = program(url, dialect, "bench", *words, place, "--msgs", "300", "--json")
+    assert done.code == 0, (done.text, done.err)
+    found = json.loads(done.text)
+    assert found["received"] == 300 * (1 if words[0] == "roundtrip" else 3)
+    assert (found["lost"], found["duplicated"], found["disordered"]) == (0, 0, 0)
+
+
+def test_checks(url: str, dialect: DialectName) -> None:
+    """`stomp check` knows what any broker can do, and does not know the rest."""
+    assert program(url, dialect, "check").code == 0
+    assert program(url, dialect, "check", "roundtrip").code == 0
+    assert program(url, dialect, "check", "dlq").code == 3
+    assert program(url, dialect, "bench", "connect", "--msgs", "10").code == 0

@@ -113,12 +113,13 @@ class Peer:
     def receive(self, head: Head, body: bytes) -> None:
         """A MESSAGE or RECEIPT has come."""
         if head.command == "RECEIPT":
-            receipt = head.headers["receipt-id"]
+            receipt = head.get("receipt-id") or ""
             if receipt == self._awaited:
                 self._awaited = None
             else:
                 self.receipt(receipt)
-            self.news.unpark_all()
+            if self.news:
+                self.news.unpark_all()
         else:
             self.message(head, body)
 
@@ -382,8 +383,9 @@ class Receiver(Peer):
             return
         if self.plan.ack != "auto":
             name = "ack" if self.connection.version == V12 else "message-id"
-            self._acks.append(head.headers.get(name, ""))
-            self.news.unpark_all()
+            self._acks.append(head.get(name) or "")
+            if self.news:
+                self.news.unpark_all()
         mark = payload.mark_of(head, body)
         if mark is None:
             self.strangers += 1

@@ -234,7 +234,7 @@ class Run:
         if now - self._told_at < _TELL:
             return
         sent = sum(sender.sent for sender in self._senders)
-        received = sum(receiver.account.received for receiver in self._receivers)
+        received = sum(account.received for account in self._accounts())
         connected = sum(visitor.done for visitor in self._visitors)
         done = received if self._receivers else connected if self._visitors else sent
         rate = (done - self._told_done) / (now - self._told_at)
@@ -281,15 +281,21 @@ class Run:
             self._account(result)
         return result
 
+    def _accounts(self) -> list[Account]:
+        """Return the accounts, each once."""
+        return list(
+            {id(receiver.account): receiver.account for receiver in self._receivers}.values()
+        )
+
     def _account(self, result: Result) -> None:
-        accounts = {id(receiver.account): receiver.account for receiver in self._receivers}
-        result.received = sum(account.received for account in accounts.values())
-        result.duplicated = sum(account.duplicated for account in accounts.values())
+        accounts = self._accounts()
+        result.received = sum(account.received for account in accounts)
+        result.duplicated = sum(account.duplicated for account in accounts)
         result.disordered = sum(receiver.order.broken for receiver in self._receivers)
         result.strangers = sum(receiver.strangers for receiver in self._receivers)
         result.foreign = any(receiver.foreign for receiver in self._receivers)
         if self.plan.verb == "receive":
-            result.missing = sum(account.gaps() for account in accounts.values())
+            result.missing = sum(account.gaps() for account in accounts)
         else:
             result.lost = self._lost()
 

@@ -277,7 +277,7 @@ class Connection:
         for head, body in self._decoder.feed(data):
             command = head.command
             for name in REQUIRED_OF_SERVER[command][self.version]:
-                if name not in head.headers:
+                if name not in head.shape.index:
                     raise PeerProtocolError(f"{self.address} sent {command} without {name}")
             if command == "ERROR":
                 raise BrokerError(head.get("message") or "", text_of(body), head.headers, body)
