@@ -356,6 +356,48 @@ def test_what_the_owner_of_the_store_tells(core: Core, ask: Asker) -> None:
     }
 
 
+def test_times_of_the_server(core: Core, ask: Asker) -> None:
+    """How long commits took and how late the loop was is the server's to tell; here nobody does."""
+    none = {"count": 0, "seconds": 0.0, "max": 0.0, "buckets": {}}
+    assert (ask("stats")["commit"], ask("stats")["loop"]) == (none, none)
+    some = {"count": 2, "seconds": 0.5, "max": 0.4, "buckets": {"0.1": 1, "+Inf": 2}}
+    core.broker.store_status = lambda: {"commit_latency": some}
+    core.broker.loop_status = lambda: some
+    assert (ask("stats")["commit"], ask("stats")["loop"]) == (some, some)
+
+
+def test_totals_never_fall(core: Core, ask: Asker) -> None:
+    """What was counted in queues and topics that are gone still counts."""
+    publish(ask.client, "/queue/a", numbers(1, 3))
+    publish(ask.client, "/topic/t", numbers(1, 2))
+    consumer = core.client()
+    consumer.subscribe("/queue/a", "client-individual")
+    first, second, *_ = consumer.messages(3)
+    consumer.ack(first)
+    consumer.nack(second, requeue="false")
+    consumer.close()
+    names = ("received", "settled", "expired", "dead_lettered", "redelivered")
+    before = {name: ask("stats")[name] for name in names}
+    assert before["received"] >= 5
+    assert before["dead_lettered"] == 1
+    ask("delete", destination="/queue/a")
+    ask("delete", destination="/topic/t")
+    after = {name: ask("stats")[name] for name in names}
+    assert all(after[name] >= before[name] for name in names)
+
+
+def test_the_oldest_of_all(core: Core, ask: Asker) -> None:
+    """The broker's oldest message is that of the queue whose oldest is the oldest."""
+    assert ask("stats")["oldest"] is None
+    core.tick(1)
+    publish(ask.client, "/queue/a", numbers(1, 1))
+    core.tick(5)
+    publish(ask.client, "/queue/b", numbers(1, 1))
+    core.tick(1)
+    ages = [row["oldest"] for row in ask("queues") if row["oldest"] is not None]
+    assert ask("stats")["oldest"] == max(ages) > 0
+
+
 def test_what_is_in_memory_and_what_in_the_store() -> None:
     """Counts and octets of both."""
     core = PagedCore(settings(window_messages=2))

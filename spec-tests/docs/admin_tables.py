@@ -51,9 +51,10 @@ def _rows(schema: Schema, prefix: str = "") -> list[str]:
         optional = "" if name in schema["required"] else ", not always there"
         doc = field.get("description", "")
         rows.append(f"| `{prefix}{name}` | {_type(field)}{optional} | {doc} |")
-        inner = field.get("items", {}) if field.get("type") == "array" else {}
+        is_list = field.get("type") == "array"
+        inner = field["items"] if is_list else field
         if "properties" in inner:
-            rows += _rows(inner, f"{prefix}{name}[].")
+            rows += _rows(inner, f"{prefix}{name}{'[]' if is_list else ''}.")
     return rows
 
 

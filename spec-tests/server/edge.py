@@ -5,6 +5,7 @@
 ``Entries``  what stompd has logged in the block
 """
 
+import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -100,6 +101,13 @@ class Peer:
         for name, value in headers.items():
             assert frame.text(name.replace("_", "-")) == value, frame
         return frame
+
+    async def ask(self, verb: str, **fields: object) -> dict[str, Any]:
+        """Make an admin request, and return its result."""
+        head = f"SEND⏎destination:/admin/{verb}⏎reply-to:/temp-queue/r⏎correlation-id:{verb}⏎⏎"
+        await self.write(octets(head) + json.dumps(fields).encode() + b"\0")
+        frame = await self.expect("MESSAGE", correlation_id=verb)
+        return dict(json.loads(frame.body)["result"])
 
     async def rest(self) -> bytes:
         """Return everything up to end-of-stream; a reset is an error."""

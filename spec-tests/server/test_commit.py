@@ -60,6 +60,20 @@ async def test_a_receipt_comes_after_the_write() -> None:
         assert store.bodies == [b"one"]
 
 
+async def test_how_long_batches_take_is_told() -> None:
+    """Every batch is counted once, in the bucket of the seconds that it took."""
+    async with serving(store=GatedStore()) as edge:
+        peer = await edge.login()
+        for body in ("one", "two"):
+            await peer.write(send(body))
+            await peer.expect("RECEIPT", receipt_id=body)
+        stats = await peer.ask("stats")
+        commit = stats["commit"]
+        assert commit["count"] == commit["buckets"]["+Inf"] == stats["store"]["commits"] >= 2
+        assert 0 < commit["max"] <= commit["seconds"]
+        assert commit["buckets"]["10"] >= commit["buckets"]["0.001"]
+
+
 async def test_what_comes_during_a_write_is_written_together() -> None:
     """However many producers there are, what they send while a batch is written is one batch."""
     store = GatedStore()

@@ -31,7 +31,7 @@ The map of this package, from the values to the whole:
 * ``restore``: what a store has kept becomes what it was; ``room``: when it has none.
 * ``memory``: the mark for what all messages take; over it producers wait.
 * ``event``, ``tap``: what the broker tells about itself, and copies of the frames that pass.
-* ``sample``: rates and ages, from a look a second.
+* ``sample``: rates and ages, from a look a second; ``bygone``: counts of what is gone.
 * ``walk``: going over all messages of a queue, page by page.
 * ``admin``: requests: what is going on, and what an administrator does about it.
 

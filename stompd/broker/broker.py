@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stompd.broker.admin.door import AdminDoor
 from stompd.broker.admin.statistics import tell_statistics
+from stompd.broker.bygone import Bygone
 from stompd.broker.event import publish
 from stompd.broker.memory import MemoryMark
 from stompd.broker.policy import Settings
@@ -47,11 +48,13 @@ class Broker:
         "_timers",
         "_waiting",
         "acted",
+        "bygone",
         "closed_count",
         "draining",
         "durable_ticket",
         "epoch",
         "loading",
+        "loop_status",
         "memory",
         "now",
         "opened_count",
@@ -91,6 +94,8 @@ class Broker:
         self.room = StoreRoom(self)
         # What was retained and is on its way from the store.
         self.loading = Loading()
+        # What destinations had counted that are gone.
+        self.bygone = Bygone()
         self.restoring = False
         self.draining = False
         self.opened_count = 0
@@ -103,6 +108,8 @@ class Broker:
         self.acted: Callable[[Act], None] = _nobody_cares
         # The owner of the store's: what may be told of it, as `Committer.status` does.
         self.store_status: Callable[[], dict[str, Any]] = dict
+        # The owner of time's: how late what is due is done, as `Buckets.told` does.
+        self.loop_status: Callable[[], dict[str, Any]] = dict
         # True while destinations are looked at once a second.
         self._observing = False
         # How the ids of sessions begin: with a store that outlives them no two are ever the same.

@@ -968,6 +968,7 @@ class Queue:
 
     def remove(self) -> None:
         """End the queue; what it held is dropped."""
+        self.host.broker.bygone.bury_queue(self)
         self.gone = True
         self._alarm.stop()
         self.ready.clear()

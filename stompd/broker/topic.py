@@ -481,6 +481,7 @@ class Topic:
 
     def remove(self) -> None:
         """End the topic."""
+        self.host.broker.bygone.bury_topic(self)
         self.gone = True
         self._alarm.stop()
         self.retained = None

@@ -24,6 +24,7 @@ import structlog
 import trio
 
 from stompd.broker.storage import Store
+from stompd.server.buckets import COMMIT, Buckets
 from stompd.store.errors import StoreFailedError, StoreFullError
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class Committer:
         # Seconds that the last batch took.
         self.last_seconds = 0.0
         self.batch_count = 0
+        # How long batches took.
+        self.latency = Buckets(COMMIT)
         # The worker writes a byte to one end when it has news, the poller reads it from the other.
         self._ours, self._workers = socket.socketpair()
         self._ours.settimeout(0)
@@ -179,6 +182,7 @@ class Committer:
             "full": store.full,
             "commits": self.batch_count,
             "last_commit": round(self.last_seconds, 6),
+            "commit_latency": self.latency.told(),
         }
 
     # The beginning.
@@ -274,6 +278,7 @@ class Committer:
         broker = self._broker
         self.last_seconds = seconds
         self.batch_count += 1
+        self.latency.add(seconds)
         broker.now = trio.current_time()
         self._untidy = True
         self._tidy_at = broker.now + _QUIET

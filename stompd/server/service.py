@@ -13,6 +13,7 @@ from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.accounts import authenticator_of
+from stompd.server.buckets import LAG, Buckets
 from stompd.server.connection import Connection
 from stompd.server.failures import Failures
 from stompd.server.poller import Poller
@@ -119,6 +120,9 @@ class Service:
         self.weigh_after = 0
         self._thirst = trio.Event()
         self._due = trio.Event()
+        # How much later than it was due something was done.
+        self.lag = Buckets(LAG)
+        broker.loop_status = self.lag.told
         broker.rescheduled = self._reschedule
         broker.acted = _log_act
         broker.memory.changed = self._log_memory
@@ -319,8 +323,10 @@ class Service:
                 await trio.lowlevel.checkpoint()
                 continue
             self.flush()
-            with trio.move_on_at(math.inf if due is None else due):
+            with trio.move_on_at(math.inf if due is None else due) as until:
                 await self._due.wait()
+            if until.cancelled_caught:
+                self.lag.add(max(trio.current_time() - until.deadline, 0.0))
 
     def reload(self, settings: Settings, server: str) -> None:
         """Put new settings in force; what is open keeps the limits that it was opened with."""

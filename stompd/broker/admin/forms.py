@@ -58,6 +58,7 @@ _TOTALS: Final[dict[str, Schema]] = {
         }
     ),
 }
+_BUCKETS: Final = counts("how many took so many seconds at most, by that number; `+Inf` for all")
 STATUS: Final = record(_TOTALS)
 STATS: Final = record(
     {
@@ -72,6 +73,23 @@ STATS: Final = record(
         "redelivered": count("messages that came back"),
         "in_rate": _IN_RATE,
         "out_rate": _OUT_RATE,
+        "oldest": _OLDEST,
+        "commit": record(
+            {
+                "count": count("batches that were written to the disk"),
+                "seconds": number("seconds that all of them took"),
+                "max": number("seconds that the longest one took"),
+                "buckets": _BUCKETS,
+            }
+        ),
+        "loop": record(
+            {
+                "count": count("times that something was done when it was due"),
+                "seconds": number("seconds by which it was late, of all of them"),
+                "max": number("seconds of the latest one"),
+                "buckets": _BUCKETS,
+            }
+        ),
     }
 )
 HEALTH: Final = record(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+# Where nobody keeps the time.
+_NO_TIMES: Final[Row] = {"count": 0, "seconds": 0.0, "max": 0.0, "buckets": {}}
+
 
 def hosts(broker: Broker, vhost: str | None) -> list[VirtualHost]:
     """Return all virtual hosts in use, or the one that is named; raise `AdminError` if unknown."""
@@ -104,18 +107,24 @@ def stats(broker: Broker) -> Row:
     topics = [topic for host in broker.hosts for topic in host.topics.values()]
     targets: list[Queue | Topic] = [*queues, *topics]
     samples = [target.sample for target in targets if target.sample is not None]
+    bygone = broker.bygone
     return {
         **status(broker),
         "subscriptions": sum(len(session.subscriptions) for session in broker.sessions.values()),
         "transactions": sum(len(session.transactions) for session in broker.sessions.values()),
         "outbox": sum(session.outbox.size for session in broker.sessions.values()),
-        "received": sum(target.put_count for target in targets),
-        "settled": sum(queue.settled_count for queue in queues),
-        "expired": sum(queue.expired_count for queue in queues),
-        "dead_lettered": sum(queue.dead_letter_count for queue in queues),
-        "redelivered": sum(queue.redelivered_count for queue in queues),
+        "received": bygone.received + sum(target.put_count for target in targets),
+        "settled": bygone.settled + sum(queue.settled_count for queue in queues),
+        "expired": bygone.expired + sum(queue.expired_count for queue in queues),
+        "dead_lettered": bygone.dead_lettered + sum(queue.dead_letter_count for queue in queues),
+        "redelivered": bygone.redelivered + sum(queue.redelivered_count for queue in queues),
         "in_rate": round(sum(sample.in_rate for sample in samples), 3),
         "out_rate": round(sum(sample.out_rate for sample in samples), 3),
+        "oldest": max(
+            (seconds for seconds in map(oldest, queues) if seconds is not None), default=None
+        ),
+        "commit": broker.store_status().get("commit_latency") or dict(_NO_TIMES),
+        "loop": broker.loop_status() or dict(_NO_TIMES),
     }
 
 
