@@ -16,7 +16,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from benchmarks import brokers, load
+from benchmarks import brokers, measure
+from benchmarks.children import RunFailedError
 from benchmarks.core import Client
 from benchmarks.load import Load
 from stompd.broker.broker import Broker
@@ -67,9 +68,9 @@ def rates(seconds: float, rounds: int) -> list[Result]:
         for _ in range(rounds):
             for name, one in loads.items():
                 prefix = f"features-{secrets.token_hex(4)}-"
-                figures = load.run(broker, one, prefix=prefix, warm=0.5, seconds=seconds)
+                figures = measure.run(broker, one, prefix=prefix, warm=0.5, seconds=seconds)
                 if figures.lost:
-                    raise load.RunFailedError(f"{name}: {figures.lost} messages were lost")
+                    raise RunFailedError(f"{name}: {figures.lost} messages were lost")
                 got[name].append(figures.received)
     rate = {name: statistics.median(values) for name, values in got.items()}
     results = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import wire
 from benchmarks.brokers import connect_frame
-from benchmarks.load import processor_seconds, resident_bytes
+from benchmarks.machine import processor_seconds, resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
