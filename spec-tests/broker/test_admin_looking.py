@@ -435,6 +435,28 @@ def test_totals(core: Core, ask: Asker) -> None:
     assert row["subscriptions"] == 2
 
 
+def test_totals_only_ever_grow(core: Core, ask: Asker) -> None:
+    """What went through a destination that is gone stays counted."""
+    consumer = core.client(client_id="c")
+    consumer.subscribe("/queue/a", "client-individual", prefetch_count="2")
+    consumer.subscribe("/topic/t", "client", durable="true", id="d")
+    publish(ask.client, "/queue/a", numbers(1, 3))
+    publish(ask.client, "/topic/t", numbers(1, 2))
+    first, second, *_ = consumer.messages(4)
+    consumer.ack(first)
+    consumer.nack(second, requeue="false")
+    consumer.close()
+    before = ask("stats")
+    assert before["received"] >= 3 + 2 + 2 + 1
+    assert (before["dead_lettered"], before["redelivered"]) == (1, 3)
+    for name in ("/queue/a", "/queue/DLQ.a", "/topic/t"):
+        ask("delete", destination=name)
+    ask("durable-rm", name="d", client_id="c")
+    after = ask("stats")
+    for name in ("received", "settled", "expired", "dead_lettered", "redelivered"):
+        assert after[name] >= before[name], name
+
+
 def test_the_version_is_told() -> None:
     """As CONNECTED names it."""
     row = Asker(Core(settings(server="stompd/1.2.3")))("status")
