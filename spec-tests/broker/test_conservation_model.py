@@ -395,7 +395,17 @@ class ConservationMachine(RuleBasedStateMachine):
         """Return what there is in the whole broker, by body, and check every account."""
         there: Counter[str] = Counter()
         for topic in self.host.topics.values():
-            there.update(m.body.decode() for _, m in topic.delayed.entries())
+            held = [message for _, message in topic.delayed.entries()]
+            behind = []
+            if isinstance(self.core, PagedCore):
+                places = [message.place for message in held]
+                kept = self.core.paging.kept.get(topic.key, {})
+                behind = [record for place, record in kept.items() if place not in places]
+            bodies = [*(message.body for message in held), *(record.body for record in behind)]
+            there.update(body.decode() for body in bodies)
+            assert topic.delayed.tail == len(behind), topic
+            assert topic.bytes == sum(message.size for message in held), topic
+            assert topic.tail_bytes == sum(record.size for record in behind), topic
         for queue in self.host.all_queues():
             waiting = list(queue.waiting())
             held = [message for message, _ in flying(queue)]
@@ -404,19 +414,22 @@ class ConservationMachine(RuleBasedStateMachine):
             places = [message.place for message in messages]
             assert len(set(places)) == len(places), f"doubled in {queue}"
             bodies = [message.body for message in messages]
-            tail = []
+            tail, later = [], []
             if isinstance(self.core, PagedCore):
                 kept = self.core.paging.kept.get(queue.key, {})
-                tail = [record for place, record in kept.items() if place not in places]
-                bodies += [record.body for record in tail]
+                behind = [record for place, record in kept.items() if place not in places]
+                tail = [record for record in behind if not record.due]
+                later = [record for record in behind if record.due]
+                bodies += [record.body for record in behind]
                 stored = {message.place for message in messages if message.stored}
                 assert stored == set(places) & set(kept)
             there.update(body.decode() for body in bodies)
             assert queue.depth == len(waiting) + len(tail), queue
             assert queue.tail == len(tail), queue
+            assert queue.delayed.tail == len(later), queue
             assert queue.unsettled == len(held), queue
             assert queue.bytes == sum(message.size for message in messages), queue
-            assert queue.octets == queue.bytes + sum(record.size for record in tail), queue
+            assert queue.octets == queue.bytes + sum(r.size for r in (*tail, *later)), queue
             assert queue.put_count - queue.count - queue.lost_count >= 0, queue
         return there
 

@@ -657,11 +657,9 @@ def test_a_repeated_message_that_comes_twice_counts_once(core: RestartingCore) -
     assert core.broker.host("/").topics["/topic/t"].octets == 0
 
 
-def test_more_delayed_messages_than_one_answer_brings(
-    core: RestartingCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_delayed_messages_than_one_answer_brings() -> None:
     """They are fetched page by page, and what is sent meanwhile comes once."""
-    monkeypatch.setattr("stompd.broker.topic._PAGE", 2)
+    core = ruled("/topic/t", Policy(window_messages=4))
     client = core.client()
     for number in range(5):
         client.send("/topic/t", str(number), delay=str(1000 * (number + 1)), **P)
@@ -674,6 +672,7 @@ def test_more_delayed_messages_than_one_answer_brings(
     core.answer_all()
     for _ in range(7):
         core.tick(1)
+        core.answer_all()
     assert listener.bodies() == ["0", "1", "2", "3", "4", "new"]
 
 

@@ -1,4 +1,7 @@
-"""The messages of a queue that are not due yet: those due soon in memory, the others in the store.
+"""The messages of a queue, or of a topic, that are not due yet: those due soon are in memory.
+
+The others are in the store, if that pages. What is in memory shares the window with what waits: it
+may have what that leaves of it, and a quarter in any case.
 
 The *horizon* parts them: what the store has behind it is not in memory, but for some. It is a due
 time and a place, those of the last message of an answer.
@@ -6,7 +9,7 @@ time and a place, those of the last message of an answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from stompd.broker.lane import Agenda
 from stompd.broker.storage import Fetch
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from stompd.broker.message import Message
-    from stompd.broker.queue import Queue
+    from stompd.broker.policy import Policy
+    from stompd.broker.storage import Key, Store
+    from stompd.broker.virtualhost import VirtualHost
 
 # A due time and a place.
 Moment = tuple[float, int]
@@ -27,8 +32,33 @@ _MARGIN: Final = 1.0
 
 _START: Final[Moment] = (-NEVER, 0)
 
-# So many times what the window should hold is kept before some of it is left to the store.
-_OVERFULL: Final = 2
+# One part in so many of the window is for what is not due yet, whatever waits.
+SHARE: Final = 4
+
+
+class Keeper(Protocol):
+    """Whose they are."""
+
+    host: VirtualHost
+    key: Key
+    store: Store
+    policy: Policy
+    gone: bool
+    # True if the store pages.
+    windowed: bool
+    # What is in memory measures so much, and what is in the store only.
+    bytes: int
+    tail_bytes: int
+
+    @property
+    def here(self) -> int:
+        """How many other messages of it wait in memory."""
+
+    def claim(self, message: Message) -> None:
+        """Have a message that came from the store."""
+
+    def delayed_came(self) -> None:
+        """Go on: some of them may have come, and some may be due."""
 
 
 class Delayed:
@@ -47,7 +77,7 @@ class Delayed:
         "tail",
     )
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Keeper) -> None:
         self._queue = queue
         self._agenda = Agenda()
         # What the messages in memory measure.
@@ -65,6 +95,20 @@ class Delayed:
 
     def __len__(self) -> int:
         return len(self._agenda) + self.tail
+
+    @property
+    def here(self) -> int:
+        """How many of them are in memory."""
+        return len(self._agenda)
+
+    def _room(self) -> tuple[int, int]:
+        """Return how many messages, and octets, of them may be in memory."""
+        queue = self._queue
+        window, octets = queue.policy.window_messages, queue.policy.window_bytes
+        return (
+            max(1, window // SHARE, window - queue.here),
+            max(1, octets // SHARE, octets - (queue.bytes - self._held)),
+        )
 
     def __contains__(self, message: Message) -> bool:
         """Return whether a message is in memory, and not due yet."""
@@ -101,12 +145,9 @@ class Delayed:
             return
         self._held += message.size
         self._agenda.add(due, message)
-        policy = self._queue.policy
-        if (
-            len(self._agenda) > _OVERFULL * policy.window_messages
-            or self._held > _OVERFULL * policy.window_bytes
-        ):
-            self._give_up()
+        room, octets = self._room()
+        if len(self._agenda) > room or self._held > octets:
+            self._give_up(room, octets)
 
     def _leave(self, due: float, message: Message) -> None:
         """Leave a message to the store, which gets it now if it has not got it."""
@@ -117,17 +158,16 @@ class Delayed:
         queue.bytes -= message.size
         self._grow(1, message.size)
 
-    def _give_up(self) -> None:
-        """Leave those to the store that are due last, so that no more are here than should be."""
+    def _give_up(self, room: int, most: int) -> None:
+        """Leave those to the store that are due last, so that the others take half of the room."""
         queue = self._queue
         if self._asking or self._looks or not queue.windowed:
             return
-        policy = queue.policy
         entries = self.entries()
         count = octets = 0
-        for _, message in entries[: policy.window_messages]:
+        for _, message in entries[: max(1, room // 2)]:
             octets += message.size
-            if octets > policy.window_bytes and count:
+            if octets > most // 2 and count:
                 break
             count += 1
         last = (entries[count - 1][0] - _MARGIN, 0)
@@ -165,11 +205,11 @@ class Delayed:
     def call(self) -> None:
         """Ask for those that are due next, if few are in memory."""
         queue = self._queue
-        window = queue.policy.window_messages
-        here = len(self._agenda)
         if not self.tail or self._asking:
             return
-        if here > window // 2 and self._comes_next():
+        here = len(self._agenda)
+        room, octets = self._room()
+        if here > room // 4 and self._comes_next():
             return
         self._asking = True
         due, place = self._horizon
@@ -179,8 +219,8 @@ class Delayed:
                 "delayed",
                 self._fetched,
                 # Some of them may be in memory.
-                count=max(1, window // 2, window - here),
-                octets=queue.policy.window_bytes,
+                count=max(1, room // 4, room // 2 - here),
+                octets=max(1, octets // 2),
                 after=place,
                 # None can be due before 1970.
                 due=max(due, -queue.host.broker.epoch),
@@ -203,7 +243,7 @@ class Delayed:
             self._horizon = (due, message.place)
             if not self.is_behind(message):
                 continue
-            message.queue = queue
+            queue.claim(message)
             self._anew = False
             queue.bytes += message.size
             self._held += message.size

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
 from stompd.broker.dedup import Remembered, goes_nowhere
-from stompd.broker.delayed import Delayed
+from stompd.broker.delayed import SHARE, Delayed
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import Message
 from stompd.broker.tail import OVERFULL, Tail, priority_of
@@ -141,7 +141,7 @@ class Queue:
         # the delayed ones included; which they are.
         self.tail = 0
         self.tail_bytes = 0
-        self.behind = Tail(self)
+        self.behind: Tail = Tail(self)
         self.windowed = self.store.pages
         # True while something is on its way from the store, after a restart, that was due before.
         self.coming = False
@@ -184,9 +184,20 @@ class Queue:
     @property
     def depth(self) -> int:
         """The messages that wait, in memory or in the store; those not due yet do not count."""
+        return self.here + self.tail
+
+    @property
+    def here(self) -> int:
+        """The messages that wait in memory."""
         if self.assignment is not None:
-            return self.assignment.count + self.tail
-        return len(self.ready) + len(self._returned) + self.tail
+            return self.assignment.count
+        return len(self.ready) + len(self._returned)
+
+    @property
+    def window(self) -> int:
+        """How many messages may wait in memory, beside those that are not due yet."""
+        window = self.policy.window_messages
+        return window - min(self.delayed.here, window // SHARE)
 
     @property
     def count(self) -> int:
@@ -267,6 +278,10 @@ class Queue:
             self.delayed.restore(kept.delayed_count, kept.delayed_octets)
         self._reconsider()
         self.behind.call()
+
+    def claim(self, message: Message) -> None:
+        """Have a message that is not due yet and came from the store."""
+        message.queue = self
 
     def delayed_came(self) -> None:
         """Go on with messages that are not due yet, or were not, and came from the store."""
@@ -857,11 +872,10 @@ class Queue:
 
     def _relieve(self) -> None:
         """Leave to the store what the window should not hold, if that is much."""
-        window = self.policy.window_messages
-        if self.windowed and self.depth - self.tail > OVERFULL * window:
+        if self.windowed and self.here > OVERFULL * self.policy.window_messages:
             # What came back waits in order there.
             self._assign()
-            self.behind.take_over(window)
+            self.behind.take_over(self.window)
 
     def _has_room(self, repetition: Message) -> bool:
         """Return whether there is room for a repetition; if not it is left out: nobody can wait."""
@@ -880,11 +894,14 @@ class Queue:
                     copy = message.copy()
                     copy.terms = terms.settled()
                     terms.due = again
+                    # It is here this time and delayed for the next one, through a crash, too.
+                    self.store.begin_group()
                     self.delayed.add(again, message)
                     if message.stored:
                         self.store.requeue(self.key, message, again)
                     if self._has_room(copy):
                         self.admit(copy, None)
+                    self.store.end_group()
                     return
             message.terms = terms.settled()
             if self.policy.max_age is not None:

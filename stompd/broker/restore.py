@@ -26,6 +26,7 @@ from stompd.protocol.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.definition import Record
+    from stompd.broker.message import Message
     from stompd.broker.session import Session
     from stompd.broker.storage import Kept, KeptQueue, Key
     from stompd.broker.storage import Kind as Definition
@@ -235,15 +236,16 @@ def persist(broker: Broker) -> int:
     store = broker.store
     count = 0
     for host in broker.hosts:
+        kept: list[tuple[Queue | Topic, list[tuple[Message, float]]]] = []
         for queue in host.all_queues():
-            if queue.owner is not None:
-                continue
             held = [(message, 0.0) for message in queue.waiting()]
-            held += [(message, due) for due, message in queue.delayed.entries()]
+            kept.append((queue, held + [(m, due) for due, m in queue.delayed.entries()]))
+        kept += [(t, [(m, due) for due, m in t.delayed.entries()]) for t in host.topics.values()]
+        for keeper, held in kept:
             # At their old places, so that the order is what it was.
             for message, due in sorted(held, key=lambda entry: entry[0].place):
-                if not message.stored:
+                if not message.stored and keeper.owner is None:
                     message.stored = True
-                    store.put(queue.key, message, due)
+                    store.put(keeper.key, message, due)
                     count += 1
     return count

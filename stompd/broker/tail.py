@@ -38,7 +38,7 @@ _SHARE: Final = 16
 # as long as there are so few of them.
 _SHARES: Final = 16
 # A window that holds so many times what it should gives some of it to the tail.
-OVERFULL: Final = 2
+OVERFULL: Final = 1.25
 
 
 class Stretch:
@@ -115,7 +115,7 @@ class Tail:
         assignment = queue.assignment
         waiting = len(queue.ready) if assignment is None else assignment.count
         light = queue.bytes <= policy.window_bytes
-        if waiting < policy.window_messages and light:
+        if light and waiting < queue.window:
             return False
         if assignment is None or assignment.breadth > _SHARES:
             return True
@@ -213,7 +213,7 @@ class Tail:
             return
         queue = self._queue
         assignment = queue.assignment
-        window = queue.policy.window_messages
+        window = queue.window
         stretch = self.stretches[self.top]
         if assignment is None:
             here = others = len(queue.ready)

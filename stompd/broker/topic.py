@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.dedup import Remembered, goes_nowhere
-from stompd.broker.lane import AT_ONCE, BREATH, Agenda
+from stompd.broker.delayed import Delayed
+from stompd.broker.lane import AT_ONCE, BREATH
 from stompd.broker.message import LARGE, Message
 from stompd.broker.policy import outlives
 from stompd.broker.storage import RETAINED, Fetch
@@ -25,33 +26,27 @@ if TYPE_CHECKING:
     from stompd.broker.virtualhost import VirtualHost
 
 
-# What one answer of the store brings of what was delayed.
-_PAGE: Final = 1000
-_PAGE_OCTETS: Final = 4 * 1024 * 1024
-
-
 class Topic:
     """Knows its subscribers, those by wildcard included, so that publishing is one loop.
 
     Beside the subscribers there are feeds: queues that keep a copy of each message. And there may
-    be a retained message, which every new subscriber gets first. That one and those that it delays
-    are all in memory; the store has them too where they are persistent.
+    be a retained message, which every new subscriber gets first. That one is in memory, those that
+    it delays are as a queue has them; the store has both too where they are persistent.
     """
 
     __slots__ = (
         "_alarm",
         "_choosy",
-        "_delayed_bytes",
         "_newcomers",
         "_place",
         "_remembered",
-        "_restored",
         "_retained_key",
         "_retained_lane",
         "_retained_place",
         "_sender",
         "_told",
         "bounded",
+        "bytes",
         "delayed",
         "destination",
         "feeds",
@@ -68,7 +63,9 @@ class Topic:
         "special",
         "store",
         "subscriptions",
+        "tail_bytes",
         "watched",
+        "windowed",
     )
 
     def __init__(self, host: VirtualHost, destination: Destination, policy: Policy) -> None:
@@ -94,11 +91,12 @@ class Topic:
         self._retained_lane: int | None = None
         self._newcomers: list[Feed] = []
         # Messages that are not due yet, and how they are numbered.
-        self.delayed = Agenda()
+        self.delayed = Delayed(self)
         self._place = 0
-        # Those up to this place may be only in the store yet.
-        self._restored = 0
-        self._delayed_bytes = 0
+        # What those measure that are in memory, and the others.
+        self.bytes = 0
+        self.tail_bytes = 0
+        self.windowed = self.store.pages
         self._alarm = Alarm(host.broker, self._ring)
         # Who sent the message at hand, if its session is not there to tell.
         self._sender = NOBODY
@@ -120,13 +118,13 @@ class Topic:
 
     @property
     def count(self) -> int:
-        """The messages that it keeps: those not due yet, and the retained one."""
-        return len(self.delayed) + (self.retained is not None)
+        """The messages that it has in memory: of those not due yet, and the retained one."""
+        return self.delayed.here + (self.retained is not None)
 
     @property
     def octets(self) -> int:
         """What these measure."""
-        return self._delayed_bytes + (0 if self.retained is None else self.retained.size)
+        return self.bytes + (0 if self.retained is None else self.retained.size)
 
     def filled_by(self, message: Message, session: Session | None) -> list[Queue]:
         """Return the queues that a message of a session would wait in, to ask them for room."""
@@ -285,15 +283,14 @@ class Topic:
         self._place += 1
         message.place = self._place
         terms.sender = _sender_of(session)
+        # The store may get what is transient as well.
+        self._told = True
         if message.persistent:
-            message.stored = self._told = True
+            message.stored = True
             self.store.put(self.key, message, terms.due)
-        self._expect(message, terms.due)
-
-    def _expect(self, message: Message, due: float) -> None:
-        self.delayed.add(due, message)
-        self._delayed_bytes += message.size
-        self._alarm.set(due)
+        self.bytes += message.size
+        self.delayed.add(terms.due, message)
+        self._alarm.set(terms.due)
 
     def _ring(self) -> None:
         """Publish what is due, and set the alarm for what comes next."""
@@ -305,6 +302,7 @@ class Topic:
             self.store.begin_group()
             self._come_due(message, now)
             self.store.end_group()
+        self.delayed.call()
         due = self.delayed.next()
         if due is not None:
             self._alarm.set(max(due, now + BREATH))
@@ -314,18 +312,19 @@ class Topic:
         copy = message.copy()
         terms = message.terms
         assert terms is not None  # noqa: S101 - it was delayed by them
+        again = NEVER
         if terms.schedule is not None:
             again = terms.schedule.following(terms.due, now, broker.epoch)
-            if again != NEVER:
-                terms.due = again
-                self.delayed.add(again, message)
-                if message.stored:
-                    self.store.requeue(self.key, message, again)
-                if broker.memory.heavy:
-                    # Nobody can wait with it, so it is left out.
-                    return
-        if message not in self.delayed:
-            self._delayed_bytes -= message.size
+        if again != NEVER:
+            terms.due = again
+            self.delayed.add(again, message)
+            if message.stored:
+                self.store.requeue(self.key, message, again)
+            if broker.memory.heavy:
+                # Nobody can wait with it, so it is left out.
+                return
+        else:
+            self.bytes -= message.size
             if message.stored:
                 self.store.settle(self.key, message)
         self._sender = terms.sender
@@ -342,33 +341,23 @@ class Topic:
         self._remembered.restore(dedup_id, seen)
 
     def restore(self, kept: KeptQueue) -> None:
-        """Fetch what the store has kept of what it delays; what is due is published at once."""
+        """Have what the store has kept of what it delays; what is due is published at once."""
         self._told = True
-        self._place = self._restored = kept.last_place
+        self._place = kept.last_place
         if kept.delayed_count:
-            # None can be due before 1970.
-            self._fetch_delayed(0, -self.host.broker.epoch)
+            self.delayed.restore(kept.delayed_count, kept.delayed_octets)
 
-    def _fetch_delayed(self, after: int, due: float) -> None:
-        fetch = Fetch(
-            self.key,
-            "delayed",
-            self._fetched_delayed,
-            count=_PAGE,
-            octets=_PAGE_OCTETS,
-            after=after,
-            due=due,
-        )
-        self.store.fetch(fetch)
+    @property
+    def here(self) -> int:
+        """How many messages wait in memory, beside those that are not due yet: none ever does."""
+        return 0
 
-    def _fetched_delayed(self, messages: list[Message], dues: list[float]) -> None:
-        if self.gone or not messages:
-            return
-        for message, due in zip(messages, dues, strict=True):
-            # What was sent since then it has already, and what it has delayed anew.
-            if message.place <= self._restored and message not in self.delayed:
-                self._expect(message, due)
-        self._fetch_delayed(messages[-1].place, dues[-1])
+    def claim(self, message: Message) -> None:
+        """Have a message that is not due yet and came from the store: it has no queue."""
+
+    def delayed_came(self) -> None:
+        """Go on with messages that are not due yet, or were not, and came from the store."""
+        self._ring()
 
     def restore_retained(self, kept: KeptQueue) -> None:
         """Fetch what the store has kept as the last value; nobody may subscribe until it is there.
@@ -488,7 +477,7 @@ class Topic:
         self._retained_lane = None
         self._newcomers.clear()
         self.delayed.clear()
-        self._delayed_bytes = 0
+        self.bytes = 0
         self.host.broker.loading.end(self)
         if self._told or (self._remembered is not None and self._remembered.kept):
             self.store.begin_group()
