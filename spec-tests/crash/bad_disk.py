@@ -9,13 +9,16 @@ As long as there is a file CONTROL, the first word in it says what the disk does
 ``slow SECONDS`` each sync takes so long
 ``hold``         each sync waits until there is no such file any more
 ``cache``        a file that is opened now has a cache that only a sync empties: what was not synced
-                 is lost when the process is killed, but for some of it, in no order
+                 is lost when the process is killed, but for some of it, in no order. The journal is
+                 synced by each write; its sectors are written one after the other, in no order
 
-stompd knows nothing of it: SQLite is given another way to the operating system, which fails.
+stompd knows nothing of it: SQLite and the journal are given another way to the operating system,
+which fails.
 """
 
 from __future__ import annotations
 
+import errno
 import random
 import sys
 import time
@@ -27,6 +30,9 @@ BASE = "unix"
 
 # How much of what was not synced is on the disk all the same.
 LUCK = 0.3
+
+# The journal is written in pieces of so many octets, each of which may be the last.
+SECTOR = 512
 
 
 class BadFile(apsw.VFSFile):
@@ -121,10 +127,47 @@ class BadDisk(apsw.VFS):
             return []
 
 
+def bad_journals(disk: BadDisk) -> None:
+    """Have journals be on that disk."""
+    from stompd.store import journal  # noqa: PLC0415 - SQLite first
+
+    class BadJournal(journal.SyncedFile):
+        """The journal on that disk."""
+
+        def write(self, data: bytearray | bytes, offset: int) -> None:
+            """Write to the disk, or fail, or find no room."""
+            match disk.does():
+                case ["eio"]:
+                    raise OSError(errno.EIO, "the disk fails, as the test wants it")
+                case ["full"]:
+                    raise OSError(errno.ENOSPC, "the disk is full, as the test wants it")
+                case ["slow", seconds]:
+                    time.sleep(float(seconds))
+                case ["hold"]:
+                    while disk.does() == ["hold"]:
+                        time.sleep(0.01)
+                case ["cache"]:
+                    pieces = [slice(at, at + SECTOR) for at in range(0, len(data), SECTOR)]
+                    disk.chance.shuffle(pieces)
+                    for piece in pieces:
+                        super().write(data[piece], offset + piece.start)
+                    return
+                case _:
+                    pass
+            super().write(data, offset)
+
+        def fill(self, offset: int, end: int) -> None:
+            """Write zeros."""
+            self.write(bytes(end - offset), offset)
+
+    journal.SyncedFile = BadJournal  # type: ignore[misc]
+
+
 def main() -> None:
     """Run stompd with the arguments behind the first one."""
     # Kept here: SQLite does not.
     disk = BadDisk(Path(sys.argv[1]))
+    bad_journals(disk)
     from stompd.server.main import main as stompd  # noqa: PLC0415 - SQLite first
 
     sys.argv[:2] = ["stompd"]

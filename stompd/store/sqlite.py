@@ -51,9 +51,11 @@ from stompd.store.record import Reader, Writer, from_text, to_seconds
 from stompd.store.statements import drop_transient, give_back, probe
 from stompd.store.tables import Tables
 
-# The write-ahead log is copied to the file at the latest when it has so many pages, and is cut off
-# in a quiet moment if it is larger than so many octets.
-_WAL_PAGES: Final = 64 * MIB // PAGE_SIZE
+# The write-ahead log is copied to the file at the latest when so many pages were written to it; it
+# is written from its beginning again then, unless somebody reads. It is cut off when it is longer
+# than so many octets after all, and in a quiet moment if it is longer than so many.
+_WAL_PAGES: Final = 32 * MIB // PAGE_SIZE
+_WAL_MOST: Final = 64 * MIB
 _WAL_KEPT: Final = 4 * MIB
 # Free pages are given back once there are so many, and they are a quarter of all.
 _VACUUM_FROM: Final = 2048
@@ -65,7 +67,7 @@ _FREE_AGE: Final = 0.5
 # until there are so many rows.
 _JOURNALED: Final = 256 * 1024
 _WAIT: Final = 1.0
-_UNAPPLIED: Final = 4000
+_UNAPPLIED: Final = 3000
 
 
 class _Files(NamedTuple):
@@ -446,7 +448,10 @@ class SqliteStore:
             # How many pages were ever written to the log; a hook would cost a wait of its own.
             written, _ = db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
             if written - self._checkpointed > _WAL_PAGES:
-                self._checkpoint(db, apsw.SQLITE_CHECKPOINT_PASSIVE)
+                long = size_of(self._wal_file) > _WAL_MOST
+                self._checkpoint(
+                    db, apsw.SQLITE_CHECKPOINT_TRUNCATE if long else apsw.SQLITE_CHECKPOINT_PASSIVE
+                )
 
     def _may_wait(self, batch: Batch, changes: Changes) -> bool:
         """Return whether a batch may wait in the journal before it is applied."""
@@ -578,12 +583,15 @@ class SqliteStore:
 
     def _checkpoint(self, db: apsw.Connection, mode: int) -> None:
         """Bring what the log holds into the file."""
+        self._checkpointed, _ = db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+        # Somebody may read, such as a backup: it is not waited for, but tried again later.
+        db.set_busy_timeout(0)
         try:
             db.wal_checkpoint(mode=mode)
         except (apsw.BusyError, apsw.LockedError):
-            # Somebody reads, such as a backup: later, then.
             return
-        self._checkpointed, _ = db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+        finally:
+            db.set_busy_timeout(BUSY)
         self._ahead = False
 
     def idle(self) -> bool:
