@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from stompcli.options import DURATION, HEADER, RATE, SIZE, after_command
+from stompcli.receive_arguments import receiving
 
 ACK_MODES: Final = ("auto", "client", "client-individual")
 
@@ -110,6 +111,13 @@ SEND: Final = Verb(
         click.Option(
             ["--size"], type=SIZE, metavar="SIZE", help="A body of so many octets, such as 1k."
         ),
+        click.Option(
+            ["--template"],
+            is_flag=True,
+            help="Fill in fields of BODY, DEST and headers: {n} (the number; {n:6} with zeros), "
+            "{time}, {unix} in ms, {uuid}, {random:MAX}, {text:SIZE}, {pid}.",
+        ),
+        click.Option(["--edit"], is_flag=True, help="Write the message in $VISUAL or $EDITOR."),
         click.Option(["--lines"], is_flag=True, help="One message per line of standard input."),
         click.Option(["--null"], is_flag=True, help="One message per NUL of standard input."),
         click.Option(
@@ -132,6 +140,7 @@ SEND: Final = Verb(
         "echo hi | stomp send /queue/test -",
         "seq 3 | stomp send /queue/test --lines",
         "stomp send -H priority:9 --persistent /queue/test 'not lost'",
+        "stomp send --template -n 100 /queue/test '{\"id\": {n}}'",
     ),
 )
 
@@ -152,6 +161,28 @@ SENDREPLY: Final = Verb(
     ],
     help="Send an answer: a message that carries the correlation-id of what it answers.",
     examples=("stomp sendreply /queue/answers 4711 done",),
+)
+
+SENDFILE: Final = Verb(
+    "sendfile",
+    [
+        click.Argument(["destination"], metavar="DEST"),
+        click.Argument(["file"], metavar="FILE"),
+        click.Argument(["headers"], required=False, metavar="[HEADERS.JSON]"),
+        click.Option(["--as-is"], is_flag=True, help="The file's octets as they are, no base64."),
+        *(
+            option
+            for option in _sending()
+            if option.name not in ("headers", "body_file", "no_stdin", "no_content_length")
+        ),
+        click.Option(["--dry-run"], is_flag=True, help="Print the exact frame, send nothing."),
+    ],
+    help="Send a file as one message, in base64 and with its name, but not its path, as the header "
+    "filename: so the program of stomp.py does, and subscribe --save-files understands it.",
+    examples=(
+        "stomp sendfile /queue/files picture.png",
+        "stomp sendfile /queue/files --as-is report.json -t application/json",
+    ),
 )
 
 SUBSCRIBE: Final = Verb(
@@ -183,6 +214,7 @@ SUBSCRIBE: Final = Verb(
             ["-N", "--no-newline", "no_newline"], is_flag=True, help="No line end after a body."
         ),
         click.Option(["-0", "--null"], is_flag=True, help="A NUL after a body, not a line end."),
+        *receiving(),
     ],
     help="Receive the messages of every DEST and print them. A last word auto, client or "
     "client-individual is the ack mode; in the latter two a message is acknowledged once it was "
@@ -191,6 +223,8 @@ SUBSCRIBE: Final = Verb(
         "stomp subscribe /queue/test",
         "stomp subscribe /queue/test -n 1 --json",
         "stomp subscribe '/topic/log.#' --format '{destination} {body}\\n'",
+        "stomp subscribe /queue/test --drain --json > messages.ndjson",
+        "stomp subscribe /topic/news --group mailers --translate 'jq .title'",
     ),
 )
 

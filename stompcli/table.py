@@ -116,6 +116,14 @@ TABLE: Final = (
         verbatim=True,
     ),
     Command(
+        "sendfile",
+        "Send a file, with its name",
+        MESSAGES,
+        "sendfile <destination> <filename> [headers.json]",
+        f"{_PARSERS}:SENDFILE",
+        f"{_COMMANDS}.sendfile:sendfile",
+    ),
+    Command(
         "subscribe",
         "Receive messages and print them",
         MESSAGES,

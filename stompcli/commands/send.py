@@ -5,43 +5,30 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Final
 
 import trio
 
-from stompcli import files
+from stompcli import draft, files
 from stompcli.client import Receipt, SessionEndedError, Transaction, send_frame
+from stompcli.editing import edited
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import bad_input, of, usage
+from stompcli.outgoing import Outgoing
 from stompcli.output import Out
 from stompcli.reading import StandardInput, pieces
 from stompcli.render import frame_lines, visible_line
 from stompcli.session import Session
 from stompd.protocol.encoder import encode
 
+# Seconds until progress is worth a word, and between two of them.
+_PATIENCE: Final = 1.0
+_OFTEN: Final = 0.2
 # How many receipts may be outstanding.
 _IN_FLIGHT: Final = 1000
+_PLAIN: Final = "text/plain"
 _FILLER: Final = b"0123456789abcdef"
-
-
-@dataclass
-class _Outgoing:
-    """One message to send."""
-
-    destination: str
-    body: bytes
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    content_type: str | None = None
-    content_length: bool = True
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `Client.send` beside destination and body."""
-        return {
-            "headers": self.headers,
-            "content_type": self.content_type,
-            "content_length": self.content_length,
-        }
 
 
 async def send(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
@@ -82,23 +69,25 @@ async def sendreply(session: Session, params: dict[str, Any], out: Out) -> ExitC
     """Send an answer: like send, with a correlation-id."""
     own = {"correlation_id": params["correlation"]}
     defaults = dict.fromkeys(("count", "rate", "sleep", "size", "tx", "receipt"))
-    flags = dict.fromkeys(("lines", "null", "json_in", "dry_run"), False)
+    flags = dict.fromkeys(("lines", "null", "json_in", "dry_run", "template", "edit"), False)
     return await send(session, {**defaults, **flags, **params, **own}, out)
 
 
 async def _send_in_shell(session: Session, params: dict[str, Any]) -> None:
     """Send without a word; a script waits for the receipt, so that it stops at the right line."""
-    message = await _single(params, in_shell=True)
+    async with aclosing(_messages(params, in_shell=True)) as messages:
+        message = await anext(messages)
     client = await session.link()
     wanted = params["receipt"]
     if wanted is None:
         # Some brokers confirm what is in a transaction only when it is committed.
         wanted = not session.interactive and session.transaction is None
-    for _ in range(params["count"] or 1):
+    for number in range(1, (params["count"] or 1) + 1):
+        one = message.filled(number)
         await client.send(
-            message.destination,
-            message.body,
-            **message.arguments(),
+            one.destination,
+            one.body,
+            **one.arguments(),
             receipt=wanted,
             transaction=session.transaction,
         )
@@ -114,8 +103,11 @@ def _count_in_transaction(session: Session) -> None:
 
 
 async def _dry_run(params: dict[str, Any], out: Out, *, in_shell: bool) -> None:
+    number = 0
     async with aclosing(_messages(params, in_shell=in_shell)) as messages:
-        async for message in messages:
+        async for one in messages:
+            number += 1
+            message = one.filled(number)
             pairs, octets = send_frame(message.destination, message.body, **message.arguments())
             frame = encode("SEND", pairs, octets)
             if out.tty:
@@ -125,12 +117,12 @@ async def _dry_run(params: dict[str, Any], out: Out, *, in_shell: bool) -> None:
                 await out.write(frame)
 
 
-async def _single(params: dict[str, Any], *, in_shell: bool) -> _Outgoing:
+async def _single(params: dict[str, Any], *, in_shell: bool) -> Outgoing:
     async with aclosing(_messages(params, in_shell=in_shell)) as messages:
-        return await anext(messages)
+        return (await anext(messages)).filled(1)
 
 
-async def _messages(params: dict[str, Any], *, in_shell: bool) -> AsyncGenerator[_Outgoing, None]:
+async def _messages(params: dict[str, Any], *, in_shell: bool) -> AsyncGenerator[Outgoing, None]:
     """Yield the messages that the arguments ask for, each once."""
     headers = _headers(params)
     destination = params["destination"]
@@ -138,27 +130,37 @@ async def _messages(params: dict[str, Any], *, in_shell: bool) -> AsyncGenerator
     headers = [pair for pair in headers if pair[0] != "content-type"]
     kind = params["content_type"] or (kinds[0] if kinds else None)
 
-    def outgoing(body: bytes) -> _Outgoing:
-        return _Outgoing(
+    def outgoing(body: bytes) -> Outgoing:
+        return Outgoing(
             destination,
             body,
             headers,
             kind or _guess(body),
-            not params["no_content_length"],
+            not params.get("no_content_length"),
+            bool(params.get("template")),
+            bool(params.get("template")) and not streams,
         )
 
     streams = [name for name in ("lines", "null", "json_in") if params.get(name)]
     if len(streams) > 1:
         raise usage("--lines, --null and --json-in exclude each other")
-    if streams and (params["no_stdin"] or in_shell):
+    if streams and (params.get("no_stdin") or in_shell):
         raise usage(
             f"--{streams[0].replace('_', '-')} reads standard input, which is not to be read"
         )
     if streams and (params["body"] not in ((), ("-",)) or params["body_file"]):
         raise usage(f"--{streams[0].replace('_', '-')} reads bodies from standard input; give none")
-    if not streams:
-        yield outgoing(await _body(params, in_shell=in_shell))
+    if params.get("edit"):
+        if streams:
+            raise usage(f"--edit and --{streams[0].replace('_', '-')} exclude each other")
+        yield await _edited(params, outgoing(b""))
         return
+    if not streams:
+        message = outgoing(await _body(params, in_shell=in_shell))
+        message.check()
+        yield message
+        return
+    outgoing(b"").check()
     separator = b"\0" if streams == ["null"] else b"\n"
     async with aclosing(pieces(StandardInput(), separator)) as parts:
         number = 0
@@ -169,6 +171,22 @@ async def _messages(params: dict[str, Any], *, in_shell: bool) -> AsyncGenerator
                     yield _from_json(piece, number, outgoing(b""))
             else:
                 yield outgoing(piece)
+
+
+async def _edited(params: dict[str, Any], model: Outgoing) -> Outgoing:
+    """Return the message that somebody has written in an editor."""
+    given = params["body"] or params["body_file"] is not None or params.get("size") is not None
+    body = await _body(params, in_shell=True) if given else b""
+    headers = list(model.headers)
+    headers.insert(0, ("content-type", params["content_type"] or model.content_type or _PLAIN))
+    first = draft.text(model.destination, headers, body)
+    left = await trio.to_thread.run_sync(lambda: edited(first, suffix=".stomp"))
+    headers, body = draft.parsed(left)
+    kinds = [value for name, value in headers if name == "content-type"]
+    others = [pair for pair in headers if pair[0] not in ("content-type", "content-length")]
+    message = replace(model, body=body, headers=others, content_type=kinds[0] if kinds else None)
+    message.check()
+    return message
 
 
 async def _body(params: dict[str, Any], *, in_shell: bool) -> bytes:
@@ -193,11 +211,14 @@ async def _body(params: dict[str, Any], *, in_shell: bool) -> bytes:
         return " ".join(words).encode("utf-8", "surrogateescape")
     if in_shell:
         raise usage('no body; an empty one is ""')
-    if params["no_stdin"]:
+    if params.get("no_stdin"):
         raise usage('no body, and --no-stdin; an empty body is ""')
     standard_input = StandardInput()
     if not words and standard_input.tty:
-        raise usage('no body; give one, "" for an empty one, or - to read standard input')
+        raise usage(
+            'no body; give one, "" for an empty one, - to read standard input, or --edit to write '
+            "one in your editor"
+        )
     return await standard_input.all()
 
 
@@ -242,7 +263,7 @@ def _json_headers(data: bytes, path: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _from_json(line: bytes, number: int, model: _Outgoing) -> _Outgoing:
+def _from_json(line: bytes, number: int, model: Outgoing) -> Outgoing:
     """Return the message that a line of `subscribe --json` describes, sent to our destination."""
     import base64
 
@@ -261,7 +282,7 @@ def _from_json(line: bytes, number: int, model: _Outgoing) -> _Outgoing:
     headers = [
         pair for pair in given.items() if pair[0] not in OF_DELIVERY and pair[0] not in overridden
     ]
-    return _Outgoing(
+    return Outgoing(
         model.destination,
         body,
         headers + model.headers,
@@ -314,7 +335,7 @@ class _Stream:
         self.confirmed = 0
         self.octets = 0
 
-    async def send(self, message: _Outgoing) -> None:
+    async def send(self, message: Outgoing) -> None:
         """Send one message; waits while too many are not confirmed."""
         client = await self._session.link()
         if self._batch is not None and self._transaction is None:
@@ -369,6 +390,21 @@ class _Stream:
         self._in_batch = 0
 
 
+class _Progress:
+    """Shows people on a terminal how far a stream of messages is, once it takes its time."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+        self._due = time.monotonic() + _PATIENCE
+
+    def tell(self, sent: int) -> None:
+        """So many were sent."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _OFTEN
+            self._out.passing(f"sent {sent:,} messages")
+
+
 async def _send_stream(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     receipts = params["receipt"] is not False
     stream = _Stream(session, receipts=receipts, batch=params["tx"])
@@ -378,6 +414,7 @@ async def _send_stream(session: Session, params: dict[str, Any], out: Out) -> Ex
     started = time.monotonic()
     due = trio.current_time()
     single = 0.0
+    progress = _Progress(out)
     try:
         async with aclosing(_messages(params, in_shell=session.in_shell)) as messages:
             async for message in messages:
@@ -388,7 +425,8 @@ async def _send_stream(session: Session, params: dict[str, Any], out: Out) -> Ex
                     if pause is not None:
                         await trio.sleep_until(due)
                         due = max(due + pause, trio.current_time())
-                    await stream.send(message)
+                    await stream.send(message.filled(stream.sent + 1))
+                    progress.tell(stream.sent)
         await stream.finish()
         single = time.monotonic() - started
     except SessionEndedError as error:

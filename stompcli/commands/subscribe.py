@@ -1,28 +1,36 @@
 """subscribe and unsubscribe."""
 
 import math
-import time
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
 import trio
 
+from stompcli.admin import is_stompd, only_stompd
 from stompcli.arguments import ACK_MODES
 from stompcli.client import (
+    Client,
     ConnectionLostError,
     Message,
     StompError,
+    SubscribeOptions,
     Subscription,
 )
+from stompcli.drained import Drained
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
 from stompcli.output import Out, StdoutClosed
+from stompcli.receive_arguments import ONE_SHOT
 from stompcli.render import visible_line
 from stompcli.session import Session
+from stompcli.shower import Graph, Shower
 
 # Messages that --count lets the broker send ahead of what was shown.
 _AHEAD: Final = 1000
+# The longest pause, in seconds, between two questions whether anything is left.
+_OFTEN: Final = 1.0
 
 
 async def subscribe(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
@@ -36,7 +44,13 @@ async def subscribe(session: Session, params: dict[str, Any], out: Out) -> ExitC
         ack = word
     if params["id_"] is not None and len(destinations) > 1:
         raise usage("--id names one subscription; give one destination with it")
+    if params["durable"] is not None and params["group"] is not None:
+        raise usage("--durable and --group exclude each other")
     if session.in_shell:
+        for name in ONE_SHOT:
+            if params[name]:
+                option = f"--{name.replace('_', '-')}"
+                raise usage(f"{option} is for stomp subscribe, outside of a shell")
         for destination in destinations:
             await _subscribe_in_shell(session, destination, ack or "auto", params, out)
         return None
@@ -55,18 +69,43 @@ async def unsubscribe(session: Session, params: dict[str, Any], out: Out) -> Exi
     return None
 
 
-def _headers(params: dict[str, Any]) -> list[tuple[str, str]]:
-    pairs = []
+def _options(client: Client, params: dict[str, Any]) -> SubscribeOptions:
+    """Return what is asked of the broker beyond STOMP, which spells it in its own way."""
+    options: SubscribeOptions = {}
     if params["selector"] is not None:
-        pairs.append(("selector", params["selector"]))
+        options["selector"] = params["selector"]
     if params["prefetch"] is not None:
-        pairs.append(("prefetch-count", str(params["prefetch"])))
+        options["prefetch"] = params["prefetch"]
+    elif (
+        params["count"] is not None
+        and "prefetch" in client.dialect.subscribe
+        and all(name != "prefetch-count" for name, _ in params["header"])
+    ):
+        options["prefetch"] = min(params["count"], _AHEAD)
+    if params["durable"] is not None:
+        options["durable"] = params["durable"]
+    return options
+
+
+def _headers(client: Client, params: dict[str, Any]) -> list[tuple[str, str]]:
+    pairs = _group(client, params["group"])
     for name, value in params["header"]:
         if value is None:
             pairs = [pair for pair in pairs if pair[0] != name]
         else:
             pairs.append((name, value))
     return pairs
+
+
+def _group(client: Client, name: str | None) -> list[tuple[str, str]]:
+    """Return the headers by which several share a topic for as long as one of them is there."""
+    if name is None:
+        return []
+    if is_stompd(client):
+        return [("durable-subscription-name", name), ("auto-delete", "true")]
+    if client.server.startswith("RabbitMQ"):
+        return [("x-queue-name", name), ("durable", "false"), ("auto-delete", "true")]
+    raise only_stompd(client, "--group", others=" or RabbitMQ")
 
 
 # In a shell.
@@ -82,7 +121,11 @@ async def _subscribe_in_shell(
         f'id set to "{visible_line(id_)}"'
     )
     subscription = await client.open_subscription(
-        destination, ack=ack, id=id_, headers=_headers(params)
+        destination,
+        ack=ack,
+        id=id_,
+        headers=_headers(client, params),
+        **_options(client, params),
     )
     # What came with the receipt is shown before the next prompt or command.
     while (message := subscription.receive_nowait()) is not None:
@@ -146,6 +189,8 @@ class _Progress:
         self.shown = 0
         self.last_at = trio.current_time()
         self.done = trio.Event()
+        # True if it is done because nothing is left.
+        self.drained = False
 
     def claim(self) -> bool:
         """Return whether one more message is to be shown."""
@@ -166,24 +211,36 @@ async def _receive(
     session: Session, destinations: list[str], ack: str | None, params: dict[str, Any], out: Out
 ) -> ExitCode | None:
     count = params["count"]
-    headers = _headers(params)
+    shower = Shower(params, out)
+    graph = Graph(out) if params["graph"] else None
+    client = await session.link()
     if ack is None:
         # In auto mode the broker would send, and forget, more than --count asked for.
         ack = "auto" if count is None else "client-individual"
-        if count is not None and all(name != "prefetch-count" for name, _ in headers):
-            headers.append(("prefetch-count", str(min(count, _AHEAD))))
-    client = await session.link()
+    headers, options = _headers(client, params), _options(client, params)
     progress = _Progress(count)
+    drained = Drained(session, destinations) if params["drain"] else None
+    if drained is not None:
+        await drained.begin()
     session.on_timeout = partial(_too_few, progress, "timed out")
     failure: StompError | StdoutClosed | Failure | None = None
 
     async def show_all(messages: Subscription) -> None:
+        async for message in messages:
+            if not progress.claim():
+                return
+            if graph is not None:
+                graph.count(message)
+            await shower.show(message, progress.begun)
+            # What was not shown comes again.
+            if message.subscription.ack != "auto":
+                await message.ack()
+            progress.finished()
+
+    async def work(task: Awaitable[None]) -> None:
         nonlocal failure
         try:
-            async for message in messages:
-                if not progress.claim():
-                    return
-                await _show(message, progress, params, out)
+            await task
         except (StompError, StdoutClosed, Failure) as error:
             # A message that could not be written is not to blame: it goes back without a NACK.
             failure = error
@@ -194,18 +251,24 @@ async def _receive(
         try:
             for destination in destinations:
                 messages = await stack.enter_async_context(
-                    client.subscribe(destination, ack=ack, id=params["id_"], headers=headers)
+                    client.subscribe(
+                        destination, ack=ack, id=params["id_"], headers=headers, **options
+                    )
                 )
                 out.notice(
                     f'subscribed to "{visible_line(destination)}" '
                     f"(ack {ack}, id {visible_line(messages.id)})"
                     + ("; Ctrl-C to stop" if count is None or out.stderr_tty else "")
                 )
-                nursery.start_soon(show_all, messages)
+                nursery.start_soon(work, show_all(messages))
         except StompError as error:
             failure = error
             progress.done.set()
+        if graph is not None:
+            nursery.start_soon(work, graph.run())
         progress.last_at = trio.current_time()
+        if drained is not None:
+            nursery.start_soon(work, _watch_drained(drained, progress))
         while not progress.done.is_set():
             with trio.move_on_at(progress.last_at + idle):
                 await progress.done.wait()
@@ -214,10 +277,31 @@ async def _receive(
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    too_few = _too_few(progress, f"no message for {idle:g} s")
-    if too_few is not None and not progress.done.is_set():
+    why = "nothing is left" if progress.drained else f"no message for {idle:g} s"
+    too_few = _too_few(progress, why)
+    if too_few is not None and (progress.drained or not progress.done.is_set()):
         raise too_few
     return None
+
+
+async def _watch_drained(drained: Drained, progress: _Progress) -> None:
+    """End the command once its queues are empty and all that came was shown."""
+    pause = drained.quiet
+    while True:
+        seen = progress.begun
+        await trio.sleep(pause)
+        if progress.begun != seen or progress.shown != seen:
+            pause = drained.quiet
+            continue
+        over = await drained.is_over()
+        # Whoever shows what came before the answer has its turn first.
+        await trio.lowlevel.checkpoint()
+        if over and progress.begun == seen:
+            progress.drained = True
+            progress.done.set()
+            return
+        # A queue that holds what does not come, perhaps for others, is not asked all the time.
+        pause = drained.quiet if drained.guessing else min(pause * 2, _OFTEN)
 
 
 def _too_few(progress: _Progress, why: str) -> Failure | None:
@@ -229,15 +313,3 @@ def _too_few(progress: _Progress, why: str) -> Failure | None:
         "timed-out",
         f"{why}: {progress.shown} of {progress.count} messages came",
     )
-
-
-async def _show(message: Message, progress: _Progress, params: dict[str, Any], out: Out) -> None:
-    """Write a message, and acknowledge it after that: what was not written comes again."""
-    end = b"\0" if params["null"] else b"" if params["no_newline"] else b"\n"
-    data = out.message(message, progress.begun, body=not params["headers_only"], end=end)
-    if params["timestamp"] and not (out.settings.json or out.settings.raw):
-        data = time.strftime("%H:%M:%S ").encode() + data
-    await out.write(data)
-    if message.subscription.ack != "auto":
-        await message.ack()
-    progress.finished()
