@@ -15,9 +15,9 @@ REPLIES = "/temp-queue/replies"
 class Asker:
     """A client that asks: ``asker("queues")`` is the result, `refused` the code of a refusal."""
 
-    def __init__(self, core: Core, *, trusted: bool = True) -> None:
+    def __init__(self, core: Core, *, trusted: bool = True, client: Client | None = None) -> None:
         core.broker.observe()
-        self.client: Client = core.administrator() if trusted else core.client()
+        self.client: Client = client or (core.administrator() if trusted else core.client())
         self._asked = 0
         # The notes of progress before the last reply.
         self.notes: list[dict[str, int]] = []

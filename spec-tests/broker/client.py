@@ -13,7 +13,7 @@ from typing import Any
 from stompd.broker.broker import Broker
 from stompd.broker.message import Message
 from stompd.broker.policy import Policies, Policy, PolicyRule, Settings
-from stompd.broker.principal import Principal
+from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.broker.session import CloseReason, State
 from stompd.broker.storage import Store
 from stompd.protocol.decoder import Decoder, HeadTable
@@ -72,8 +72,14 @@ class Core:
     def administrator(self, version: str = "1.2", **headers: str) -> "Client":
         """Return a client that may look at the broker and act on it."""
         client = Client(self)
-        client.trusted = True
+        client.principal = Principal(trusted=True)
         return self._log_in(client, version, headers)
+
+    def user(self, name: str | None, *groups: str, host: str = "/", **headers: str) -> "Client":
+        """Return a client of a user in these groups, in a virtual host."""
+        client = Client(self)
+        client.principal = Principal(name, frozenset(groups))
+        return self._log_in(client, "1.2", {"host": host, **headers})
 
     @staticmethod
     def _log_in(client: "Client", version: str, headers: dict[str, str]) -> "Client":
@@ -132,8 +138,8 @@ class Client:
         self.frames: list[Got] = []
         self.octets = bytearray()
         self.closed = False
-        # Whether it may look at the broker and act on it.
-        self.trusted = False
+        # Who it is when it has logged in.
+        self.principal = ANONYMOUS
         core.clients.append(self)
 
     @property
@@ -150,7 +156,7 @@ class Client:
         """CONNECT and return what answers it."""
         self.write(encode(command, headers.items(), version="1.2"))
         if self.session.state is State.LOGIN:
-            self.session.welcome(Principal(trusted=self.trusted), self.core.now)
+            self.session.welcome(self.principal, self.core.now)
             self._decoder.begin(self.version)
             self._reader.begin(self.version)
             self.core.run()

@@ -12,6 +12,7 @@ from stompd.broker.admin.errand import Reply
 from stompd.broker.admin.request import Caller
 from stompd.broker.admin.verbs import carry_out
 from stompd.broker.policy import Policy
+from stompd.broker.principal import Principal
 
 
 class Explained:
@@ -280,7 +281,7 @@ def test_a_broker_that_stops(core: Core) -> None:
     publish(core.client(), "/queue/a", ["1", "2"])
     core.broker.drain()
     core.run()
-    caller = Caller(core.broker.host("/"), "", "ann", monitors=True, administers=False)
+    caller = Caller(core.broker.host("/"), "", "ann", Principal(trusted=True))
     replies: list[Reply] = []
     carry_out(caller, "explain", b'{"destination":"/queue/a"}', replies.append)
     carry_out(caller, "health", b"", replies.append)

@@ -26,6 +26,7 @@ from stompd.broker.admin.request import Caller
 from stompd.broker.admin.verbs import carry_out
 from stompd.broker.message import Message
 from stompd.broker.policy import Policy
+from stompd.broker.principal import Principal
 from stompd.broker.queue import Queue
 from stompd.broker.route import Route
 from stompd.broker.walk import flying
@@ -306,7 +307,7 @@ class ConservationMachine(RuleBasedStateMachine):
     # What the administrator and time do.
 
     def _act(self, verb: str, **fields: object) -> dict[str, Any]:
-        caller = Caller(self.host, "", None, monitors=True, administers=True)
+        caller = Caller(self.host, "", None, Principal(trusted=True))
         replies: list[Reply] = []
         carry_out(caller, verb, json.dumps(fields).encode(), replies.append)
         self.core.run()

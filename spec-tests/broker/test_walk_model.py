@@ -20,6 +20,7 @@ from stompd.broker import walk
 from stompd.broker.admin.errand import Reply
 from stompd.broker.admin.request import Act, Caller
 from stompd.broker.admin.verbs import carry_out
+from stompd.broker.principal import Principal
 from stompd.broker.walk import flying
 
 SOURCE, MOVED, COPIED = "/queue/a", "/queue/b", "/queue/c"
@@ -141,7 +142,7 @@ class WalkMachine(RuleBasedStateMachine):
     def keep(self, count: int) -> None:
         """Purge all but the newest."""
         if SOURCE in self.host.queues:
-            caller = Caller(self.host, "", None, monitors=True, administers=True)
+            caller = Caller(self.host, "", None, Principal(trusted=True))
             self.wanted["purge"] += 1
             replies: list[Reply] = []
             body = json.dumps({"destination": SOURCE, "keep": count, "selector": "TRUE"})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stompd.broker.admin.request import Act
     from stompd.broker.message import Message
     from stompd.broker.outbox import Outbox
+    from stompd.broker.principal import Principal
     from stompd.broker.storage import Fetch, Kept, Store
     from stompd.broker.subscription import Subscription
     from stompd.broker.tap import Tap
@@ -348,14 +349,21 @@ class Broker:
             CloseReason.SHUTDOWN,
         )
 
-    def reconfigure(self, settings: Settings) -> list[str]:
-        """Take new settings for what is opened and made from now on, and their routes at once.
+    def reconfigure(
+        self, settings: Settings, renew: Callable[[Principal], Principal | None] | None = None
+    ) -> list[str]:
+        """Take new settings for what is opened and made from now on, routes and rights at once.
 
-        Returns the names of routes that were added since the start and are given up, because the
-        new ones contradict them.
+        ``renew`` tells what has become of who is logged in, None if he is not let in any more.
+        Sessions that may not have what they have get ERROR and end. Returns the names of routes
+        that were added since the start and are given up, because the new ones contradict them.
         """
         self.settings = settings
-        return [name for host in self._hosts.values() for name in host.reconfigure(settings)]
+        lost = [name for host in self._hosts.values() for name in host.reconfigure(settings)]
+        for session in list(self.sessions.values()):
+            principal = session.principal
+            session.reconsider(principal if renew is None else renew(principal))
+        return lost
 
 
 def _nobody_cares(_act: Act) -> None:

@@ -85,6 +85,8 @@ def durable_record(durable: Durable) -> dict[str, Any]:
         record["selector"] = durable.selector.text
     if durable.no_local:
         record["no_local"] = True
+    if durable.user is not None:
+        record["user"] = durable.user
     return record
 
 

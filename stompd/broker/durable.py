@@ -102,6 +102,7 @@ class Durable:
         "no_local",
         "queue",
         "selector",
+        "user",
         "watched",
     )
 
@@ -123,6 +124,8 @@ class Durable:
         self.destination = destination
         self.selector = selector
         self.no_local = no_local
+        # Who has made it; None if there were no users.
+        self.user: str | None = None
         # True if it goes with its last subscriber.
         self.auto_delete = False
         # Seconds without a subscriber after which it goes; None: never.

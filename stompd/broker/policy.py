@@ -13,6 +13,7 @@ from stompd.broker.virtualtopic import VirtualTopics
 if TYPE_CHECKING:
     from stompd.broker.dialect import QueueSettings
     from stompd.broker.message import Message
+    from stompd.broker.rights import Rights
 
 
 @dataclass(frozen=True)
@@ -168,3 +169,5 @@ class Settings:
     # In their order, in every virtual host.
     routes: tuple[Route, ...] = ()
     virtual_topics: VirtualTopics = field(default_factory=VirtualTopics)
+    # Who may do what; None while there are neither users nor rules.
+    rights: Rights | None = None

@@ -159,12 +159,14 @@ class _Restoration:
         selector = compile_selector(text(record, "selector")) if "selector" in record else None
         settings = settings_of(record)
         paused, no_local = flag(record, "paused"), flag(record, "no_local")
+        user = text(record, "user") if "user" in record else None
         name = queue_name(record, *key)
         where = (host.name, name.name)
         if settings is not None and settings.auto_delete and where not in self._filled:
             self._end(("durable", (host.name, *key)), where)
             return
         durable = host.new_durable(key, destination, selector, name, settings, no_local=no_local)
+        durable.user = user
         if paused:
             durable.queue.pause()
         host.restore_durable(durable)

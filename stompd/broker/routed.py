@@ -80,10 +80,15 @@ class Routed:
         if found is None:
             found = reached(self._steps, message.properties)
         copies: list[tuple[Queue | Topic, Message]] = []
-        for destination, _ in found:
+        for destination, routes in found:
             target = self._targets.get(destination.name)
             if target is None or target.gone:
-                target = self.host.locate(destination, session)
+                # What only routes lead to, they make.
+                target = (
+                    self.host.find(destination)
+                    if routes
+                    else self.host.locate(destination, session)
+                )
                 if target is None:
                     # Somebody's temporary destination that is gone.
                     continue

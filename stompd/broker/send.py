@@ -25,8 +25,8 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import NEVER_FORWARDED, Head, Shape
 
 if TYPE_CHECKING:
+    from stompd.broker.access import Access
     from stompd.broker.admin.door import AdminDoor
-    from stompd.broker.route import Router
     from stompd.broker.session import Session
 
 
@@ -38,6 +38,7 @@ class SendShape:
     """What the names of a SEND's headers decide, worked out once for all heads of a shape."""
 
     __slots__ = (
+        "access",
         "destination",
         "drop",
         "lengthened",
@@ -45,7 +46,6 @@ class SendShape:
         "persistent",
         "receipt",
         "reply_to",
-        "router",
         "special",
         "target",
         "text",
@@ -57,7 +57,7 @@ class SendShape:
         self.destination = index.get("destination")
         # Where the last one of this shape went: most go there again.
         self.text = ""
-        self.router: Router | None = None
+        self.access: Access | None = None
         self.target: Queue | Topic | Routed | AdminDoor | None = None
         self.receipt = index.get("receipt")
         self.transaction = index.get("transaction")
@@ -85,13 +85,13 @@ class SendPlan:
     """What a SEND's head decides; kept with the head, since producers repeat it."""
 
     __slots__ = (
+        "access",
         "forward",
         "lengthened",
         "options",
         "persistent",
         "receipt",
         "reply_to",
-        "router",
         "special",
         "target",
         "terms",
@@ -100,15 +100,16 @@ class SendPlan:
 
     def __init__(
         self,
-        router: Router,
+        access: Access,
         target: Queue | Topic | Routed | AdminDoor | None,
         forward: bytes | None,
         shape: SendShape,
         parts: list[str],
         options: SendOptions | None,
     ) -> None:
-        # It is of one virtual host, and replaced when the routes change: then this is out of date.
-        self.router = router
+        # It is of one virtual host and of those who may do the same there, and replaced when the
+        # routes or the rules change: then this is out of date.
+        self.access = access
         self.target = target
         # The header lines to forward as they are; None if they have to be encoded anew.
         self.forward = forward
@@ -138,7 +139,7 @@ def send(session: Session, head: Head, body: bytes) -> None:
     plan = head.plan
     if (
         not isinstance(plan, SendPlan)
-        or plan.router is not session.router
+        or plan.access is not session.access
         or plan.target is None
         or plan.target.gone
     ):
@@ -187,16 +188,18 @@ def _plan(session: Session, head: Head) -> SendPlan:
     host = session.host
     made = host.made_count
     target = shape.target
-    router = session.router
-    if target is None or target.gone or text != shape.text or shape.router is not router:
+    access = session.access
+    if target is None or target.gone or text != shape.text or shape.access is not access:
+        if not text.startswith(ADMIN):
+            access.demand_send(text)
         target = host.target(text, session)
         # A temporary destination, and one that is gone, mean something else in every session.
         if "temp-queue/" not in text and "temp-topic/" not in text:
             shape.text = text
             shape.target = target
-            shape.router = router
+            shape.access = access
     if text.startswith(ADMIN):
-        host.door.check(head)
+        host.door.check(head, session)
     if (
         options is not None
         and options.settings is not None
@@ -214,7 +217,7 @@ def _plan(session: Session, head: Head) -> SendPlan:
         else:
             forward = head.block
         forward += b"\n" if shape.lengthened else b"\n\n"
-    plan = SendPlan(router, target, forward, shape, head.parts, options)
+    plan = SendPlan(access, target, forward, shape, head.parts, options)
     if text.startswith(ADMIN):
         # A request is carried out at once, whatever its sender says of it.
         plan.persistent = False

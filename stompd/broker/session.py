@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.access import AccessRefusedError
 from stompd.broker.alarm import LOOK
 from stompd.broker.event import OWN, is_limit
 from stompd.broker.memory import send_heavy
 from stompd.broker.outbox import Outbox
-from stompd.broker.principal import ADMIN, ANONYMOUS, Principal
+from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.broker.redelivery import dispatch
 from stompd.broker.room import disk_full
 from stompd.broker.send import send
 from stompd.broker.settle import ack, nack
-from stompd.broker.subscribe import end_subscriptions, subscribe, unsubscribe
+from stompd.broker.subscribe import end_subscriptions, recheck, subscribe, unsubscribe
 from stompd.broker.subscription import Subscription
 from stompd.broker.transact import abort, begin, commit, undo
 from stompd.protocol import heartbeat, rules
@@ -72,6 +73,7 @@ class CloseReason(Enum):
     TRANSPORT_FULL = "too many connections"
     TAKEN_OVER = "taken over"
     KICKED = "kicked"
+    WITHDRAWN = "access withdrawn"
     CRASH = "internal error"
 
 
@@ -117,6 +119,7 @@ class Session:
         "_turn",
         "_undone",
         "_work",
+        "access",
         "broker",
         "client_id",
         "closed",
@@ -138,7 +141,6 @@ class Session:
         "peer",
         "principal",
         "reason",
-        "router",
         "send_count",
         "sends_every",
         "started_at",
@@ -147,7 +149,6 @@ class Session:
         "temporaries",
         "touched",
         "transactions",
-        "trusted",
         "unhonoured",
         "unserved",
         "user",
@@ -167,8 +168,6 @@ class Session:
         self.user: str | None = None
         # What it called itself in CONNECT, if it did.
         self.client_id = ""
-        # True if it may look at the broker and act on it.
-        self.trusted = False
         # Headers that it sent, that other brokers know, and that have no effect here.
         self.unhonoured: dict[str, None] = {}
         self.state = State.NEW
@@ -182,8 +181,8 @@ class Session:
         self.wire_version = V12
         self.end = b"\0\n" if settings.trailing_newline else b"\0"
         self.host: VirtualHost = broker.host(settings.virtual_hosts[0])
-        # The host's routes; a SEND's plan holds as long as they are the same.
-        self.router = self.host.router
+        # What it may do, with the host's routes; a SEND's plan holds as long as it is the same.
+        self.access = self.host.access(ANONYMOUS)
         self.touched = broker.touched
         self.outbox = Outbox(self, broker.touched, settings.outbox_high)
         self.halt = False
@@ -330,7 +329,6 @@ class Session:
         host = headers.get("host")
         if host is not None and host in settings.virtual_hosts:
             self.host = self.broker.host(host)
-            self.router = self.host.router
         elif settings.strict_hosts and host is not None:
             raise RemoteProtocolError(
                 "unknown virtual host", f'"{shown(host)}" is not configured on this server'
@@ -343,7 +341,8 @@ class Session:
     def welcome(self, principal: Principal, now: float) -> None:
         """Accept the log-in: write CONNECTED and carry frames out from now on (C-13 to C-16).
 
-        A live session with the same client-id ends: this one takes its place.
+        A live session with the same client-id ends: this one takes its place. Who may not connect
+        to the virtual host gets ERROR.
         """
         assert self.version is not None  # noqa: S101 - CONNECT was read
         assert self.login is not None  # noqa: S101 - the same
@@ -351,7 +350,19 @@ class Session:
         self.principal = principal
         # Who is anonymous is called as it calls itself.
         self.user = self.login.user if principal.name is None else principal.name
-        self.trusted = principal.trusted or ADMIN in principal.groups
+        self.access = self.host.access(principal)
+        if not self.access.grant.connects:
+            self._may_not_connect()
+            return
+        if self.client_id and not self._may_be(self.host.clients.get(self.client_id)):
+            self.fail(
+                RemoteProtocolError(
+                    "client-id in use",
+                    f'"{shown(self.client_id)}" is that of another user; take another one',
+                ),
+                CloseReason.REFUSED,
+            )
+            return
         self._take_over()
         self.state = State.OPEN
         self.login = None
@@ -363,6 +374,67 @@ class Session:
         self._actions = _HEAVY if self.broker.memory.heavy else _OPEN
         self.broker.welcomed(self)
         self.broker.tell("connected", self.host, **self.who(), version=self.version)
+        if principal.expires is not None:
+            self.expiry_due()
+
+    def _may_be(self, other: Session | None) -> bool:
+        """Return whether it may take the place of another session with its client-id.
+
+        Where there are users nobody is pushed out by another one.
+        """
+        if other is None or self.broker.settings.rights is None:
+            return True
+        return other.principal.name == self.principal.name
+
+    def expiry_due(self) -> None:
+        """End the session if what it has logged in with is over; else come again."""
+        expires = self.principal.expires
+        if self.over or expires is None:
+            return
+        now = self.broker.now
+        due = expires - self.broker.epoch
+        if due > now:
+            self.broker.at(min(due, now + LOOK), self.expiry_due)
+            return
+        self.fail(
+            RemoteProtocolError("log-in expired", "connect again with a new passcode or token"),
+            CloseReason.WITHDRAWN,
+        )
+
+    def _may_not_connect(self) -> None:
+        error = AccessRefusedError("connect", f"virtual host {self.host.name}")
+        self.broker.tell("login-failed", self.host, **self.who())
+        self.fail(error, CloseReason.REFUSED)
+
+    def reconsider(self, principal: Principal | None) -> None:
+        """Take it that somebody may do other things than before, or is not let in any more: None.
+
+        A session that may not have what it has gets ERROR and ends.
+        """
+        if self.state is not State.OPEN:
+            # One that leaves has nothing more to ask for.
+            return
+        if principal is None:
+            self.fail(
+                RemoteProtocolError("log-in withdrawn", "log in again, if you may"),
+                CloseReason.WITHDRAWN,
+            )
+            return
+        begins = self.principal.expires is None and principal.expires is not None
+        self.principal = principal
+        if begins:
+            self.expiry_due()
+        self.access = self.host.access(principal)
+        if not self.access.grant.connects:
+            self._may_not_connect()
+            return
+        for subscription in self.subscriptions.values():
+            try:
+                recheck(subscription)
+            except AccessRefusedError as error:
+                error.headers["subscription"] = subscription.id
+                self.fail(error, CloseReason.WITHDRAWN)
+                return
 
     def who(self) -> dict[str, str | None]:
         """Return what events say of a session."""

@@ -17,6 +17,7 @@ from stompd.broker.event import OWN
 from stompd.broker.selector import compile_selector
 from stompd.broker.subscription import Subscription
 from stompd.broker.tap import TAP, Tap
+from stompd.broker.virtualhost import demand_own
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import V10
@@ -109,11 +110,13 @@ def open_subscription(
     limit = session.broker.settings.limits.subscriptions
     if len(session.subscriptions) >= limit:
         raise RemoteProtocolError("too many subscriptions", f"a connection may have {limit}")
-    for part in destination.parts or (destination,):
-        if part.name.startswith(OWN) and not session.trusted:
-            raise RemoteProtocolError(
-                "access refused", f'{shown(part.name)} needs the right "monitor"'
-            )
+    virtual = session.broker.settings.virtual_topics
+    session.access.demand_subscription(
+        destination,
+        virtual,
+        browser=options.browser,
+        queue=_queue_name(options.durable_name or "") if options.shared else None,
+    )
     is_queue = destination.kind is Kind.QUEUE
     if options.browser and not is_queue:
         raise RemoteProtocolError(
@@ -151,6 +154,18 @@ def open_subscription(
             _ask(subscription, options.settings, made)
     session.subscriptions[key] = subscription
     return subscription
+
+
+def recheck(subscription: Subscription) -> None:
+    """Raise `AccessRefusedError` if a subscription would not be allowed any more."""
+    session = subscription.session
+    feed = subscription.feed
+    session.access.demand_subscription(
+        subscription.destination,
+        session.broker.settings.virtual_topics,
+        browser=subscription.browser,
+        queue=None if feed is None else feed.queue.destination,
+    )
 
 
 def tell_subscribed(subscription: Subscription) -> None:
@@ -285,12 +300,15 @@ def _delete_away(session: Session, head: Head, name: str | None, *, shared: bool
     if not shared or name is None:
         durable = _durable_away(session, head, name, session.client_id)
         if durable is not None:
+            session.access.demand("receive", durable.destination)
+            demand_own(durable, session)
             host.forget_durable(durable)
         return durable is not None
     queue = host.bound_queue(name)
     if queue is None:
         return False
     if not queue.holders():
+        session.access.demand("receive", queue.destination)
         host.remove(queue)
         return True
     if head.get("id") is None:

@@ -19,6 +19,7 @@ from stompd.protocol.frame import CLIENT_COMMANDS, SERVER_COMMANDS
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.outbox import Outbox
+    from stompd.broker.rights import Right
     from stompd.broker.session import Session
     from stompd.broker.subscription import Subscription
     from stompd.protocol.frame import Frame, Head
@@ -93,14 +94,19 @@ class Tap:
         head, body = frame
         if head.command not in self._commands:
             return
-        if self._pattern is not None:
-            name = head.get("destination")
-            if name is None:
-                return
+        octets = self._body_octets
+        name = head.get("destination")
+        if name is not None:
             if not name.startswith("/"):
                 name = f"/queue/{name}"
-            if not matches(self._pattern, words_of(name)):
+            if self._pattern is not None and not matches(self._pattern, words_of(name)):
                 return
+            if not self._may("monitor", name):
+                return
+            if octets and not self._may("browse", name):
+                octets = 0
+        elif self._pattern is not None:
+            return
         subscription = self.subscription
         if subscription.outbox.size >= subscription.outbox.high:
             self.miss(1)
@@ -115,10 +121,10 @@ class Tap:
             "command": head.command,
             "headers": {name: _HIDDEN.get(name, value) for name, value in headers.items()},
             "size": len(body),
-            "truncated": len(body) > self._body_octets,
+            "truncated": len(body) > octets,
         }
-        if self._body_octets:
-            piece = body[: self._body_octets]
+        if octets:
+            piece = body[:octets]
             try:
                 line["body"] = piece.decode()
             except UnicodeDecodeError:
@@ -127,6 +133,10 @@ class Tap:
             line["dropped"] = self.missed
             self.missed = 0
         subscription.deliver_copy(json_message(TAP, line))
+
+    def _may(self, right: Right, name: str) -> bool:
+        """Return whether it may be shown what concerns a destination, whatever that is."""
+        return self.session.access.sees(right, name)
 
 
 class Taps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.access import Access
 from stompd.broker.alarm import LOOK
 from stompd.broker.deadletter import DeadLetters
 from stompd.broker.definition import durable_record, queue_record
@@ -20,6 +21,7 @@ from stompd.broker.durable import DURABLE, Durable, Feed
 from stompd.broker.event import OWN
 from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
+from stompd.broker.rights import without_users
 from stompd.broker.route import Router, Step
 from stompd.broker.routed import Routed
 from stompd.broker.subscription import Subscription
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from stompd.broker.definition import Record
     from stompd.broker.dialect import QueueSettings
     from stompd.broker.policy import Settings
+    from stompd.broker.principal import Principal
+    from stompd.broker.rights import Grant
     from stompd.broker.route import Route
     from stompd.broker.selector import Selector
     from stompd.broker.session import Session
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 _NO_LIMIT: Final = 1 << 16
 # What exists by these names may yet be refused: it is asked for each time.
 _CHECKED: Final = (OWN, "/exchange/")
+# Beyond so many all are made anew.
+_MOST_ACCESSES: Final = 10_000
 # Seconds after which a destination that was in use is looked at again, or later.
 _LOOK: Final = 1.0
 
@@ -51,6 +57,7 @@ class VirtualHost:
     """Owns queues and topics: makes them on first use, removes them when they are idle."""
 
     __slots__ = (
+        "_accesses",
         "_configured",
         "_defined",
         "_fed",
@@ -98,6 +105,8 @@ class VirtualHost:
         # The routes of the settings, as they were taken over; the router may have others.
         self._configured = broker.settings.routes
         self.router = Router(self._configured)
+        # What sessions may do, for all with the same rights.
+        self._accesses: dict[Grant, Access] = {}
         # Messages that went nowhere because a temporary destination was gone.
         self.dropped = 0
         self.dead_letters = DeadLetters(self)
@@ -172,6 +181,19 @@ class VirtualHost:
         self._tell("binding", (feed.queue.name, feed.destination.name), {})
         store.end_group()
 
+    # Who may do what.
+
+    def access(self, principal: Principal) -> Access:
+        """Return what somebody may do here, as the rules and the routes are now."""
+        rights = self.broker.settings.rights
+        grant = without_users(principal) if rights is None else rights.grant(principal, self.name)
+        access = self._accesses.get(grant)
+        if access is None:
+            if len(self._accesses) >= _MOST_ACCESSES:
+                self._accesses.clear()
+            access = self._accesses[grant] = Access(grant, self.router, self.queues)
+        return access
+
     # Finding and making.
 
     def target(self, text: str, session: Session) -> Queue | Topic | Routed | AdminDoor | None:
@@ -219,9 +241,14 @@ class VirtualHost:
         return self.router.step(destination, known)
 
     def locate(self, destination: Destination, session: Session) -> Queue | Topic | None:
-        """Return the queue or topic that a session means; None if a remote temporary is gone."""
+        """Return the queue or topic that a session means; None if a remote temporary is gone.
+
+        Raises `AccessRefusedError` if the session may not make it and it is not there.
+        """
         if destination.temporary:
             return self.temporary(destination, session)
+        if not destination.remote:
+            session.access.demand_made(destination)
         return self.find(destination)
 
     def find(self, destination: Destination) -> Queue | Topic | None:
@@ -410,7 +437,12 @@ class VirtualHost:
         selector = subscription.selector
         no_local = subscription.no_local
         durable = self.durables.get(key)
-        if durable is not None and not durable.is_for(destination, selector, no_local=no_local):
+        if durable is not None:
+            demand_own(durable, subscription.session)
+        fits = durable is not None and durable.is_for(destination, selector, no_local=no_local)
+        if not fits:
+            subscription.session.access.demand("create", destination)
+        if durable is not None and not fits:
             if durable.queue.subscriptions:
                 raise RemoteProtocolError(
                     "durable subscription in use",
@@ -425,6 +457,7 @@ class VirtualHost:
             durable = self.new_durable(
                 key, destination, selector, queue_name, settings, no_local=no_local
             )
+            durable.user = subscription.session.principal.name
             if settings is not None:
                 _report(settings, subscription.session)
             self._define_durable(durable)
@@ -480,6 +513,9 @@ class VirtualHost:
         self.router.check(destination)
         session = subscription.session
         made = self.made_count
+        present = self.queues.get(name.name)
+        if present is None or self.bound_feed(present, destination) is None:
+            session.access.demand("create", name)
         queue = self.find(name)
         assert isinstance(queue, Queue)  # noqa: S101 - its name says so
         if settings is not None:
@@ -766,12 +802,13 @@ class VirtualHost:
         return route in self._configured
 
     def reconfigure(self, settings: Settings) -> list[str]:
-        """Take the routes of new settings, and keep those that were added since.
+        """Take routes and rights of new settings, and keep the routes that were added since.
 
         Returns the names of those that cannot be kept: the settings have a route of this name, or
         one with which it would be a loop.
         """
         if settings.routes == self._configured:
+            self._reroute(self.router)
             return []
         added = [route for route in self.router.routes if not self.configured(route)]
         self._configured = settings.routes
@@ -787,10 +824,26 @@ class VirtualHost:
 
     def _reroute(self, router: Router) -> None:
         self.router = router
-        # What they know of their SENDs' ways is true for another router, and so for nobody more.
+        # What they know of their SENDs is true for another router and other rules, and so for
+        # nobody more.
+        self._accesses.clear()
         for session in self.broker.sessions.values():
             if session.host is self:
-                session.router = router
+                session.access = self.access(session.principal)
+
+
+def demand_own(durable: Durable, session: Session) -> None:
+    """Raise `RemoteProtocolError` if a durable subscription is another user's.
+
+    Otherwise who knows its name could take what waits there, or delete it. One that was made while
+    there were no users is everybody's.
+    """
+    if session.host.broker.settings.rights is None or durable.user is None:
+        return
+    if durable.user != session.principal.name:
+        raise RemoteProtocolError(
+            "access refused", f'the durable subscription "{shown(durable.name)}" is another user\'s'
+        )
 
 
 def _adopt(queue: Queue, settings: QueueSettings) -> None:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from stompd.broker.pattern import MANY, ONE, matches, words_of
+from stompd.broker.pattern import MANY, ONE, matches, overlap, words_of
 
 _TOPIC: Final = "/topic/"
 
@@ -61,6 +61,19 @@ class VirtualTopics:
         if match is None or words_of(match["group"])[0] in (ONE, MANY, ">"):
             return None
         return match["group"], words_of(_TOPIC + match["topic"])
+
+    def fed_to(self, queue: str, *, wild: bool) -> list[tuple[tuple[str, ...], ...]]:
+        """Return what a subscription to a queue, or to a pattern of queues, gets from topics.
+
+        Each is patterns that all match what it gets; the words of one topic, unless ``wild``.
+        """
+        if not wild:
+            topic = self.topic_of(queue)
+            return [] if topic is None else [(topic,)]
+        joined = self.topics_of(queue)
+        if joined is None:
+            return []
+        return [(joined[1], own) for own in self._patterns if overlap(joined[1], own)]
 
     def queue_of(self, group: str, topic: str) -> str:
         """Return the name of a group's queue for the topic ``topic``."""

@@ -10,6 +10,7 @@ from stompd.broker.admin.request import AdminError
 from stompd.broker.admin.rows import Row
 from stompd.broker.destination import Kind
 from stompd.broker.queue import Queue
+from stompd.broker.rights import request
 from stompd.broker.route import Route
 from stompd.broker.session import CloseReason
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -39,6 +40,7 @@ def delete(
     """Remove a queue or topic with what it holds; who is subscribed to it by name keeps it."""
     host = host_of(caller, vhost)
     wanted = destination_of(destination)
+    caller.demand("admin", host, wanted)
     targets: Mapping[str, Queue | Topic] = host.queues if wanted.kind is Kind.QUEUE else host.topics
     target = targets.get(wanted.name)
     if target is None:
@@ -62,7 +64,7 @@ def delete(
 
 def pause(caller: Caller, *, destination: str, vhost: str | None = None) -> Row:
     """Deliver nothing from a queue until it is resumed; it still takes messages."""
-    queue = find_queue(host_of(caller, vhost), destination)
+    queue = find_queue(caller, "admin", host_of(caller, vhost), destination)
     queue.pause()
     queue.host.define(queue)
     return outcome(1)
@@ -70,7 +72,7 @@ def pause(caller: Caller, *, destination: str, vhost: str | None = None) -> Row:
 
 def resume(caller: Caller, *, destination: str, vhost: str | None = None) -> Row:
     """Deliver again from a queue that is paused."""
-    queue = find_queue(host_of(caller, vhost), destination)
+    queue = find_queue(caller, "admin", host_of(caller, vhost), destination)
     queue.resume()
     queue.host.define(queue)
     return outcome(1)
@@ -89,10 +91,13 @@ def remove_durable(
         for durable in host.durables.values()
         if durable.name == name and client_id in (None, durable.client_id)
     ]
+    for durable in found:
+        caller.demand("admin", host, durable.destination)
     queue = host.bound_queue(name)
     if not found and queue is not None and not client_id:
         return delete(caller, destination=queue.name, vhost=vhost)
     if not found:
+        caller.demand("admin", host, request("durable-rm"))
         raise AdminError("not-found", f'there is no durable subscription "{shown(name)}"')
     if len(found) > 1:
         owners = ", ".join(sorted(shown(durable.client_id) for durable in found))
@@ -113,11 +118,12 @@ def remove_durable(
 
 def kick(caller: Caller, *, connection: str, reason: str | None = None) -> Row:
     """End a connection with an ERROR; what it had not settled goes to others."""
+    session = caller.host.broker.sessions.get(connection)
+    caller.demand("admin", caller.host if session is None else session.host, request("kick"))
     if connection == caller.connection:
         raise AdminError(
             "conflict", f"{connection} is the connection that asks; DISCONNECT ends it"
         )
-    session = caller.host.broker.sessions.get(connection)
     if session is None or session.over:
         raise AdminError("not-found", f'there is no connection "{shown(connection)}"')
     session.fail(
@@ -142,6 +148,7 @@ def add_route(
 ) -> Row:
     """Route what is sent from now on, until the broker stops; one without a name gets one."""
     host = host_of(caller, vhost)
+    caller.demand("admin", host, request("route-add"))
     if name is None:
         name = host.router.free_name()
     try:
@@ -154,8 +161,10 @@ def add_route(
 
 def remove_route(caller: Caller, *, name: str, vhost: str | None = None) -> Row:
     """Route nothing more by this route; one of the settings comes back when they are read again."""
+    host = host_of(caller, vhost)
+    caller.demand("admin", host, request("route-rm"))
     try:
-        host_of(caller, vhost).remove_route(name)
+        host.remove_route(name)
     except RemoteProtocolError as error:
         raise AdminError("not-found", str(error)) from error
     return outcome(1)

@@ -36,7 +36,7 @@ class AdminDoor:
         self.bounded = False
         self.gone = False
 
-    def check(self, head: Head) -> None:
+    def check(self, head: Head, session: Session) -> None:
         """Raise `RemoteProtocolError` unless a SEND says where its reply is to go.
 
         And as a SEND to there would.
@@ -53,6 +53,7 @@ class AdminDoor:
                 "admin request without reply-to",
                 f'"{shown(text)}" is no queue or topic that a reply can be sent to',
             )
+        session.access.demand("send", destination)
         # Where routes have to lead, they have to be there.
         self.host.steps(text)
 
@@ -68,8 +69,7 @@ class AdminDoor:
         self.host.broker.observe()
         headers = message.properties
         verb = headers["destination"].removeprefix(ADMIN)
-        trusted = session.trusted
-        caller = Caller(self.host, session.id, session.user, trusted, trusted)
+        caller = Caller(self.host, session.id, session.user, session.principal)
         carry_out(caller, verb, message.body, lambda reply: self._answer(session, headers, reply))
 
     def _answer(self, session: Session, headers: dict[str, str], reply: Reply) -> None:

@@ -44,12 +44,13 @@ def explain(
     host = host_of(caller, vhost)
     if destination.startswith(DURABLE):
         name, kind = destination, "queue"
-        queue: Queue | None = find_queue(host, destination)
+        queue: Queue | None = find_queue(caller, "monitor", host, destination)
         topic = None
     else:
         wanted = destination_of(destination)
         if wanted.wild or wanted.temporary:
             raise AdminError("bad-request", f'"{shown(destination)}" is no one queue or topic')
+        caller.demand("monitor", host, wanted)
         name = wanted.name
         kind = wanted.kind.value
         queue = host.queues.get(name) if wanted.kind is Kind.QUEUE else None

@@ -21,7 +21,7 @@ LOOKED_AT: Final = 10_000
 
 
 def dead_letters(caller: Caller, *, vhost: str | None = None) -> Later:
-    """Return a row for each queue of dead letters, by virtual host and name."""
+    """Return a row for each queue of dead letters that the caller may look at, by name."""
     found: list[tuple[Queue, set[str]]] = []
     for host in hosts(caller.host.broker, vhost):
         sources: dict[str, set[str]] = {}
@@ -32,7 +32,8 @@ def dead_letters(caller: Caller, *, vhost: str | None = None) -> Later:
         found += [
             (queue, sources.get(queue.name, set()))
             for queue in queues_of(host, None)
-            if queue.is_dead_letter or queue.name in sources
+            if (queue.is_dead_letter or queue.name in sources)
+            and caller.sees(host, queue.destination)
         ]
 
     def steps() -> Steps[list[Row]]:

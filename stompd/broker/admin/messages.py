@@ -6,7 +6,7 @@ import re
 from base64 import b64encode
 from bisect import bisect_left
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stompd.broker.admin.errand import Later
@@ -15,6 +15,7 @@ from stompd.broker.admin.rows import Row, age, hosts
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse
 from stompd.broker.durable import DURABLE
 from stompd.broker.pattern import matches
+from stompd.broker.rights import EVERYTHING
 from stompd.broker.selector import compile_selector
 from stompd.broker.walk import DELAYED, START, Entry, Position, flying, walk
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stompd.broker.admin.request import Caller
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
+    from stompd.broker.rights import Right
     from stompd.broker.virtualhost import VirtualHost
     from stompd.broker.walk import Steps
 
@@ -57,8 +59,22 @@ def destination_of(name: str) -> Destination:
         raise AdminError("bad-request", f"{error.message}: {error.detail}") from error
 
 
-def find_queue(host: VirtualHost, name: str) -> Queue:
-    """Return the queue of this name; raise `AdminError` if there is none."""
+def demand(caller: Caller, right: Right, host: VirtualHost, name: str) -> None:
+    """Raise `AdminError` unless the caller has a right to what a request names.
+
+    The queue of a durable subscription is that of its topic.
+    """
+    if not name.startswith(DURABLE):
+        caller.demand(right, host, destination_of(name))
+        return
+    topics = [d.destination for d in host.durables.values() if d.queue.name == name]
+    # Whether one is there is for those to know who may do everything.
+    caller.demand(right, host, topics[0] if topics else replace(EVERYTHING, name=name))
+
+
+def find_queue(caller: Caller, right: Right, host: VirtualHost, name: str) -> Queue:
+    """Return the queue of this name; raise `AdminError` if there is none, or it is forbidden."""
+    demand(caller, right, host, name)
     if name.startswith(DURABLE):
         for durable in host.durables.values():
             if durable.queue.name == name:
@@ -73,10 +89,11 @@ def find_queue(host: VirtualHost, name: str) -> Queue:
     return queue
 
 
-def find_queues(host: VirtualHost, name: str) -> list[Queue]:
+def find_queues(caller: Caller, right: Right, host: VirtualHost, name: str) -> list[Queue]:
     """Return the queue of this name, or all that a pattern matches; raise `AdminError`."""
     if name.startswith(DURABLE) or not destination_of(name).wild:
-        return [find_queue(host, name)]
+        return [find_queue(caller, right, host, name)]
+    demand(caller, right, host, name)
     pattern = destination_of(name).words
     return [queue for queue in host.queues.values() if matches(pattern, queue.destination.words)]
 
@@ -162,7 +179,9 @@ def browse(
     body_bytes: int | None = None,
 ) -> Later:
     """Return messages of a queue, without taking them, and how many there are to look at."""
-    queue = find_queue(host_of(caller, vhost), destination)
+    host = host_of(caller, vhost)
+    demand(caller, "browse", host, destination)
+    queue = find_queue(caller, "monitor", host, destination)
     start = START if after is None else _position(after)
     look = _Look(queue, selecting(selector), min(count, MOST_BROWSED), offset)
     look.bodies = not headers_only

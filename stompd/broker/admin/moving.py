@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from stompd.broker.admin.errand import Later, outcome
 from stompd.broker.admin.messages import (
     Choice,
+    demand,
     destination_of,
     find_queue,
     find_queues,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from stompd.broker.admin.request import Caller
     from stompd.broker.admin.rows import Row
     from stompd.broker.destination import Destination
+    from stompd.broker.rights import Right
     from stompd.broker.topic import Topic
     from stompd.broker.virtualhost import VirtualHost
     from stompd.broker.walk import Steps
@@ -158,7 +160,7 @@ def purge(
     Those that are delivered and not settled stay.
     """
     choice = Choice(selector, older_than=older_than, keep=keep)
-    queues = find_queues(host_of(caller, vhost), destination)
+    queues = find_queues(caller, "admin", host_of(caller, vhost), destination)
     count = 0
     if choice.everything:
         if dry_run:
@@ -217,8 +219,8 @@ def _transfer(
     dry_run: bool = False,
 ) -> Later:
     host = host_of(caller, vhost)
-    queue = find_queue(host, source)
-    goal = _Goal(host, target)
+    queue = find_queue(caller, "admin", host, source)
+    goal = _Goal(caller, "admin", host, target)
     if goal.found is queue:
         raise AdminError("bad-request", f"{queue.name} is source and target")
 
@@ -250,7 +252,7 @@ class _Goal:
 
     __slots__ = ("_count", "_destination", "_host", "_size", "found", "name")
 
-    def __init__(self, host: VirtualHost, name: str) -> None:
+    def __init__(self, caller: Caller, right: Right, host: VirtualHost, name: str) -> None:
         self._host = host
         self._destination: Destination | None = None
         self.found: Queue | Topic | None
@@ -258,12 +260,13 @@ class _Goal:
         self._size = 0
         if name.startswith(DURABLE):
             self.name = name
-            self.found = find_queue(host, name)
+            self.found = find_queue(caller, right, host, name)
             return
         destination = destination_of(name)
         nowhere = (OWN, "/exchange/")
         if destination.wild or destination.temporary or destination.name.startswith(nowhere):
             raise AdminError("bad-request", f'"{shown(name)}" is no one queue or topic')
+        caller.demand(right, host, destination)
         self._destination = destination
         self.name = destination.name
         targets: Mapping[str, Queue | Topic] = (
@@ -356,7 +359,14 @@ def requeue(
 ) -> Later:
     """Put dead letters back to where they came from, as they were before they died."""
     host = host_of(caller, vhost)
-    letters = find_queue(host, destination)
+    letters = find_queue(caller, "admin", host, destination)
+    if to is not None:
+        try:
+            demand(caller, "admin", host, to)
+        except AdminError as error:
+            # A name that is none is a reason that each of them has.
+            if error.code == "forbidden":
+                raise
     goals: dict[str, _Goal | str] = {}
 
     def revive(queue: Queue, entries: Sequence[Entry]) -> tuple[int, Counter[str]]:
@@ -370,7 +380,7 @@ def requeue(
                 failures["no dead letter; `to` has to say where it goes"] += 1
                 continue
             if name not in goals:
-                goals[name] = _origin(host, queue, name)
+                goals[name] = _origin(caller, host, queue, name)
             goal = goals[name]
             reason = goal if isinstance(goal, str) else goal.refuses(message)
             if isinstance(goal, str) or reason:
@@ -387,10 +397,13 @@ def requeue(
     return job.later()
 
 
-def _origin(host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
-    """Return where dead letters go that came from a destination, or why they cannot."""
+def _origin(caller: Caller, host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
+    """Return where dead letters go that came from a destination, or why they cannot.
+
+    Who puts them back there has to have the right to send there.
+    """
     try:
-        goal = _Goal(host, name)
+        goal = _Goal(caller, "send", host, name)
         if goal.found is letters:
             return f"{goal.name} is where it is"
         if not name.startswith("/topic/"):
@@ -404,7 +417,7 @@ def _origin(host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
         ]
         if len(queues) > 1:
             return f"`to` has to say which it was: {', '.join(sorted(queues))}"
-        return _Goal(host, queues[0]) if queues else goal
+        return _Goal(caller, "send", host, queues[0]) if queues else goal
     except AdminError as error:
         return error.message
 

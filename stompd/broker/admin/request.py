@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from stompd.broker.access import AccessRefusedError
+
 if TYPE_CHECKING:
+    from stompd.broker.destination import Destination
+    from stompd.broker.principal import Principal
+    from stompd.broker.rights import Right
     from stompd.broker.virtualhost import VirtualHost
 
 Code = Literal["bad-request", "forbidden", "not-found", "conflict", "failed"]
@@ -28,9 +33,24 @@ class Caller:
     # The id of the connection, empty if the request came by another way than STOMP.
     connection: str
     user: str | None
-    # May look at the broker; may act on it.
-    monitors: bool
-    administers: bool
+    # Whose rights count, in each virtual host those that it has there.
+    principal: Principal
+
+    def sees(self, host: VirtualHost, destination: Destination) -> bool:
+        """Return whether somebody may look at a destination, or at all of several in one."""
+        return host.access(self.principal).may("monitor", destination)
+
+    def has(self, right: Right) -> bool:
+        """Return whether the right is there for anything at all."""
+        hosts = self.host.broker.hosts
+        return any(host.access(self.principal).grant.has(right) for host in hosts)
+
+    def demand(self, right: Right, host: VirtualHost, destination: Destination) -> None:
+        """Raise `AdminError` unless the right to a destination is there."""
+        try:
+            host.access(self.principal).demand(right, destination)
+        except AccessRefusedError as error:
+            raise AdminError("forbidden", error.detail) from error
 
     @property
     def gone(self) -> bool:

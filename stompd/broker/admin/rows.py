@@ -8,12 +8,14 @@ with ``vhost`` only what belongs to that virtual host.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from stompd.broker.admin.request import AdminError
+from stompd.broker.destination import Destination
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
+from stompd.broker.rights import request
 from stompd.broker.subscription import Subscription
 from stompd.broker.walk import behind
 from stompd.protocol.errors import shown
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
     from stompd.broker.virtualhost import VirtualHost
 
 Row = dict[str, Any]
+# Whether somebody is told of a destination in a virtual host.
+Sees = Callable[["VirtualHost", Destination], bool]
+
+
+def everything(_host: VirtualHost, _destination: Destination) -> bool:
+    """Tell of everything."""
+    return True
+
 
 # Where nobody keeps the time.
 _NO_TIMES: Final[Row] = {"count": 0, "seconds": 0.0, "max": 0.0, "buckets": {}}
@@ -167,10 +177,19 @@ def _check(name: str, ok: bool, bad: str, good: str) -> Row:  # noqa: FBT001 - t
 # Destinations.
 
 
-def queues(broker: Broker, *, match: str | None = None, vhost: str | None = None) -> list[Row]:
+def queues(
+    broker: Broker,
+    *,
+    match: str | None = None,
+    vhost: str | None = None,
+    sees: Sees = everything,
+) -> list[Row]:
     """Return a row for each queue, by virtual host and name."""
     return [
-        _queue(host, queue) for host in hosts(broker, vhost) for queue in queues_of(host, match)
+        _queue(host, queue)
+        for host in hosts(broker, vhost)
+        for queue in queues_of(host, match)
+        if sees(host, queue.destination)
     ]
 
 
@@ -220,7 +239,13 @@ def age(queue: Queue, place: int) -> float:
     return 0.0 if sample is None else round(sample.age(place, queue.host.broker.now), 3)
 
 
-def topics(broker: Broker, *, match: str | None = None, vhost: str | None = None) -> list[Row]:
+def topics(
+    broker: Broker,
+    *,
+    match: str | None = None,
+    vhost: str | None = None,
+    sees: Sees = everything,
+) -> list[Row]:
     """Return a row for each topic, by virtual host and name."""
     return [
         {
@@ -235,11 +260,16 @@ def topics(broker: Broker, *, match: str | None = None, vhost: str | None = None
         }
         for host in hosts(broker, vhost)
         for topic in _topics_of(host, match)
+        if sees(host, topic.destination)
     ]
 
 
 def destinations(
-    broker: Broker, *, prefix: str | None = None, vhost: str | None = None
+    broker: Broker,
+    *,
+    prefix: str | None = None,
+    vhost: str | None = None,
+    sees: Sees = everything,
 ) -> list[Row]:
     """Return name and kind of each queue and topic that has a name for everybody, by name."""
     found = {
@@ -247,12 +277,14 @@ def destinations(
         for host in hosts(broker, vhost)
         for kind, targets in (("queue", host.queues), ("topic", host.topics))
         for target in targets.values()
-        if target.owner is None and target.name.startswith(prefix or "")
+        if target.owner is None
+        and target.name.startswith(prefix or "")
+        and sees(host, target.destination)
     }
     return [{"name": name, "kind": found[name]} for name in sorted(found)]
 
 
-def durables(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+def durables(broker: Broker, *, vhost: str | None = None, sees: Sees = everything) -> list[Row]:
     """Return a row for each durable subscription, by virtual host and name.
 
     One whose queue has a name for everybody is there once for each topic that the queue is bound
@@ -275,6 +307,7 @@ def durables(broker: Broker, *, vhost: str | None = None) -> list[Row]:
         }
         for host in hosts(broker, vhost)
         for name, client_id, feed in sorted(_kept(host), key=_label)
+        if sees(host, feed.destination)
     ]
 
 
@@ -294,7 +327,7 @@ def _label(kept: tuple[str, str, Feed]) -> tuple[str, str, str]:
 # Connections.
 
 
-def connections(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+def connections(broker: Broker, *, vhost: str | None = None, sees: Sees = everything) -> list[Row]:
     """Return a row for each connection, oldest first."""
     return [
         {
@@ -319,6 +352,7 @@ def connections(broker: Broker, *, vhost: str | None = None) -> list[Row]:
             "unhonoured": list(session.unhonoured),
         }
         for session in sessions(broker, vhost)
+        if sees(session.host, request("connections"))
     ]
 
 
@@ -361,6 +395,7 @@ def subscriptions(
     match: str | None = None,
     connection: str | None = None,
     vhost: str | None = None,
+    sees: Sees = everything,
 ) -> list[Row]:
     """Return a row for each subscription, by connection."""
     return [
@@ -373,6 +408,7 @@ def subscriptions(
             for kind in ("queue", "topic")
             for part in subscription.destination.parts or (subscription.destination,)
         )
+        and sees(session.host, subscription.destination)
     ]
 
 
@@ -404,7 +440,7 @@ def _durable_name(subscription: Subscription) -> str | None:
     return None if feed is None else feed.queue.destination.rest
 
 
-def transactions(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+def transactions(broker: Broker, *, vhost: str | None = None, sees: Sees = everything) -> list[Row]:
     """Return a row for each open transaction, by connection."""
     return [
         {
@@ -416,6 +452,7 @@ def transactions(broker: Broker, *, vhost: str | None = None) -> list[Row]:
         }
         for session in sessions(broker, vhost)
         for transaction in session.transactions.values()
+        if sees(session.host, request("transactions"))
     ]
 
 
@@ -435,7 +472,7 @@ def policies(broker: Broker) -> list[Row]:
     return [{"match": match, **vars(policy)} for match, policy in (*rules, ("#", policies.default))]
 
 
-def routes(broker: Broker, *, vhost: str | None = None) -> list[Row]:
+def routes(broker: Broker, *, vhost: str | None = None, sees: Sees = everything) -> list[Row]:
     """Return a row for each route, by virtual host and in their order."""
     return [
         {
@@ -449,4 +486,5 @@ def routes(broker: Broker, *, vhost: str | None = None) -> list[Row]:
         }
         for host in hosts(broker, vhost)
         for route in host.router.routes
+        if sees(host, request("routes"))
     ]

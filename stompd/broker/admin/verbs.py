@@ -28,6 +28,7 @@ from stompd.broker.admin.schema import (
     text,
     texts,
 )
+from stompd.broker.rights import Right, request
 from stompd.protocol.errors import shown
 
 Result = Callable[..., Any]
@@ -77,9 +78,19 @@ ERROR: Final = record(
 )
 
 
-def _told(tell: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what runs a function that takes the broker."""
-    return lambda caller, **fields: tell(caller.host.broker, **fields)
+def _told(verb: str, tell: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs a function that tells of the broker as a whole."""
+
+    def run(caller: Caller, **fields: Any) -> Any:  # noqa: ANN401 - JSON
+        caller.demand("monitor", caller.host, request(verb))
+        return tell(caller.host.broker, **fields)
+
+    return run
+
+
+def _listed(tell: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs a function that tells of what somebody may look at, and of no more."""
+    return lambda caller, **fields: tell(caller.host.broker, sees=caller.sees, **fields)
 
 
 _DESTINATION: Final = {"destination": text("the queue"), "vhost": VHOST}
@@ -97,7 +108,8 @@ _DRY_RUN: Final = flag("do nothing, and answer what would be done")
 _HOST: Final = {"vhost": text("only what belongs to this virtual host; otherwise to all of them")}
 
 
-def _verbs(_caller: Caller) -> list[rows.Row]:
+def _verbs(caller: Caller) -> list[rows.Row]:
+    caller.demand("monitor", caller.host, request("verbs"))
     return [
         {
             "verb": verb.name,
@@ -125,47 +137,47 @@ _TRANSFER: Final[dict[str, Schema]] = {
 _TABLE: Final = (
     # Looking.
     Verb("verbs", "Everything that can be asked for, with its schemas.", _verbs, {}, forms.VERBS),
-    Verb("status", "The broker's totals.", _told(rows.status), {}, forms.STATUS),
+    Verb("status", "The broker's totals.", _told("status", rows.status), {}, forms.STATUS),
     Verb(
         "stats",
         "The broker's totals with what has passed through it, and rates; what "
         "`/topic/$SYS/stats/broker` tells every second.",
-        _told(rows.stats),
+        _told("stats", rows.stats),
         {},
         forms.STATS,
     ),
     Verb(
         "health",
         "Whether the broker can do its work, and why not.",
-        _told(rows.health),
+        _told("health", rows.health),
         {},
         forms.HEALTH,
     ),
     Verb(
         "queues",
         "The queues, by virtual host and name.",
-        _told(rows.queues),
+        _listed(rows.queues),
         {"match": _PATTERN, **_HOST},
         several(forms.QUEUE),
     ),
     Verb(
         "topics",
         "The topics, by virtual host and name.",
-        _told(rows.topics),
+        _listed(rows.topics),
         {"match": _PATTERN, **_HOST},
         several(forms.TOPIC),
     ),
     Verb(
         "destinations",
         "Names and kinds of queues and topics, for completion; temporary ones are left out.",
-        _told(rows.destinations),
+        _listed(rows.destinations),
         {"prefix": text("only names that begin so"), **_HOST},
         several(forms.DESTINATION),
     ),
     Verb(
         "durables",
         "The durable subscriptions, connected or not.",
-        _told(rows.durables),
+        _listed(rows.durables),
         _HOST,
         several(forms.DURABLE),
     ),
@@ -179,29 +191,35 @@ _TABLE: Final = (
     Verb(
         "connections",
         "The connections, oldest first.",
-        _told(rows.connections),
+        _listed(rows.connections),
         _HOST,
         several(forms.CONNECTION),
     ),
     Verb(
         "subscriptions",
         "The subscriptions, by connection.",
-        _told(rows.subscriptions),
+        _listed(rows.subscriptions),
         {"match": _PATTERN, "connection": text("only those of this connection"), **_HOST},
         several(forms.SUBSCRIPTION),
     ),
     Verb(
         "transactions",
         "The open transactions, by connection.",
-        _told(rows.transactions),
+        _listed(rows.transactions),
         _HOST,
         several(forms.TRANSACTION),
     ),
-    Verb("users", "The users that are connected.", _told(rows.users), {}, several(forms.USER)),
+    Verb(
+        "users",
+        "The users that are connected.",
+        _told("users", rows.users),
+        {},
+        several(forms.USER),
+    ),
     Verb(
         "policies",
         "The policies in their order; the last counts where no other matches.",
-        _told(rows.policies),
+        _told("policies", rows.policies),
         {},
         several(forms.POLICY),
     ),
@@ -242,7 +260,7 @@ _TABLE: Final = (
         forms.EXPLANATION,
         required=("destination",),
     ),
-    Verb("routes", "The routes in their order.", _told(rows.routes), _HOST, several(forms.ROUTE)),
+    Verb("routes", "The routes in their order.", _listed(rows.routes), _HOST, several(forms.ROUTE)),
     # Acting.
     Verb(
         "purge",
@@ -412,12 +430,12 @@ def carry_out(caller: Caller, name: str, body: bytes, answer: Callable[[Reply], 
         text = f'there is no verb "{shown(name)}"; `verbs` tells which there are'
         answer(refusal("not-found", text))
         return
-    right = "admin" if verb.acts else "monitor"
+    right: Right = "admin" if verb.acts else "monitor"
     fields: dict[str, Any] = {}
     tells = False
     result: Any = None
     refused: Reply | None = None
-    if not (caller.administers if verb.acts else caller.monitors):
+    if not caller.has(right):
         refused = refusal("forbidden", f"{verb.name} needs the right {right}")
     else:
         try:

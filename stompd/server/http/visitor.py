@@ -15,6 +15,7 @@ from stompd.broker.session import Login
 from stompd.server.auth import Anonymous, LoginRefusedError, log_in
 
 if TYPE_CHECKING:
+    from stompd.broker.principal import Principal
     from stompd.server.service import Service
 
 
@@ -23,15 +24,13 @@ class Visitor:
     """Somebody who was let in."""
 
     user: str | None
-    # May look at the broker; may act on it.
-    monitors: bool
-    administers: bool
+    principal: Principal
 
     def caller(self, service: Service) -> Caller:
         """Return who asks for a verb: somebody of the first virtual host, unless he names one."""
         broker = service.broker
         host = broker.host(broker.settings.virtual_hosts[0])
-        return Caller(host, "", self.user, self.monitors, self.administers)
+        return Caller(host, "", self.user, self.principal)
 
 
 async def identify(service: Service, authorization: str | None, peer: str, address: str) -> Visitor:
@@ -44,7 +43,7 @@ async def identify(service: Service, authorization: str | None, peer: str, addre
         raise LoginRefusedError("log in")
     login = Login(None, None, None, {}) if authorization is None else _login(authorization)
     principal = await log_in(authenticator, login, peer, address=address, failures=service.failures)
-    return Visitor(principal.name, principal.trusted, principal.trusted)
+    return Visitor(principal.name, principal)
 
 
 def _login(authorization: str) -> Login:
