@@ -46,7 +46,7 @@ async def worker(session: Session, params: dict[str, Any], out: Out) -> ExitCode
         order=params["order"],
         headers=_headers(params),
     )
-    session.on_signal = _Signals(session, work, processes)
+    session.on_signal = _Signals(session, work, processes, log)
     with log:
         try:
             await work.work()
@@ -84,16 +84,20 @@ def _headers(params: dict[str, Any]) -> list[tuple[str, str]]:
 class _Signals:
     """What the signals mean: finish what runs; break it off; kill it."""
 
-    def __init__(self, session: Session, work: Worker, processes: Processes) -> None:
+    def __init__(self, session: Session, work: Worker, processes: Processes, log: "Log") -> None:
         self._session = session
         self._work = work
         self._processes = processes
+        self._log = log
         self._count = 0
 
     def __call__(self, code: ExitCode) -> bool:
         """See to a signal, and return whether that was done here."""
         self._count += 1
         if self._count == 1:
+            if self._work.busy:
+                jobs = "a job runs" if self._work.busy == 1 else f"{self._work.busy} jobs run"
+                self._log.say(f"stopping: {jobs}; a second signal ends what runs")
             self._work.stop("stopped")
             return True
         # The exit code says that it was not left to end by itself.
