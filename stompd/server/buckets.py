@@ -36,14 +36,21 @@ class Buckets:
 
     def told(self) -> dict[str, Any]:
         """Return what may be told of them; each bucket counts all below its bound, too."""
-        buckets = {}
-        count = 0
-        for bound, here in zip((*self._bounds, "+Inf"), self._counts, strict=True):
-            count += here
-            buckets[f"{bound:g}" if isinstance(bound, float) else bound] = count
+        buckets = dict(self.cumulative())
         return {
-            "count": count,
+            "count": buckets["+Inf"],
             "seconds": round(self.seconds, 6),
             "max": round(self.largest, 6),
             "buckets": buckets,
         }
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """Return how many did not exceed each bound, smallest first; ``+Inf`` has them all."""
+        rows = []
+        count = 0
+        for bound, here in zip(
+            (*map("{:g}".format, self._bounds), "+Inf"), self._counts, strict=True
+        ):
+            count += here
+            rows.append((bound, count))
+        return rows

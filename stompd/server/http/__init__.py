@@ -5,5 +5,7 @@
 * ``app``: the table of paths, and what every answer has in common.
 * ``guard``: which pages of which names may use it from a browser.
 * ``visitor``: who a request comes from, and what he may do.
+* ``api``: the admin verbs; ``openapi``: their description for programs.
+* ``metrics``: for Prometheus; ``health``: for who restarts stompd or sends it work.
 * ``websocket``: STOMP over WebSocket; ``pieces``: octets of the broker cut into frames.
 """

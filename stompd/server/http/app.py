@@ -9,18 +9,21 @@ import trio
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+import stompd
 from stompd.server.auth import Anonymous, is_trusted
-from stompd.server.http import guard
+from stompd.server.http import api, guard, health
+from stompd.server.http.openapi import PREFIX, description
 from stompd.server.http.websocket import stomp
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from starlette.websockets import WebSocket
 
-    from stompd.server.http.port import HttpConnection
+    from stompd.server.http.metrics import Metrics
+    from stompd.server.http.port import HttpConnection, HttpPort
     from stompd.server.service import Service
 
 # Of every answer; a page that is to load something says so itself.
@@ -31,27 +34,61 @@ _COMMON: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _NOTHING_LOADS: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# What a page of somebody else may do that the settings name.
+_ALLOWED: Final = {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": f"authorization, content-type, {api.MARK}",
+    "access-control-max-age": "600",
+}
 # They may be asked for by any name: a page learns little from them.
 _ALIVE: Final = frozenset(("/healthz", "/readyz"))
 _METRICS: Final = "/metrics"
 _NOT_KEPT: Final = (b"cache-control", b"no-store")
 
 
-def application(service: Service) -> ASGIApp:
-    """Return what answers requests and WebSockets."""
+def application(service: Service, port: HttpPort) -> ASGIApp:
+    """Return what answers requests and WebSockets that come in by ``port``."""
 
     async def websocket(websocket: WebSocket) -> None:
         await stomp(websocket, service)
 
-    app = Starlette(routes=[WebSocketRoute("/ws", websocket), *_routes()])
+    app = Starlette(routes=[WebSocketRoute("/ws", websocket), *_routes(service, port)])
     return _Front(app, service)
 
 
-def _routes() -> list[Route]:
-    def alive(_request: Request) -> Response:
-        return PlainTextResponse("alive\n")
+def _routes(service: Service, port: HttpPort) -> list[Route]:
+    metrics: list[Metrics] = []
 
-    return [Route("/healthz", _answering(alive))]
+    async def verb(request: Request) -> Response:
+        return await api.answer(service, request)
+
+    def describe(_request: Request) -> Response:
+        return JSONResponse(description(stompd.__version__))
+
+    async def measure(request: Request) -> Response:
+        if not service.settings.http.metrics_open:
+            try:
+                visitor = await api.admit(service, request)
+                if not visitor.monitors(service):
+                    raise api.refused("forbidden", "/metrics needs the right monitor")
+            except api.RefusedError as problem:
+                return problem.response
+        if not metrics:
+            # Many a stompd is never asked, and need not load what it takes.
+            from stompd.server.http.metrics import Metrics  # noqa: PLC0415
+
+            metrics.append(Metrics(service, port))
+        service.broker.now = trio.current_time()
+        text, kind = metrics[0].written(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": kind})
+
+    return [
+        Route("/healthz", _answering(lambda _: health.alive(service))),
+        Route("/readyz", _answering(lambda _: health.ready(service))),
+        Route(_METRICS, measure),
+        Route(f"{PREFIX}/openapi.json", _answering(describe)),
+        Route(f"{PREFIX}/{{verb}}", verb, methods=api.METHODS),
+    ]
 
 
 def _answering(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
@@ -61,6 +98,25 @@ def _answering(answer: Callable[[Request], Response]) -> Callable[[Request], Awa
         return answer(request)
 
     return endpoint
+
+
+def _shared(scope: Scope, service: Service) -> list[tuple[bytes, bytes]]:
+    """Return headers that let a page of somebody else read the answer, if the settings name it."""
+    origin = Headers(scope=scope).get("origin")
+    origins = service.settings.http.origins
+    if not origins or origin is None or not guard.is_own_page(origin, None, origins):
+        return []
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"vary", b"Origin"),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+    ]
+
+
+def _asks_before(scope: Scope) -> bool:
+    """Return whether a browser asks what a page of somebody else may do."""
+    headers = Headers(scope=scope)
+    return scope.get("method") == "OPTIONS" and "access-control-request-method" in headers
 
 
 class _Exchange:
@@ -74,6 +130,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._timeouts = service.settings.timeouts
+        self._headers = [*_shared(scope, service), *_COMMON, _NOTHING_LOADS, _NOT_KEPT]
         # True when the whole request was read.
         self._read = scope["type"] != "http"
 
@@ -90,11 +147,10 @@ class _Exchange:
             if not self._read:
                 await self._discard()
             given = {name.lower() for name, _ in message["headers"]}
-            added = [*_COMMON, _NOTHING_LOADS, _NOT_KEPT]
-            message["headers"] = [
-                *message["headers"],
-                *(header for header in added if header[0] not in given),
-            ]
+            for header in self._headers:
+                if header[0] not in given:
+                    given.add(header[0])
+                    message["headers"] = [*message["headers"], header]
         if self._read or message.get("more_body", False):
             await self._send(message)
         else:
@@ -133,6 +189,9 @@ class _Front:
                 403,
             )
             await refusal(scope, exchange.receive, exchange.send)
+            return
+        if _asks_before(scope) and _shared(scope, self._service):
+            await Response(None, 204, _ALLOWED)(scope, exchange.receive, exchange.send)
             return
         await self._app(scope, exchange.receive, exchange.send)
 

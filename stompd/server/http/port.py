@@ -110,7 +110,7 @@ class HttpPort:
         self._service = service
         self._nursery = service.nursery
         # ASGI, which its two users have each their own types for.
-        self._app = ASGIWrapper(cast("Any", application(service)))
+        self._app = ASGIWrapper(cast("Any", application(service, self)))
         self._config = _configuration(service.settings.http)
         try:
             with self._accepting:
@@ -138,6 +138,11 @@ class HttpPort:
     def service(self) -> Service:
         """What is served."""
         return self._service
+
+    @property
+    def count(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
 
     def start(self, connection: HttpConnection) -> TCPServer:
         """Return hypercorn's part of a connection, to be awaited."""

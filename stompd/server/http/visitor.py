@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stompd.broker.admin.request import Caller
+from stompd.broker.rights import EVERYTHING
 from stompd.broker.session import Login
 from stompd.server.auth import Anonymous, LoginRefusedError, log_in
 
@@ -25,6 +26,11 @@ class Visitor:
 
     user: str | None
     principal: Principal
+
+    def monitors(self, service: Service) -> bool:
+        """Return whether he may look at all that there is."""
+        caller = self.caller(service)
+        return caller.sees(caller.host, EVERYTHING)
 
     def caller(self, service: Service) -> Caller:
         """Return who asks for a verb: somebody of the first virtual host, unless he names one."""
