@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from stompd.broker.policy import Policy
+from stompd.broker.takeover import take_over
 
 QUEUE = "/queue/a"
 COLOURS = ("red", "blue", "green")
@@ -188,7 +189,7 @@ class FeaturesMachine(RuleBasedStateMachine):
         """Leave what waits to the store."""
         queue = self.core.broker.host("/").queues.get(QUEUE)
         if queue is not None:
-            queue.behind.take_over(keep)
+            take_over(queue, keep)
             queue.dispatch()
             self.core.run()
             self._look()

@@ -9,6 +9,7 @@ from broker.restarting import RestartingCore
 from stompd.broker.memory import OVERHEAD
 from stompd.broker.policy import Policy
 from stompd.broker.queue import Queue
+from stompd.broker.takeover import take_over
 
 P = {"persistent": "true"}
 
@@ -121,7 +122,7 @@ def test_a_new_tail_is_searched_from_its_beginning() -> None:
     publish(producer, "/queue/a", numbers(7, 12), colour="red")
     publish(producer, "/queue/a", ["urgent"] * 2, colour="red", priority="9")
     core.answer_all()
-    assert _queue(core).behind.take_over(0) == 3
+    assert take_over(_queue(core), 0) == 3
     publish(producer, "/queue/a", ["13"], colour="blue")
     core.answer_all()
     assert blue.bodies() == ["13"]
@@ -208,7 +209,7 @@ def test_what_is_delivered_is_not_taken_for_a_part_of_the_tail() -> None:
     blue = core.client()
     blue.subscribe("/queue/a", "client-individual", selector="colour = 'blue'")
     held = blue.messages(4)
-    assert _queue(core).behind.take_over(1) == 3
+    assert take_over(_queue(core), 1) == 3
     other = core.client()
     other.subscribe("/queue/a", "client")
     core.answer_all()
@@ -228,9 +229,9 @@ def test_nothing_is_given_while_it_is_not_known_what_is_delivered() -> None:
     consumer("BEGIN", transaction="t")
     consumer.ack(consumer.one("MESSAGE"), transaction="t")
     consumer("UNSUBSCRIBE", id="0")
-    assert _queue(core).behind.take_over(0) == 0
+    assert take_over(_queue(core), 0) == 0
     consumer("COMMIT", transaction="t")
-    assert _queue(core).behind.take_over(1) > 0
+    assert take_over(_queue(core), 1) > 0
 
 
 # What is not due yet.

@@ -12,8 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.lane import Lane
-from stompd.broker.tail import priority_of
-from stompd.broker.terms import NEVER, NORMAL
+from stompd.broker.terms import NEVER, NORMAL, priority_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

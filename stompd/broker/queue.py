@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
@@ -22,8 +22,9 @@ from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.delayed import SHARE, Delayed
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import Message
-from stompd.broker.tail import OVERFULL, Tail, priority_of
-from stompd.broker.terms import NEVER, NORMAL, Terms
+from stompd.broker.tail import Tail
+from stompd.broker.takeover import take_over
+from stompd.broker.terms import NEVER, NORMAL, Terms, priority_of
 from stompd.protocol.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from stompd.broker.storage import KeptQueue, Key
     from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
+
+# A window that holds so many times what it should gives some of it to the tail.
+OVERFULL: Final = 1.25
 
 
 class Queue:
@@ -271,7 +275,7 @@ class Queue:
                 if priority != NORMAL:
                     self._assign()
         if kept.first_expiry is not None:
-            self.behind.first_expiry = kept.first_expiry
+            self.behind.sweep.first = kept.first_expiry
             self.alarm_at(kept.first_expiry)
         if kept.delayed_count:
             self.coming = kept.first_due is None or kept.first_due <= self.host.broker.now
@@ -598,7 +602,7 @@ class Queue:
 
         That is for lack of memory. Without a store that pages nothing happens.
         """
-        return self.behind.take_over(self.policy.window_messages // 16)
+        return take_over(self, self.policy.window_messages // 16)
 
     # Walking over the tail.
 
@@ -856,8 +860,8 @@ class Queue:
             left -= 1
             self.expire(message)
         behind = self.behind
-        if behind.next_sweep() <= now:
-            behind.sweep()
+        if behind.sweep.next() <= now:
+            behind.sweep.run()
         if ready:
             self._relieve()
             self.dispatch()
@@ -866,7 +870,7 @@ class Queue:
         self.delayed.call()
         coming = [due for due in (self.delayed.next(), self._expiries.next()) if due is not None]
         next_one = min(coming, default=NEVER)
-        next_one = min(next_one, behind.next_sweep())
+        next_one = min(next_one, behind.sweep.next())
         if next_one != NEVER:
             self._alarm.set(max(next_one, now + BREATH))
 
@@ -875,7 +879,7 @@ class Queue:
         if self.windowed and self.here > OVERFULL * self.policy.window_messages:
             # What came back waits in order there.
             self._assign()
-            self.behind.take_over(self.window)
+            take_over(self, self.window)
 
     def _has_room(self, repetition: Message) -> bool:
         """Return whether there is room for a repetition; if not it is left out: nobody can wait."""

@@ -4,7 +4,7 @@ A tail has a `Stretch` for each priority. A stretch is simple: all that the stor
 behind a place, the *edge*, but for some places that are known one by one. In order a stretch comes
 back page by page, when the window runs low; its edge moves on with it. Out of order single messages
 are brought in for somebody who wants nothing of the window (`seek`), and taken out by who looks at
-it (`withdraw`) or because they expire (`sweep`).
+it (`withdraw`) or because they expire (`Sweep`). What waits in memory comes into it by `take_over`.
 
 One of `page`, `seek` and `sweep` is on its way at a time. What is asked meanwhile by `look` only
 looks. An answer tells what was true at some time after the question; places from that of the
@@ -16,10 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.storage import Fetch
-from stompd.broker.terms import NEVER, NORMAL
+from stompd.broker.sweep import Sweep
+from stompd.broker.terms import NEVER, NORMAL, priority_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from stompd.broker.assignment import Assignment
     from stompd.broker.message import Message
@@ -28,17 +29,10 @@ if TYPE_CHECKING:
 
 # So many messages are looked through at once for somebody who wants only some.
 _SOUGHT: Final = 500
-# So many that expire are fetched at once, beside those in memory, and not more often than that.
-_SWEPT: Final = 500
-_BETWEEN_SWEEPS: Final = 1.0
-# Seconds; what expires later is of no interest yet.
-_FAR: Final = 10 * 365 * 86400.0
 # Whatever else is in the window, each priority may have this part of it,
 _SHARE: Final = 16
 # as long as there are so few of them.
 _SHARES: Final = 16
-# A window that holds so many times what it should gives some of it to the tail.
-OVERFULL: Final = 1.25
 
 
 class Stretch:
@@ -68,11 +62,10 @@ class Tail:
         "_left",
         "_looks",
         "_queue",
-        "_swept_at",
         "asking",
-        "first_expiry",
         "searched",
         "stretches",
+        "sweep",
         "top",
     )
 
@@ -90,9 +83,7 @@ class Tail:
         self._left: dict[int, int] = {}
         # All up to this place was dropped at once: it may be in an answer yet.
         self._dropped = 0
-        # When the first message may expire that is in it, and when those were last looked for.
-        self.first_expiry = NEVER
-        self._swept_at = -NEVER
+        self.sweep = Sweep(self, queue)
         # Up to which place a subscription wants nothing of it, by priority.
         self.searched: dict[Subscription, dict[int, int]] = {}
 
@@ -104,9 +95,9 @@ class Tail:
 
     def restore(self, priority: int, count: int, octets: int, last: int) -> None:
         """Have so many messages of a priority that the store has kept, with places up to a last."""
-        stretch = self._stretch(priority, 0)
+        stretch = self.stretch(priority, 0)
         stretch.last = last
-        self._grow(stretch, count, octets)
+        self.grow(stretch, count, octets)
 
     def is_full(self, priority: int) -> bool:
         """Return whether the window has no room for one more message of a priority."""
@@ -128,13 +119,13 @@ class Tail:
 
         It is out of the window already.
         """
-        stretch = self._stretch(priority, message.place - 1)
+        stretch = self.stretch(priority, message.place - 1)
         stretch.last = message.place
         stretch.ahead.discard(message.place)
-        self._grow(stretch, 1, message.size)
-        self._expect_expiry(message)
+        self.grow(stretch, 1, message.size)
+        self.sweep.expect(message)
 
-    def _stretch(self, priority: int, edge: int) -> Stretch:
+    def stretch(self, priority: int, edge: int) -> Stretch:
         """Return the stretch of a priority, which begins behind a place if it is new."""
         stretch = self.stretches.get(priority)
         if stretch is None:
@@ -147,7 +138,8 @@ class Tail:
                 places.pop(priority, None)
         return stretch
 
-    def _grow(self, stretch: Stretch, count: int, octets: int) -> None:
+    def grow(self, stretch: Stretch, count: int, octets: int) -> None:
+        """Note that so much more is of it."""
         queue = self._queue
         stretch.count += count
         stretch.octets += octets
@@ -156,16 +148,11 @@ class Tail:
 
     def _shrink(self, priority: int, stretch: Stretch, count: int, octets: int) -> None:
         """Note that so much is not of it any more; end it with the last of it."""
-        self._grow(stretch, -count, -octets)
+        self.grow(stretch, -count, -octets)
         if stretch.count <= 0:
-            self._grow(stretch, -stretch.count, -stretch.octets)
+            self.grow(stretch, -stretch.count, -stretch.octets)
             del self.stretches[priority]
             self.top = max(self.stretches, default=NORMAL)
-
-    def _expect_expiry(self, message: Message) -> None:
-        if message.terms is not None and message.terms.expires < self.first_expiry:
-            self.first_expiry = message.terms.expires
-            self._queue.alarm_at(self.first_expiry)
 
     def blocks(self, priority: int) -> bool:
         """Return whether something of it comes before a new message of a priority."""
@@ -198,7 +185,7 @@ class Tail:
         self.stretches.clear()
         self.top = NORMAL
         self.searched.clear()
-        self.first_expiry = NEVER
+        self.sweep.first = NEVER
         if self.asking or self._looks:
             self._dropped = last
         queue.tail = 0
@@ -248,9 +235,9 @@ class Tail:
             if not messages and end == queue.next_place and priority in self.stretches:
                 self._believe(priority, after)
             taker(found, priority, after, found[-1].place if found else end - 1)
-            self._forget_left()
+            self.forget_left()
             # It had to wait for this answer.
-            queue.alarm_at(self.next_sweep())
+            queue.alarm_at(self.sweep.next())
             queue.dispatch()
             if queue.bounded:
                 # While all was in the store there was nothing to drop.
@@ -369,7 +356,7 @@ class Tail:
         def answered(messages: list[Message], _dues: list[float]) -> None:
             self._looks -= 1
             there = [m for m in messages if m.place > self._dropped and m.place not in self._left]
-            self._forget_left()
+            self.forget_left()
             if queue.gone or not messages:
                 taker([], 0)
             else:
@@ -386,7 +373,7 @@ class Tail:
         )
         queue.store.fetch(fetch)
 
-    def _forget_left(self) -> None:
+    def forget_left(self) -> None:
         """Note no more what has left, if no answer may have it."""
         if self.asking or self._looks:
             return
@@ -415,134 +402,3 @@ class Tail:
                 stretch.ahead.add(message.place)
                 self._left[message.place] = priority
             self._shrink(priority, stretch, 1, message.size)
-
-    # What expires in it.
-
-    def next_sweep(self) -> float:
-        """Return when it is to be looked through for what expires; `NEVER` if nothing does."""
-        if not self.stretches or self.first_expiry == NEVER or self.asking:
-            return NEVER
-        return max(self.first_expiry, self._swept_at + _BETWEEN_SWEEPS)
-
-    def sweep(self) -> None:
-        """Drop or dead-letter what has expired in it."""
-        queue = self._queue
-        now = queue.host.broker.now
-        self._swept_at = now
-        self.first_expiry = NEVER
-        self.asking = True
-        # Those that were delivered, or wait in memory, are in the answer too.
-        count = _SWEPT + queue.unsettled + queue.expiring
-
-        def answered(messages: list[Message], _dues: list[float]) -> None:
-            self.asking = False
-            if queue.gone:
-                return
-            moment = queue.host.broker.now
-            there = [m for m in messages if self.still_has(m, priority_of(m))]
-            expired = [m for m in there if m.has_expired(moment)]
-            later = [m.terms.expires for m in there if m.terms and not m.has_expired(moment)]
-            if messages and messages[-1].terms is not None:
-                # There may be more, that expire when the last of these does, or later.
-                later.append(max(moment, messages[-1].terms.expires))
-            self.first_expiry = min([self.first_expiry, *later])
-            self.withdraw(expired)
-            for message in expired:
-                message.queue = queue
-                queue.bytes += message.size
-                queue.drop_expired(message)
-            self._forget_left()
-            if expired:
-                # Whatever else has expired is next.
-                self._swept_at = -NEVER
-            if self.next_sweep() <= moment:
-                self.sweep()
-            queue.alarm_at(self.next_sweep())
-            queue.dispatch()
-
-        queue.store.fetch(
-            Fetch(
-                queue.key,
-                "expired",
-                answered,
-                count=count,
-                octets=queue.policy.window_bytes,
-                # The first that does not is when to come again.
-                due=now + _FAR,
-            )
-        )
-
-    # Giving it what is in memory.
-
-    def take_over(self, keep: int) -> int:
-        """Leave all that waits in memory to the store but so many; return how many these are.
-
-        The highest priorities are kept, and what is first. Nothing is left as long as it is not
-        certain which messages are delivered.
-        """
-        queue = self._queue
-        if self.asking or not queue.windowed or queue.coming:
-            return 0
-        given = _in_flight(queue)
-        if given is None:
-            return 0
-        done = 0
-        if queue.assignment is None:
-            done += self._take_lane(NORMAL, list(queue.ready), keep, given)
-        else:
-            over = queue.assignment.count - keep
-            for priority in queue.assignment.from_low():
-                if over <= 0:
-                    break
-                lane = queue.assignment.behind(priority, -1)
-                left = self._take_lane(priority, lane, max(0, len(lane) - over), given)
-                over -= left
-                done += left
-        return done
-
-    def _take_lane(
-        self, priority: int, lane: Sequence[Message], keep: int, given: Iterable[Message]
-    ) -> int:
-        """Take over all of a priority that waits, in the order of places, but the first ones."""
-        queue = self._queue
-        going = lane[keep:]
-        if not going:
-            return 0
-        edge = lane[keep - 1].place if keep else going[0].place - 1
-        stretch = self._stretch(priority, edge)
-        stretch.edge = min(stretch.edge, edge)
-        stretch.last = max(stretch.last, going[-1].place)
-        queue.let_go(going, keep)
-        for message in going:
-            stretch.ahead.discard(message.place)
-            self._expect_expiry(message)
-            if not message.stored:
-                message.stored = True
-                queue.store.put(queue.key, message)
-        stretch.ahead.update(
-            message.place
-            for message in given
-            if message.place > stretch.edge and priority_of(message) == priority
-        )
-        for places in self.searched.values():
-            places[priority] = min(places.get(priority, 0), stretch.edge)
-        self._grow(stretch, len(going), sum(message.size for message in going))
-        return len(going)
-
-
-def priority_of(message: Message) -> int:
-    """Return the priority of a message that waits."""
-    return NORMAL if message.terms is None else message.terms.priority
-
-
-def _in_flight(queue: Queue) -> list[Message] | None:
-    """Return the messages that are delivered and not settled; None if not all can be found."""
-    found: dict[int, Message] = {}
-    for subscription in queue.subscriptions:
-        held = (
-            *subscription.unsettled.values(),
-            *subscription.enlisted.values(),
-            *(subscription.outbox.riders if subscription.auto else ()),
-        )
-        found.update((message.place, message) for message in held if message.queue is queue)
-    return list(found.values()) if len(found) == queue.unsettled else None

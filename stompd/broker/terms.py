@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from stompd.broker.cron import Cron
+    from stompd.broker.message import Message
 
 # The priority of a message whose sender named none.
 NORMAL: Final = 4
@@ -130,3 +131,8 @@ class Terms:
         terms = Terms(self.priority, self.expires)
         terms.group = self.group
         return terms
+
+
+def priority_of(message: Message) -> int:
+    """Return the priority of a message that waits."""
+    return NORMAL if message.terms is None else message.terms.priority
