@@ -75,10 +75,17 @@ class Core:
         client.principal = Principal(trusted=True)
         return self._log_in(client, version, headers)
 
-    def user(self, name: str | None, *groups: str, host: str = "/", **headers: str) -> "Client":
-        """Return a client of a user in these groups, in a virtual host."""
+    def user(
+        self,
+        name: str | None,
+        *groups: str,
+        host: str = "/",
+        expires: float | None = None,
+        **headers: str,
+    ) -> "Client":
+        """Return a client of a user in these groups, in a virtual host; it may be over already."""
         client = Client(self)
-        client.principal = Principal(name, frozenset(groups))
+        client.principal = Principal(name, frozenset(groups), expires=expires)
         return self._log_in(client, "1.2", {"host": host, **headers})
 
     @staticmethod

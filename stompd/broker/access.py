@@ -112,4 +112,4 @@ class Access:
 
 
 def _topic(words: tuple[str, ...], *, wild: bool) -> Destination:
-    return Destination("/".join(("", *words)), Kind.TOPIC, words, wild=wild)
+    return Destination(f"/topic/{'.'.join(words[1:])}", Kind.TOPIC, words, wild=wild)
