@@ -14,7 +14,7 @@ from stompd.broker.admin.verbs import VERBS
 from stompd.broker.principal import Principal
 from stompd.broker.rights import RIGHTS, Right, Rights, Rule
 from stompd.broker.route import Route
-from stompd.broker.session import CloseReason
+from stompd.broker.session import CloseReason, Session
 
 Need = tuple[Right, str]
 
@@ -67,6 +67,12 @@ def filled(rules: tuple[Rule, ...]) -> Core:
 
 # -- Frames ----------------------------------------------------------------------------------------
 
+
+def _send_in_transaction(client: Client) -> None:
+    client("BEGIN", transaction="t")
+    client.send("/queue/old", transaction="t")
+
+
 # What a client does, and which rights it needs for that.
 FRAMES: dict[str, tuple[Callable[[Client], object], list[Need]]] = {
     "SEND to a queue": (lambda c: c.send("/queue/old"), [("send", "/queue/old")]),
@@ -102,7 +108,7 @@ FRAMES: dict[str, tuple[Callable[[Client], object], list[Need]]] = {
         [("send", "/queue/old")],
     ),
     "SEND in a transaction": (
-        lambda c: (c("BEGIN", transaction="t"), c.send("/queue/old", transaction="t")),
+        _send_in_transaction,
         [("send", "/queue/old")],
     ),
     "SEND to somebody's temporary queue": (
@@ -424,7 +430,8 @@ def test_who_is_no_user_any_more_is_sent_away() -> None:
     leaving = core.user("eve", "a")
     ann.send("/topic/a")
 
-    def renew(principal: Principal) -> Principal | None:
+    def renew(session: Session) -> Principal | None:
+        principal = session.principal
         return replace(principal, groups=frozenset("b")) if principal.name == "ann" else None
 
     core.broker.durable_ticket = -1
@@ -451,7 +458,11 @@ def test_a_log_in_ends_when_it_expires() -> None:
     assert until(999.0).session.over
     core.broker.reconfigure(
         core.broker.settings,
-        lambda who: replace(who, expires=1100.0) if who is begins.session.principal else who,
+        lambda session: (
+            replace(session.principal, expires=1100.0)
+            if session is begins.session
+            else session.principal
+        ),
     )
     core.tick(29.9)
     assert not soon.session.over

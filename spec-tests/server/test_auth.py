@@ -200,7 +200,7 @@ def test_a_login_does_not_show_its_passcode() -> None:
 
 HASHES = {
     name: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(f"{name}'s")
-    for name in ("ann", "bob")
+    for name in ("ann", "bob", "eve")
 }
 
 

@@ -14,7 +14,7 @@ from stompd.broker.route import Route
 from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.server import memory, units
-from stompd.server.config import PolicySettings, RouteSettings, Settings
+from stompd.server.config import PolicySettings, RightSettings, RouteSettings, Settings
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.show import as_toml
 from stompd.server.sources import ConfigurationError, Sources, keys, read, variables
@@ -462,6 +462,36 @@ def test_a_route_becomes_the_brokers() -> None:
     assert core.virtual_topics == VirtualTopics(("/topic/#",), "/queue/{topic}.{group}")
 
 
+def test_a_rule_becomes_the_brokers() -> None:
+    """One for each of those that it is for, and each of what it is about."""
+    (table,) = Settings.model_validate(
+        {"rights": [{"allow": "send, receive", "who": ["ann", "@ops"], "on": "/queue/#"}]}
+    ).rights
+    assert list(map(str, table.rules())) == [
+        "allow ann send,receive /queue/#",
+        "allow @ops send,receive /queue/#",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('who = "*"', "rights[0].allow: there has to be either allow or deny"),
+        ('who = "*"\nallow = "send"\ndeny = "send"', "rights[0].allow: there has to be either"),
+        ('allow = "send"', "rights[0].who: is missing"),
+        ('allow = "send"\nwho = []', "rights[0].who: there must be one at least"),
+        ('allow = "send"\nwho = "*"\non = []', "rights[0].on: there must be one at least"),
+        ('allow = "send"\nwho = "@"', "rights[0].who: it has to say for whom"),
+        ('allow = "write"\nwho = "*"', 'rights[0].allow: "write" is no right; there are connect'),
+        ('allow = "send"\nwho = "*"\non = "x"', 'rights[0].on: "x" is neither #, for everything'),
+    ],
+)
+def test_a_mistake_in_a_rule_is_told_at_its_key(tmp_path: Path, table: str, told: str) -> None:
+    """With what is meant."""
+    (mistake,) = mistakes(tmp_path, f"[[rights]]\n{table}\n")
+    assert told in mistake
+
+
 def test_heart_beats_are_milliseconds_for_the_broker() -> None:
     """Durations of the file are seconds, those of the wire milliseconds."""
     settings = Settings(heart_beat={"minimum": "250ms", "default": "1s"})
@@ -544,9 +574,18 @@ def test_every_key_of_a_policy_is_documented_with_its_built_in_value() -> None:
 def test_every_key_of_a_route_is_documented() -> None:
     """The table of routes is complete."""
     document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
-    table = document[document.index("## `[[route]]`") : document.index("## Flags")]
+    table = document[document.index("## `[[route]]`") : document.index("## `[[rights]]`")]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(
         RouteSettings.model_fields
+    )
+
+
+def test_every_key_of_a_rule_is_documented() -> None:
+    """The table of rights is complete."""
+    document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+    table = document[document.index("## `[[rights]]`") : document.index("## Flags")]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(
+        RightSettings.model_fields
     )
 
 
@@ -563,4 +602,7 @@ def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> 
     assert policy.rule().policy == broker.Policy()
     (route,) = sources.settings.route
     assert route.model_fields_set == set(RouteSettings.model_fields)
-    assert sources.settings.model_copy(update={"policy": (), "route": ()}) == Settings()
+    shown: set[str] = set().union(*(table.model_fields_set for table in sources.settings.rights))
+    assert shown == set(RightSettings.model_fields)
+    tables = {"policy": (), "route": (), "rights": ()}
+    assert sources.settings.model_copy(update=tables) == Settings()

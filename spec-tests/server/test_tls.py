@@ -252,12 +252,12 @@ async def test_reload_takes_a_new_certificate_and_drops_nobody(files: Files) -> 
         peer = await (await connect(edge, files.client())).login()
         before = peer.stream.getpeercert(binary_form=True)  # type: ignore[attr-defined]
         files.make("server")
-        edge.service.reload(given, "stompd/test")
+        edge.service.reload(given, "stompd/test", None)
         fresh = await (await connect(edge, files.client())).login()
         assert fresh.stream.getpeercert(binary_form=True) != before  # type: ignore[attr-defined]
         await peer.sync()
         files.certificate.write_text("nothing")
-        edge.service.reload(given, "stompd/test")
+        edge.service.reload(given, "stompd/test", None)
         assert edge.log.of("certificates not reloaded, the old ones stay")
         last = await (await connect(edge, files.client())).login()
         for one in (peer, fresh, last):

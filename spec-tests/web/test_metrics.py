@@ -7,10 +7,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from server.edge import Edge, serving, settings, web
 from server.gated import GatedStore
+from stompd.server.times import BOUNDS, Times
 from web.asking import ask, opened
 
 from stompd.server.http.metrics import OTHER
-from stompd.server.times import BOUNDS, Times
 from stompd.store.errors import StoreFullError
 
 

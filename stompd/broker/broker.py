@@ -350,19 +350,18 @@ class Broker:
         )
 
     def reconfigure(
-        self, settings: Settings, renew: Callable[[Principal], Principal | None] | None = None
+        self, settings: Settings, renew: Callable[[Session], Principal | None] | None = None
     ) -> list[str]:
         """Take new settings for what is opened and made from now on, routes and rights at once.
 
-        ``renew`` tells what has become of who is logged in, None if he is not let in any more.
+        ``renew`` tells who has a session now, None for somebody who is not let in any more.
         Sessions that may not have what they have get ERROR and end. Returns the names of routes
         that were added since the start and are given up, because the new ones contradict them.
         """
         self.settings = settings
         lost = [name for host in self._hosts.values() for name in host.reconfigure(settings)]
         for session in list(self.sessions.values()):
-            principal = session.principal
-            session.reconsider(principal if renew is None else renew(principal))
+            session.reconsider(session.principal if renew is None else renew(session))
         return lost
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.principal import ANONYMOUS, Principal
-from stompd.server import users
+from stompd.broker.rights import USUAL, Rights, Rule
+from stompd.server import rights_file, users
 from stompd.server.auth import WRONG, Anonymous, LoginRefusedError, TooManyLoginsError
 from stompd.server.failures import network_of
 from stompd.server.passcodes import Passcodes, TooManyError, Verify, verify
 from stompd.server.sources import ConfigurationError, Problem
+from stompd.server.units import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from stompd.broker.session import Login
     from stompd.server.auth import Authenticator
@@ -83,6 +85,44 @@ def _principal(user: User) -> Principal:
     return Principal(user.name, frozenset(user.groups), proof=_ByPasscode(user.hash))
 
 
+def rights_of(settings: Settings, given: Authenticator | None = None) -> Rights | None:
+    """Return who may do what; None if there are neither rules nor users.
+
+    With an authenticator that was ``given`` in place of what settings say there are users, unless
+    it lets everybody in. Raises `ConfigurationError`.
+    """
+    rules = read_rules(settings)
+    if rules:
+        return Rights(rules)
+    exist = settings.has_users() if given is None else not isinstance(given, Anonymous)
+    return Rights(USUAL) if exist else None
+
+
+def read_rules(settings: Settings) -> list[Rule]:
+    """Return the rules of the settings, then those of their file; raise `ConfigurationError`."""
+    rules = [rule for table in settings.rights for rule in table.rules()]
+    if settings.users.rights:
+        file = Path(settings.users.rights)
+        try:
+            rules += rights_file.read(file)
+        except rights_file.RightsFileError as error:
+            raise _unusable(file, error.problems) from error
+    for rule in rules:
+        if rule.vhost is not None and rule.vhost not in settings.virtual_hosts.names:
+            text = f"there is no virtual host {quoted(rule.vhost)}, as in: {rule}"
+            raise ConfigurationError([Problem("rights", "", text)])
+    return rules
+
+
+def _unusable(file: Path, problems: Sequence[tuple[int, str]]) -> ConfigurationError:
+    return ConfigurationError(
+        [
+            Problem(f"{file}:{line}" if line else str(file), "", text, str(file), line or None)
+            for line, text in problems
+        ]
+    )
+
+
 def read_users(settings: Settings) -> dict[str, User]:
     """Return the users of the file that settings name; raise `ConfigurationError`."""
     if not settings.users.file:
@@ -91,12 +131,18 @@ def read_users(settings: Settings) -> dict[str, User]:
     try:
         return users.read(file)
     except users.UsersFileError as error:
-        raise ConfigurationError(
-            [
-                Problem(f"{file}:{line}" if line else str(file), "", text, str(file), line or None)
-                for line, text in error.problems
-            ]
-        ) from error
+        raise _unusable(file, error.problems) from error
+
+
+def problems_of_users(settings: Settings) -> list[Problem]:
+    """Return every mistake in the files that say who may log in, and what they may do."""
+    problems: list[Problem] = []
+    for reading in (read_users, read_rules):
+        try:
+            reading(settings)
+        except ConfigurationError as error:
+            problems += error.problems
+    return problems
 
 
 def authenticator_of(settings: Settings, present: Authenticator | None = None) -> Authenticator:

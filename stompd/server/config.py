@@ -23,12 +23,14 @@ from pydantic_core import PydanticCustomError
 
 from stompd.broker import destination
 from stompd.broker import policy as broker
+from stompd.broker.rights import ALL, Rights, Rule
 from stompd.broker.route import Route, Router, source_of
 from stompd.broker.selector import compile_selector
 from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server import memory
+from stompd.server.rights_file import rights_of
 from stompd.server.units import (
     KIB,
     MIB,
@@ -595,8 +597,48 @@ class UserSettings(_Table):
     """Passcodes that are checked at the same time; each takes 64 MiB and a processor."""
     waiting: Positive = 100
     """Log-ins that wait for that; one more gets an ERROR."""
+    rights: OptionalPath = ""
+    """A file of rules, which come behind those of ``[[rights]]``; empty: none."""
     remember: Duration = 300.0
     """How long a passcode that was right is let in again without being checked."""
+
+
+class RightSettings(_Table):
+    """Allows or denies rights; of the rules that concern somebody the first one decides."""
+
+    allow: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()
+    """The rights that it gives; ``all`` is all of them."""
+    deny: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()
+    """The rights that it takes; a rule has either ``allow`` or ``deny``."""
+    who: Annotated[tuple[Text, ...], BeforeValidator(several)]
+    """Whose: users, groups with an ``@`` before them, or ``*`` for everybody."""
+    on: Annotated[tuple[Text, ...], BeforeValidator(several)] = (ALL,)
+    """Destinations or patterns; may hold ``{user}``; ``#`` is everything."""
+    vhost: Text | None = None
+    """In this virtual host only."""
+
+    def rules(self) -> list[Rule]:
+        """Return the broker's form of it."""
+        return [
+            Rule(bool(self.allow), who, rights_of(self.allow or self.deny), on, self.vhost)
+            for who in self.who
+            for on in self.on
+        ]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if bool(self.allow) == bool(self.deny):
+            key, reason = "allow", "there has to be either allow or deny"
+        elif not self.who or not self.on:
+            key, reason = "on" if self.who else "who", "there must be one at least"
+        else:
+            try:
+                self.rules()
+            except ValueError as error:
+                key, reason = _key_of(str(error)), str(error)
+            else:
+                return self
+        raise PydanticCustomError("refused", "{reason}", {"key": key, "reason": reason})
 
 
 class HttpSettings(_Table):
@@ -671,6 +713,7 @@ class Settings(_Table):
     policy: tuple[PolicySettings, ...] = ()
     route: Annotated[tuple[RouteSettings, ...], AfterValidator(_together)] = ()
     users: UserSettings = UserSettings()
+    rights: tuple[RightSettings, ...] = ()
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
@@ -683,8 +726,12 @@ class Settings(_Table):
             )
         return self
 
-    def for_broker(self, server: str) -> broker.Settings:
-        """Return what the broker itself needs to know; ``server`` is its name in CONNECTED."""
+    def for_broker(self, server: str, rights: Rights | None = None) -> broker.Settings:
+        """Return what the broker itself needs to know.
+
+        ``server`` is its name in CONNECTED, ``rights`` are what `stompd.server.accounts` makes of
+        the rules; None if there are neither users nor rules.
+        """
         return broker.Settings(
             server=server,
             limits=self.limits.of_sessions(),
@@ -705,6 +752,7 @@ class Settings(_Table):
             memory_mark=self.flow.memory_octets(),
             routes=tuple(route.route() for route in self.route),
             virtual_topics=VirtualTopics(self.virtual_topics.topics, self.virtual_topics.queues),
+            rights=rights,
         )
 
     def has_users(self) -> bool:
@@ -717,6 +765,13 @@ class Settings(_Table):
             return ()
         every = (*self.listen, *self.tls.listen, *self.http.listen)
         return tuple(address for address in every if not address.is_loopback())
+
+
+def _key_of(reason: str) -> str:
+    """Return the key of a rule that a sentence about it concerns."""
+    if "for whom" in reason:
+        return "who"
+    return "allow" if "right" in reason else "on"
 
 
 def _contradiction(high: str, high_value: str, low: str, low_value: str) -> PydanticCustomError:

@@ -18,7 +18,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError
-from stompd.server.auth import LoginRefusedError, log_in
+from stompd.server.auth import WRONG, LoginRefusedError, log_in
 from stompd.server.tls import HANDSHAKE, TlsSocket
 
 if TYPE_CHECKING:
@@ -224,8 +224,13 @@ class Connection:
             log.info(refusal.message, connection=session.id, peer=self.peer, user=login.user)
             session.refuse(refusal.message, str(refusal))
         else:
+            # Users may have changed while it was asked.
+            known = service.renew(principal, self.address)
+            if known is None:
+                session.refuse("login refused", WRONG)
+            elif not session.over:
+                session.welcome(known, trio.current_time())
             if not session.over:
-                session.welcome(principal, trio.current_time())
                 self._decoder.begin(session.wire_version, service.settings.limits.of_frames())
                 service.logged_in(self)
         finally:

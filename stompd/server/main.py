@@ -266,13 +266,11 @@ def _read(file: Path | None, flags: Flags) -> "Sources":
 
 def _read_users(settings: "Settings") -> None:
     """End the program with every mistake in the files that say who may log in."""
-    from stompd.server.accounts import read_users
-    from stompd.server.sources import ConfigurationError
+    from stompd.server.accounts import problems_of_users
 
-    try:
-        read_users(settings)
-    except ConfigurationError as error:
-        _report(error.problems)
+    problems = problems_of_users(settings)
+    if problems:
+        _report(problems)
 
 
 def _report(problems: "Sequence[Problem]") -> NoReturn:

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stompd.server.accounts import read_users
-from stompd.server.sources import ConfigurationError, Problem, Sources
+from stompd.server.accounts import problems_of_users
+from stompd.server.sources import Problem, Sources
 from stompd.server.tls import CertificateError, make_context
 from stompd.server.units import Address
 
@@ -99,11 +99,7 @@ def _certificates(sources: Sources) -> Iterator[Problem]:
 
 
 def _users(sources: Sources) -> Sequence[Problem]:
-    try:
-        read_users(sources.settings)
-    except ConfigurationError as error:
-        return error.problems
-    return ()
+    return problems_of_users(sources.settings)
 
 
 def _store(sources: Sources) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ import stompd
 from stompd.broker.broker import Broker
 from stompd.broker.storage import RETAINED
 from stompd.server import listener, log, shutdown
-from stompd.server.accounts import authenticator_of
+from stompd.server.accounts import authenticator_of, rights_of
 from stompd.server.auth import Authenticator
 from stompd.server.commit import Committer, DurableStore
 from stompd.server.doors import Doors, open_doors
@@ -107,7 +107,7 @@ async def serve(
     now = trio.current_time()
     broker = Broker(
         MemoryStore() if store is None else store,
-        settings.for_broker(SERVER),
+        settings.for_broker(SERVER, rights_of(settings, authenticator)),
         now=now,
         epoch=time.time() - now,
     )
@@ -235,6 +235,7 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
         notifier.reloading()
         try:
             fresh = reread()
+            rights = rights_of(fresh, None if service.configured else service.authenticator)
             if service.configured:
                 service.authenticator = authenticator_of(fresh, service.authenticator)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the old ones hold
@@ -242,7 +243,7 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
             notifier.ready("serving, settings not reloaded")
             return
         log.set_level(fresh.log.level)
-        service.reload(fresh, SERVER)
+        service.reload(fresh, SERVER, rights)
         if _places(fresh) != _places(settings):
             _log.warning("addresses change at a restart only")
         if (fresh.store.engine, fresh.store.path) != (settings.store.engine, settings.store.path):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
+from stompd.broker.principal import Principal
 from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.accounts import authenticator_of
+from stompd.server.auth import Anonymous, Renewing, is_trusted
 from stompd.server.buckets import LAG, Buckets
 from stompd.server.connection import Connection
 from stompd.server.failures import Failures
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from stompd.broker.admin.request import Act
     from stompd.broker.broker import Broker
+    from stompd.broker.rights import Rights
     from stompd.broker.session import Session
     from stompd.server.auth import Authenticator
     from stompd.server.commit import Committer
@@ -328,14 +331,29 @@ class Service:
             if until.cancelled_caught:
                 self.lag.add(max(trio.current_time() - until.deadline, 0.0))
 
-    def reload(self, settings: Settings, server: str) -> None:
-        """Put new settings in force; what is open keeps the limits that it was opened with."""
+    def renew(self, principal: Principal, address: str) -> Principal | None:
+        """Return what has become of who logged in from ``address``; None if it is not let in."""
+        authenticator = self.authenticator
+        if isinstance(authenticator, Anonymous):
+            return Principal(trusted=is_trusted(authenticator, address))
+        return authenticator.renew(principal) if isinstance(authenticator, Renewing) else principal
+
+    def _renew(self, session: Session) -> Principal | None:
+        return self.renew(session.principal, self.connections[session].address)
+
+    def reload(self, settings: Settings, server: str, rights: Rights | None) -> None:
+        """Put new settings in force; what is open keeps the limits that it was opened with.
+
+        Who may not have what it has any more gets ERROR; ``rights`` say who may do what.
+        """
         self.settings = settings
         self.welcome.reload(settings)
         self.read_size = settings.flow.read_size
-        for name in self.broker.reconfigure(settings.for_broker(server)):
+        core = settings.for_broker(server, rights)
+        for name in self.broker.reconfigure(core, self._renew):
             log.warning("route given up: the settings have one of its name, or a loop", route=name)
         if self.committer is not None:
             self.committer.configure(settings.store, trailing_newline=settings.trailing_newline)
         self.weigh()
         self.heads = HeadTable("server")
+        self.flush()

@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stompd.server.config import PolicySettings, RouteSettings, Settings
+from stompd.server.config import PolicySettings, RightSettings, RouteSettings, Settings
 from stompd.server.positions import Path as KeyPath
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.units import quoted
@@ -29,6 +29,7 @@ FILE_VARIABLE: Final = "STOMPD_CONFIG"
 _ARRAYS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
     "policy": (PolicySettings, "policies"),
     "route": (RouteSettings, "routes"),
+    "rights": (RightSettings, "rights"),
 }
 
 # Kubernetes gives every container such variables for a service that is named stompd.
@@ -135,7 +136,7 @@ def read(
         raise ConfigurationError(sorted(found, key=_by_line) + problems) from error
     if problems:
         raise ConfigurationError(problems)
-    counts = {"policy": len(settings.policy), "route": len(settings.route)}
+    counts = {name: len(getattr(settings, name)) for name in _ARRAYS}
     return Sources(settings, places.origins(counts))
 
 
