@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 from server.edge import Edge, serving, settings, web
 from server.gated import GatedStore
-from stompd.server.times import BOUNDS, Times
 from web.asking import ask, opened
 
 from stompd.server.http.metrics import OTHER
@@ -123,19 +121,6 @@ async def test_everybody_may_read_them_if_the_settings_say_so() -> None:
     async with serving(settings(http=web(metrics_open=True)), authenticator=Nobody()) as edge:
         assert (await ask(edge, "GET", "/metrics")).status_code == 200
         assert (await ask(edge, "GET", "/metrics", headers={"Host": "s"})).status_code == 200
-
-
-def test_durations_are_counted_by_their_class() -> None:
-    """Each class holds those before it."""
-    times = Times()
-    for seconds in (0.0, BOUNDS[0], 0.003, 100.0):
-        times.note(seconds)
-    counts = dict(times.buckets())
-    assert counts[str(BOUNDS[0])] == 2
-    assert counts["0.0025"] == 2
-    assert counts["0.005"] == counts["10.0"] == 3
-    assert counts["+Inf"] == 4
-    assert times.total == pytest.approx(100.003 + BOUNDS[0])
 
 
 # Health.
