@@ -22,7 +22,7 @@ _SIZE: Final = re.compile(r"([0-9]+)\s*([kKmMgG]?)(?:i?[bB])?\Z")
 _OCTETS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)\Z")
 _FACTORS: Final = {"": 1, "k": 1000, "m": 1_000_000}
-_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/s)?\Z")
+_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)(?:/s)?\Z")
 _BEATS: Final = re.compile(r"[0-9]+,[0-9]+\Z")
 
 
@@ -86,7 +86,7 @@ class Number(_Type):
 
 
 class Rate(_Type):
-    """``100`` or ``100/s``."""
+    """``100``, ``100/s`` or ``10k/s``."""
 
     name = "rate"
 
@@ -96,8 +96,8 @@ class Rate(_Type):
         """Return how many a second."""
         match = _RATE.match(str(value))
         if match is None or float(match[1]) <= 0:
-            self.fail(f'"{value}" is not a rate such as 100 or 100/s', param, ctx)
-        return float(match[1])
+            self.fail(f'"{value}" is not a rate such as 100, 100/s or 10k/s', param, ctx)
+        return float(match[1]) * _FACTORS[match[2].lower()]
 
 
 class Header(_Type):

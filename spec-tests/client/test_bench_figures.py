@@ -149,7 +149,7 @@ def test_words() -> None:
     """Every option reaches the plan."""
     plan = planned(
         *("roundtrip", "/queue/x", "--clients", "3", "--msgs", "1.5k", "--duration", "2m"),
-        *("--warmup", "500ms", "--size", "128,1k", "--rate", "10/s", "--max-pending", "7"),
+        *("--warmup", "500ms", "--size", "128,1k", "--rate", "0.01k/s", "--max-pending", "7"),
         *("--receipts", "none", "--ack", "client", "--persistent", "--destinations", "2"),
         *("--idle", "1"),
     )
@@ -251,7 +251,7 @@ def test_notes() -> None:
     """What limits the figures is said beside them."""
     plan = planned("send", "--rate", "10").with_caution()
     one = Share(CAUTION, CAUTION, 1.0, Histogram())
-    result = Result(plan, [Part("send", "receipt", [one])], busy=0.97, late=True, strangers=3)
+    result = Result(plan, [Part("send", "receipt", [one])], busy=0.97, behind=1.5, strangers=3)
     result.interrupted = result.foreign = True
     result.reason = "connection refused"
     text = "\n".join(result.notes())

@@ -169,8 +169,8 @@ class Sender(Peer):
         # Pacing: nanoseconds from one message to the next, and when the next one is due.
         self._pace = 0.0
         self._due = 0.0
-        # True if messages had to wait for receipts beyond their due times.
-        self.late = False
+        # Nanoseconds by which a message left later than it was due, at most.
+        self.behind = 0.0
 
     @property
     def waiting(self) -> bool:
@@ -235,8 +235,6 @@ class Sender(Peer):
         now = clock()
         if self._pace:
             due = int((now - self._due) / self._pace) + 1 if now >= self._due else 0
-            if count < due:
-                self.late = True
             count = min(count, due)
         if plan.tx:
             # Transactions are whole, but for the last one.
@@ -246,6 +244,8 @@ class Sender(Peer):
         number = int(min(count, _AT_ONCE // self._frames.octets + 1)) if not plan.tx else int(count)
         if not self._pace:
             return number, [now] * number
+        if number:
+            self.behind = max(self.behind, now - self._due)
         times = [int(self._due + self._pace * n) for n in range(number)]
         self._due += self._pace * number
         return number, times

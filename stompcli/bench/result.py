@@ -18,6 +18,8 @@ _NANOSECONDS: Final = 1e9
 _PERCENTILES: Final = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p999", 99.9))
 # Part of the time from which on the load generator itself is what limits.
 _BUSY: Final = 0.9
+# Seconds by which messages may leave late without a word.
+_BEHIND: Final = 0.1
 COLUMNS: Final = (
     *("run", "size", "part", "client", "messages", "seconds", "messages_per_second"),
     *("bytes_per_second", "p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms", "mean_ms"),
@@ -85,8 +87,8 @@ class Result:
     reason: str = ""
     # The part of the time for which this program had something to do, and did not wait.
     busy: float = 0.0
-    # Of --rate: whether it was too much for the broker.
-    late: bool = False
+    # Of --rate: seconds by which a message left later than it was due, at most.
+    behind: float = 0.0
     interrupted: bool = False
     # True if times of another machine's clock were left out.
     foreign: bool = False
@@ -140,10 +142,10 @@ class Result:
                 f"this program itself was busy for {self.busy:.0%} of the time, so the broker may "
                 "do more: run several of them at the same time"
             )
-        if self.late:
+        if self.behind >= _BEHIND:
             made.append(
-                f"the rate of {self.plan.rate:g}/s was not kept: messages waited for receipts, "
-                "and their latencies count from when they were due"
+                f"the rate of {self.plan.rate:g}/s was not kept: messages left up to "
+                f"{self.behind:.1f} s late, and their latencies count from when they were due"
             )
         if self.plan.cautious and self._is_full():
             made.append(

@@ -266,7 +266,7 @@ class Run:
             parts,
             seconds=max(last - stage.since, 0) / _NANOSECONDS,
             busy=self._busy,
-            late=any(sender.late for sender in self._senders),
+            behind=max((sender.behind for sender in self._senders), default=0.0) / _NANOSECONDS,
             interrupted=interrupted,
         )
         if self._senders:
