@@ -98,7 +98,7 @@ DURABLES: Final = Listing(
     "durable subscription",
     "durable subscriptions",
     ("name", "client_id", "topic", "ready", "inflight", "consumers"),
-    ("vhost", "selector", "delayed", "bytes"),
+    ("vhost", "selector", "delayed", "bytes", "in_rate", "out_rate", "oldest"),
     ("ready", "inflight", "delayed"),
     "consumers",
 )

@@ -54,6 +54,22 @@ def test_rates_are_those_of_the_last_period() -> None:
     assert (row["in_rate"], row["out_rate"], row["settled"]) == (0.0, 0.0, 2)
 
 
+def test_rates_of_a_durable_subscription() -> None:
+    """What it keeps came at a rate, too, and leaves at one."""
+    core = Core()
+    asker = Asker(core)
+    consumer = core.client()
+    headers = {"durable": "true", "durable_subscription_name": "d"}
+    consumer.subscribe("/topic/t", "client-individual", **headers)
+    core.tick(1)
+    publish(asker.client, "/topic/t", ["x"] * 3)
+    for message in consumer.messages(3)[:2]:
+        consumer.ack(message)
+    core.tick(1)
+    (row,) = asker("durables")
+    assert (row["in_rate"], row["out_rate"]) == (3.0, 2.0)
+
+
 def test_the_age_of_the_oldest(core: Core) -> None:
     """Of what waits; when nothing does there is none, and what comes then is new."""
     asker = Asker(core)

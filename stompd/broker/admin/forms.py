@@ -180,6 +180,8 @@ DURABLE: Final = record(
         "delayed": count("messages that are not due yet"),
         "bytes": _BYTES,
         "consumers": count("subscriptions that are connected to it"),
+        "in_rate": _IN_RATE,
+        "out_rate": _OUT_RATE,
         "oldest": _OLDEST,
     }
 )

@@ -194,7 +194,6 @@ def queues(
 
 
 def _queue(host: VirtualHost, queue: Queue) -> Row:
-    sample = queue.sample
     count, octets = behind(queue)
     return {
         "vhost": host.name,
@@ -216,8 +215,8 @@ def _queue(host: VirtualHost, queue: Queue) -> Row:
         "dead_lettered": queue.dead_letter_count,
         "redelivered": queue.redelivered_count,
         "repeated": queue.repeated_count,
-        "in_rate": 0.0 if sample is None else sample.in_rate,
-        "out_rate": 0.0 if sample is None else sample.out_rate,
+        "in_rate": in_rate(queue),
+        "out_rate": out_rate(queue),
         "oldest": oldest(queue),
         "paused": queue.paused,
         "paused_producers": len(queue.blocked),
@@ -225,6 +224,16 @@ def _queue(host: VirtualHost, queue: Queue) -> Row:
         "dead_letter_queue": host.dead_letters.name_of(queue),
         "owner": None if queue.owner is None else queue.owner.id,
     }
+
+
+def in_rate(target: Queue | Topic) -> float:
+    """Return how many messages came to a destination a second, in the last period."""
+    return 0.0 if target.sample is None else target.sample.in_rate
+
+
+def out_rate(queue: Queue) -> float:
+    """Return how many messages left a queue for good a second, in the last period."""
+    return 0.0 if queue.sample is None else queue.sample.out_rate
 
 
 def oldest(queue: Queue) -> float | None:
@@ -256,7 +265,7 @@ def topics(
             "received": topic.put_count,
             "retained": topic.last_value() is not None,
             "delayed": len(topic.delayed),
-            "in_rate": 0.0 if topic.sample is None else topic.sample.in_rate,
+            "in_rate": in_rate(topic),
         }
         for host in hosts(broker, vhost)
         for topic in _topics_of(host, match)
@@ -303,6 +312,8 @@ def durables(broker: Broker, *, vhost: str | None = None, sees: Sees = everythin
             "delayed": len(feed.queue.delayed),
             "bytes": feed.queue.octets,
             "consumers": len(feed.queue.subscriptions),
+            "in_rate": in_rate(feed.queue),
+            "out_rate": out_rate(feed.queue),
             "oldest": oldest(feed.queue),
         }
         for host in hosts(broker, vhost)
