@@ -243,6 +243,9 @@ def test_an_error_ends_the_run() -> None:
         done = Stomp(broker.port)("bench", "roundtrip", *QUICK)
     assert done.code == 1
     assert "stomp: the broker answered ERROR: no more" in done.err
+    # What was measured until then is told.
+    assert "interrupted" in done.err
+    assert re.search(r"sent, 50 received", done.text)
 
 
 def test_no_broker() -> None:

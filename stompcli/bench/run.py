@@ -249,6 +249,12 @@ class Run:
         warm = "  warming up" if self._stage.since == NEVER and self.plan.warmup else ""
         self._told(f"{', '.join(texts)}   {rate:,.0f}/s{warm}")
 
+    @property
+    def has_figures(self) -> bool:
+        """True if anything was sent, received or connected."""
+        sent = any(sender.sent for sender in self._senders)
+        return sent or any(peer.last for peer in (*self._receivers, *self._visitors))
+
     def result(self, *, interrupted: bool = False) -> Result:
         """Return what was measured so far."""
         plan, stage = self.plan, self._stage

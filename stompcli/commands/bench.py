@@ -10,7 +10,7 @@ import trio
 from stompcli.bench.plan import Plan
 from stompcli.bench.result import Result, as_csv
 from stompcli.bench.run import Run
-from stompcli.client import Address, Client, StompError
+from stompcli.client import Address, Client
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
 from stompcli.output import Out
@@ -38,12 +38,11 @@ async def bench(session: Session, params: dict[str, Any], out: Out) -> ExitCode 
         run = Run(plan.of_size(size), dial, headers, out.passing)
         try:
             result = await run.perform()
-        except (StompError, Failure):
-            raise
         except BaseException:
             # What was measured is worth having, whatever ended it.
-            with trio.CancelScope(shield=True):
-                await _show(run.result(interrupted=True), plan, out)
+            if run.has_figures:
+                with trio.CancelScope(shield=True):
+                    await _show(run.result(interrupted=True), plan, out)
             raise
         results.append(result)
         await _show(result, plan, out)
