@@ -178,10 +178,10 @@ class Sender(Peer):
         return bool(self._receipts)
 
     @property
-    def name(self) -> bytes:
-        """What its marks call it."""
+    def frames(self) -> payload.Frames:
+        """What makes its frames; only once there is a connection."""
         assert self._frames is not None  # noqa: S101 - for the type checker; see open
-        return self._frames.name
+        return self._frames
 
     async def open(self, dial: Dial, nursery: trio.Nursery) -> None:
         """Connect."""
@@ -225,7 +225,9 @@ class Sender(Peer):
             await self.news.park()
         await self.leave()
         # What no receipt was asked for, the one of DISCONNECT has confirmed (D-02).
-        self._confirm(self._times, clock())
+        now = clock()
+        self._confirm(self._times, now)
+        self.last = max(self.last, now if self.done else 0)
 
     def _next_times(self) -> tuple[int, list[int]]:
         """Return how many to send now, and the times that their marks carry."""
@@ -240,8 +242,9 @@ class Sender(Peer):
             # Transactions are whole, but for the last one.
             whole = min(plan.tx, self._left)
             count = 0 if count < whole else whole
-        assert self._frames is not None  # noqa: S101 - for the type checker; see open
-        number = int(min(count, _AT_ONCE // self._frames.octets + 1)) if not plan.tx else int(count)
+        if not plan.tx:
+            count = min(count, _AT_ONCE // self.frames.octets + 1)
+        number = int(count)
         if not self._pace:
             return number, [now] * number
         if number:
@@ -264,40 +267,40 @@ class Sender(Peer):
 
     def _some(self, count: int, times: list[int]) -> list[bytes]:
         """Return the frames of so many messages."""
-        frames = self._frames
-        assert frames is not None  # noqa: S101 - for the type checker; see open
-        plan, first = self.plan, self.sent
+        frames, every, first = self.frames, self.plan.receipts, self.sent
         self.sent += count
         self._left -= count
-        if plan.tx:
-            self._transaction += 1
-            number = self._transaction
-            receipt = self.sent if plan.receipts else None
-            if receipt is not None:
-                self._receipts[str(receipt)] = times
-            else:
-                self._times += times
-            return [
-                payload.begin(number),
-                *(frames.in_transaction(number, first + n, at) for n, at in enumerate(times)),
-                payload.commit(number, receipt),
-            ]
-        every = plan.receipts
+        if not every:
+            # There is no news to wait for, and no use in remembering them all.
+            self._confirm(times, times[-1])
+        if self.plan.tx:
+            return self._one_transaction(times, first)
+        if not every:
+            return [frames.plain(number, at) for number, at in enumerate(times, first)]
         made = []
-        if every == 1:
-            for number, at in enumerate(times, first):
-                made.append(frames.confirmed(number, at))
-                self._receipts[str(number)] = [at]
-            return made
         for number, at in enumerate(times, first):
             self._times.append(at)
-            if every and (number + 1) % every == 0:
+            if (number + 1) % every == 0:
                 made.append(frames.confirmed(number, at))
                 self._receipts[str(number)] = self._times
                 self._times = []
             else:
                 made.append(frames.plain(number, at))
         return made
+
+    def _one_transaction(self, times: list[int], first: int) -> list[bytes]:
+        self._transaction += 1
+        transaction = self._transaction
+        receipt = None
+        if self.plan.receipts:
+            receipt = transaction
+            self._receipts[str(receipt)] = times
+        make = self.frames.in_transaction
+        return [
+            payload.begin(transaction),
+            *(make(transaction, number, at) for number, at in enumerate(times, first)),
+            payload.commit(transaction, receipt),
+        ]
 
     def receipt(self, receipt: str) -> None:
         """A SEND or COMMIT was confirmed."""
