@@ -366,6 +366,20 @@ def test_times_of_the_server(core: Core, ask: Asker) -> None:
     assert (ask("stats")["commit"], ask("stats")["loop"]) == (some, some)
 
 
+def test_ends_of_connections_are_counted(core: Core, ask: Asker) -> None:
+    """Those that went, those that were not let in, and those that were sent an ERROR."""
+    names = ("connections_opened", "connections_closed", "logins_refused", "errors")
+    before = [ask("stats")[name] for name in names]
+    core.client().close()
+    core.client()("ACK", id="unknown")
+    core.client().session.refuse("login refused", "nobody knows you")
+    after = [ask("stats")[name] for name in names]
+    changes = [now - then for now, then in zip(after, before, strict=True)]
+    assert changes[0] == 3
+    assert changes[1] >= 1
+    assert changes[2:] == [1, 2]
+
+
 def test_totals_never_fall(core: Core, ask: Asker) -> None:
     """What was counted in queues and topics that are gone still counts."""
     publish(ask.client, "/queue/a", numbers(1, 3))

@@ -54,11 +54,13 @@ class Broker:
         "draining",
         "durable_ticket",
         "epoch",
+        "error_count",
         "loading",
         "loop_status",
         "memory",
         "now",
         "opened_count",
+        "refused_count",
         "rescheduled",
         "restoring",
         "room",
@@ -101,6 +103,9 @@ class Broker:
         self.draining = False
         self.opened_count = 0
         self.closed_count = 0
+        # Logins that were refused, and sessions that were ended by an ERROR; these among them.
+        self.refused_count = 0
+        self.error_count = 0
         # Tickets up to here are durable.
         self.durable_ticket = 0
         # The owner of time's: what is due next is now due earlier than it was told.

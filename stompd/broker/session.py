@@ -480,6 +480,7 @@ class Session:
     def refuse(self, message: str, detail: str, reason: CloseReason = CloseReason.REFUSED) -> None:
         """Answer CONNECT with ERROR and end (C-04)."""
         user = None if self.login is None else self.login.user
+        self.broker.refused_count += 1
         self.broker.tell("login-failed", self.host, **{**self.who(), "user": user})
         self.fail(RemoteProtocolError(message, detail), reason)
 
@@ -490,6 +491,7 @@ class Session:
         if self.over:
             return
         self._receipts.clear()
+        self.broker.error_count += 1
         # Where it was raised would keep all that is known there.
         self.fault = error.with_traceback(None)
         message = error.message.replace("\r", " ").replace("\n", " ")

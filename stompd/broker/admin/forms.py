@@ -63,6 +63,9 @@ STATUS: Final = record(_TOTALS)
 STATS: Final = record(
     {
         **_TOTALS,
+        "connections_closed": count("connections that have ended"),
+        "logins_refused": count("logins that were refused"),
+        "errors": count("connections that were ended by an ERROR, refused logins included"),
         "subscriptions": count("subscriptions"),
         "transactions": count("open transactions"),
         "outbox": count("octets that wait to be written to connections"),

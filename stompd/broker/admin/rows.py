@@ -120,6 +120,9 @@ def stats(broker: Broker) -> Row:
     bygone = broker.bygone
     return {
         **status(broker),
+        "connections_closed": broker.closed_count,
+        "logins_refused": broker.refused_count,
+        "errors": broker.error_count,
         "subscriptions": sum(len(session.subscriptions) for session in broker.sessions.values()),
         "transactions": sum(len(session.transactions) for session in broker.sessions.values()),
         "outbox": sum(session.outbox.size for session in broker.sessions.values()),
