@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,7 @@ def test_gaps_are_seen_by_receive() -> None:
         )
         while not any(frame.command == "SUBSCRIBE" for frame in broker.frames):
             assert receiver.poll() is None
+            time.sleep(0.01)
         Stomp(broker.port)("bench", "send", *QUICK[:2])
         out, _ = receiver.communicate(timeout=60)
     found = json.loads(out)
@@ -280,6 +282,12 @@ def test_transactions_are_whole() -> None:
     assert all(("receipt" in frame.headers) is (frame.command == "COMMIT") for frame in frames)
 
 
+def _received(stomp: Stomp, queue: str) -> int:
+    """Return how many messages have come to a queue."""
+    done = stomp("queue", "info", queue, "--json")
+    return int(json.loads(done.out)["received"]) if done.code == 0 else 0
+
+
 def test_interrupted(stomp: Stomp, queue: str) -> None:
     """Ctrl-C shows what was measured until then."""
     program = subprocess.Popen(
@@ -290,7 +298,7 @@ def test_interrupted(stomp: Stomp, queue: str) -> None:
     )
     assert program.stderr is not None
     assert b"bench roundtrip on" in program.stderr.readline()
-    while stomp("queue", "info", queue, "--json").code != 0:
+    while not _received(stomp, queue):
         assert program.poll() is None
     os.kill(program.pid, signal.SIGINT)
     out, err = program.communicate(timeout=60)
