@@ -6,8 +6,8 @@ from typing import Any, Final
 from stompcli.failure import usage
 
 # Of the parameters of a listing.
-LISTING: Final = ("non_empty", "no_consumers", "sort", "reverse", "top", "columns")
-SHAPE: Final = ("plain", "no_header")
+LISTING: Final = ("non_empty", "no_consumers", "sort", "reverse", "top", "columns", "bars")
+SHAPE: Final = ("plain", "no_header", "interval")
 
 
 def check_options(command: str, params: Mapping[str, Any], allowed: Mapping[str, str]) -> None:

@@ -40,6 +40,7 @@ def _listing(*filters: str) -> list[click.Parameter]:
             metavar="A,B",
             help="These fields, in this order; the names are those of --json.",
         ),
+        click.Option(["--bars"], is_flag=True, help="Bars in place of numbers."),
         *_shape(),
     ]
 
@@ -50,6 +51,12 @@ def _shape() -> list[click.Parameter]:
             ["--plain", "plain"], is_flag=True, help="Tabs between fields, numbers as they are."
         ),
         click.Option(["--no-header", "no_header"], is_flag=True, help="No line of titles."),
+        click.Option(
+            ["-i", "--interval"],
+            type=DURATION,
+            metavar="DUR",
+            help="Show it again after so long, and so on until stopped.",
+        ),
     ]
 
 

@@ -28,6 +28,8 @@ _TITLES: Final = {
     "subscriptions": "SUBS",
     "version": "VER",
 }
+# The cells of the longest bar.
+_BAR: Final = 20
 _WILD: Final = re.compile(r"([*?])")
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -49,6 +51,8 @@ class Listing:
     # The fields that tell how many messages wait and how many receive.
     messages: tuple[str, ...] = ()
     consumers: str = ""
+    # The number that bars show.
+    measure: str = "ready"
 
 
 QUEUES: Final = Listing(
@@ -71,6 +75,7 @@ TOPICS: Final = Listing(
     ("name", "subscribers", "durable_subscriptions", "received", "in_rate"),
     ("vhost", "retained", "delayed"),
     consumers="subscribers",
+    measure="received",
 )
 SUBSCRIPTIONS: Final = Listing(
     "subscriptions",
@@ -78,6 +83,7 @@ SUBSCRIPTIONS: Final = Listing(
     "subscriptions",
     ("connection", "id", "destination", "ack", "unsettled", "delivered", "dropped", "selector"),
     ("held", "exclusive", "priority", "durable", "prefetch_count", "prefetch_bytes"),
+    measure="unsettled",
 )
 CONNECTIONS: Final = Listing(
     "connections",
@@ -92,6 +98,7 @@ CONNECTIONS: Final = Listing(
         "paused_because",
         *("silent", "unhonoured"),
     ),
+    measure="unsettled",
 )
 DURABLES: Final = Listing(
     "durables",
@@ -229,6 +236,46 @@ def as_table(fields: Sequence[str], rows: Sequence[Row], *, header: bool, tty: b
     cells = [[shown(name, row.get(name)) for name in fields] for row in rows]
     right = [name in _AGES or _are_numbers(row.get(name) for row in rows) for name in fields]
     return grid(titles if header else None, cells, right, tty=tty)
+
+
+def as_bars(kind: Listing, field: str | None, rows: Sequence[Row]) -> str:
+    """Return rows as bars of a field, None for the usual one, the largest as long as any.
+
+    Raises `Failure` for a field that is no number.
+    """
+    measure = field or kind.measure
+    if not rows:
+        return ""
+    if not _are_numbers(row.get(measure) for row in rows):
+        raise usage(f'--bars needs numbers, and "{visible_line(measure)}" is none')
+    called = kind.columns[0] if kind.columns else next(iter(rows[0]))
+    names = [visible_line(_plain(row.get(called))) for row in rows]
+    most = max(row.get(measure) or 0 for row in rows) or 1
+    width = max(map(len, names))
+    lines = []
+    for name, row in zip(names, rows, strict=True):
+        value = row.get(measure) or 0
+        told = [f"{value:g}" if isinstance(value, float) else str(value)]
+        if kind.messages and measure == "ready":
+            consumers = row.get(kind.consumers, 0) if kind.consumers else None
+            told += [f"{row['inflight']} in flight"] if "inflight" in row else []
+            told += [_consumers(consumers)] if consumers is not None else []
+        else:
+            told[0] += f" {measure.replace('_', ' ')}"
+        lines.append(f"{name:<{width}}  |{bar(value / most, _BAR)} {', '.join(told)}\n")
+    return "".join(lines)
+
+
+def bar(part: float, width: int) -> str:
+    """Return a bar for a part from 0 to 1 of so many cells; what is not 0 is seen."""
+    eighths = max(int(part * width * 8), 1 if part > 0 else 0)
+    return "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
+
+
+def _consumers(count: int) -> str:
+    if not count:
+        return "no consumer"
+    return "1 consumer" if count == 1 else f"{count} consumers"
 
 
 def as_plain(fields: Sequence[str], rows: Iterable[Row], *, header: bool) -> str:

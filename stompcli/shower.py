@@ -12,12 +12,12 @@ import trio
 
 from stompcli.client import Message
 from stompcli.failure import usage
+from stompcli.listing import bar
 from stompcli.output import Out
 from stompcli.received_files import FILENAME, check_folder, file_of, keep, numbered, safe_name
 from stompcli.render import frame_lines, visible_body, visible_line
 from stompcli.translating import Translation
 
-_BARS: Final = " ▏▎▍▌▋▊▉█"
 _WIDTH: Final = 40
 
 
@@ -185,13 +185,12 @@ class Graph:
                 line: dict[str, object] = {"messages": messages, "bytes": octets}
                 await self._out.json({**line, "total": self._total})
                 continue
-            bar = self.bar(messages)
+            drawn = self.bar(messages)
             await self._out.line(
                 f"{time.strftime('%H:%M:%S')} {messages:>9,} msg/s {octets / 1024:>11,.1f} KiB/s"
-                f"{'  ' if bar else ''}{bar}"
+                f"{'  ' if drawn else ''}{drawn}"
             )
 
     def bar(self, messages: int) -> str:
         """Return a bar as long as this second was busy, measured by the busiest so far."""
-        eighths = messages * _WIDTH * 8 // self._most
-        return "█" * (eighths // 8) + (_BARS[eighths % 8] if eighths % 8 else "")
+        return bar(messages / self._most, _WIDTH)

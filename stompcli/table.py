@@ -495,6 +495,7 @@ TABLE: Final = (
         "stompcli.context_arguments:CONTEXT",
         f"{_COMMANDS}.context:context",
         aliases=("ctx",),
+        destructive=True,
         offline=True,
     ),
     Command(

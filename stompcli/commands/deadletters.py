@@ -8,7 +8,7 @@ from stompcli.admin import Admin, admin, is_stompd, only_stompd
 from stompcli.asking import check_consent, consent
 from stompcli.commands.acting import carry_out, purge_one, report
 from stompcli.commands.browse import look
-from stompcli.commands.listings import show
+from stompcli.commands.listings import list_rows
 from stompcli.commands.transfer import Job, through_here
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
@@ -62,15 +62,22 @@ def _words(action: str, words: tuple[str, ...]) -> tuple[str | None, tuple[str, 
 
 
 async def _list(session: Session, glob: str | None, params: dict[str, Any], out: Out) -> None:
-    async with admin(session, "dlq ls") as broker:
-        rows = await broker.rows("dlq")
     _, wanted = listing.names(glob, "/queue/")
-    rows = [row for row in rows if wanted(str(row.get("name")))]
-    await show(listing.DEAD_LETTERS, rows, params, out)
-    for row in () if out.settings.json else rows:
-        counted, ready = row.get("counted"), row.get("ready")
-        if isinstance(counted, int) and isinstance(ready, int) and 0 < counted < ready:
-            out.aside(f"{row.get('name')}: these are the reasons of the first {counted} only")
+    partly: list[dict[str, Any]] = []
+
+    async def rows(broker: Admin) -> list[dict[str, Any]]:
+        found = [row for row in await broker.rows("dlq") if wanted(str(row.get("name")))]
+        partly[:] = [row for row in found if _looked_at_in_part(row)]
+        return found
+
+    await list_rows(session, listing.DEAD_LETTERS, rows, params, out, called="dlq ls")
+    for row in () if out.settings.json else partly:
+        out.aside(f"{row.get('name')}: these are the reasons of the first {row['counted']} only")
+
+
+def _looked_at_in_part(row: dict[str, Any]) -> bool:
+    counted, ready = row.get("counted"), row.get("ready")
+    return isinstance(counted, int) and isinstance(ready, int) and 0 < counted < ready
 
 
 async def _show(

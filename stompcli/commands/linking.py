@@ -10,6 +10,7 @@ from stompcli.exitcodes import ExitCode
 from stompcli.lines import relink
 from stompcli.output import Out
 from stompcli.render import frame_lines, visible_line
+from stompcli.repeating import repeated
 from stompcli.session import Session
 
 
@@ -73,8 +74,11 @@ async def status(session: Session, params: dict[str, Any], out: Out) -> ExitCode
             return None
         await out.line("")
     async with admin(session, "status") as broker:
-        record = await broker.record("status")
-    await show_record(record, params, out)
+
+        async def once() -> None:
+            await show_record(await broker.record("status"), params, out)
+
+        await repeated(session, params, out, once)
     return None
 
 

@@ -1,16 +1,18 @@
 """The listings: queues, topics, subscriptions, connections, durable and routes."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from stompcli import listing
 from stompcli.actions import LISTING, SHAPE, check_options
-from stompcli.admin import admin
+from stompcli.admin import Admin, admin
 from stompcli.asking import check_consent, consent
 from stompcli.commands.acting import report_one
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
 from stompcli.listing import Listing, Row, Wanted
 from stompcli.output import Out
+from stompcli.repeating import repeated
 from stompcli.session import Session
 
 _OF_DURABLE: Final = {
@@ -23,10 +25,12 @@ _OF_DURABLE: Final = {
 async def queues(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List queues."""
     pattern, wanted = listing.names(params["glob"], "/queue/")
-    async with admin(session, "queues") as broker:
-        rows = await broker.rows("queues", match=pattern)
-    rows = [row for row in rows if wanted(str(row.get("name"))) and not broker.is_own(row)]
-    await show(listing.QUEUES, rows, params, out)
+
+    async def rows(broker: Admin) -> list[dict[str, Any]]:
+        found = await broker.rows("queues", match=pattern)
+        return [row for row in found if wanted(str(row.get("name"))) and not broker.is_own(row)]
+
+    await list_rows(session, listing.QUEUES, rows, params, out)
     return None
 
 
@@ -34,48 +38,63 @@ async def queue(session: Session, params: dict[str, Any], out: Out) -> ExitCode 
     """Show all that is known of one queue."""
     name = params["name"] if params["name"].startswith("/") else f"/queue/{params['name']}"
     async with admin(session, "queue info") as broker:
-        rows = await broker.rows("queues", match=name)
-    found = [row for row in rows if row.get("name") == name]
-    if not found:
-        raise Failure(ExitCode.FAILED, "not-found", f"there is no queue {name}")
-    for row in found:
-        await show_record(row, params, out)
+
+        async def once() -> None:
+            rows = await broker.rows("queues", match=name)
+            found = [row for row in rows if row.get("name") == name]
+            if not found:
+                raise Failure(ExitCode.FAILED, "not-found", f"there is no queue {name}")
+            for row in found:
+                await show_record(row, params, out)
+
+        await repeated(session, params, out, once)
     return None
 
 
 async def topics(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List topics."""
     pattern, wanted = listing.names(params["glob"], "/topic/")
-    async with admin(session, "topics") as broker:
-        rows = await broker.rows("topics", match=pattern)
-    await show(listing.TOPICS, [row for row in rows if wanted(str(row.get("name")))], params, out)
+
+    async def rows(broker: Admin) -> list[dict[str, Any]]:
+        found = await broker.rows("topics", match=pattern)
+        return [row for row in found if wanted(str(row.get("name")))]
+
+    await list_rows(session, listing.TOPICS, rows, params, out)
     return None
 
 
 async def subscriptions(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List subscriptions."""
     pattern, wanted = listing.names_of_any(params["glob"])
-    async with admin(session, "subscriptions") as broker:
-        rows = await broker.rows("subscriptions", match=pattern, connection=params["connection"])
-    rows = [row for row in rows if wanted(str(row.get("destination"))) and not broker.is_own(row)]
-    await show(listing.SUBSCRIPTIONS, rows, params, out)
+
+    async def rows(broker: Admin) -> list[dict[str, Any]]:
+        found = await broker.rows("subscriptions", match=pattern, connection=params["connection"])
+        return [
+            row for row in found if wanted(str(row.get("destination"))) and not broker.is_own(row)
+        ]
+
+    await list_rows(session, listing.SUBSCRIPTIONS, rows, params, out)
     return None
 
 
 async def connections(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List connections."""
-    async with admin(session, "connections") as broker:
-        rows = await broker.rows("connections")
-    rows = _any_field(rows, params["glob"], ("id", "peer", "user", "client_id"))
-    await show(listing.CONNECTIONS, rows, params, out)
+
+    async def rows(broker: Admin) -> list[dict[str, Any]]:
+        found = await broker.rows("connections")
+        return _any_field(found, params["glob"], ("id", "peer", "user", "client_id"))
+
+    await list_rows(session, listing.CONNECTIONS, rows, params, out)
     return None
 
 
 async def routes(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """List the routes."""
-    async with admin(session, "routes") as broker:
-        rows = await broker.rows("routes")
-    await show(listing.ROUTES, _any_field(rows, params["glob"], None), params, out)
+
+    async def rows(broker: Admin) -> list[dict[str, Any]]:
+        return _any_field(await broker.rows("routes"), params["glob"], None)
+
+    await list_rows(session, listing.ROUTES, rows, params, out)
     return None
 
 
@@ -84,10 +103,11 @@ async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCod
     check_options("durable", params, _OF_DURABLE)
     name = params["name"]
     if params["action"] == "ls":
-        async with admin(session, "durable ls") as broker:
-            rows = await broker.rows("durables")
-        rows = _any_field(rows, name, ("name",))
-        await show(listing.DURABLES, rows, params, out)
+
+        async def rows(broker: Admin) -> list[dict[str, Any]]:
+            return _any_field(await broker.rows("durables"), name, ("name",))
+
+        await list_rows(session, listing.DURABLES, rows, params, out, called="durable ls")
         return None
     if name is None:
         raise usage("durable rm: say which one; durable ls lists them")
@@ -100,6 +120,24 @@ async def durable(session: Session, params: dict[str, Any], out: Out) -> ExitCod
         outcome = await broker.act("durable-rm", name=name, client_id=params["client_id"])
     done = f"Removed the durable subscription {name}"
     return await report_one(out, done, f"durable rm {name}", outcome)
+
+
+async def list_rows(
+    session: Session,
+    kind: Listing,
+    rows: Callable[[Admin], Awaitable[list[dict[str, Any]]]],
+    params: dict[str, Any],
+    out: Out,
+    *,
+    called: str = "",
+) -> None:
+    """Show the rows of a listing, again and again if that is wanted."""
+    async with admin(session, called or kind.verb) as broker:
+
+        async def once() -> None:
+            await show(kind, await rows(broker), params, out)
+
+        await repeated(session, params, out, once)
 
 
 def _any_field(
@@ -126,7 +164,9 @@ async def show(kind: Listing, rows: list[dict[str, Any]], params: dict[str, Any]
         return
     fields = wanted.fields(kind, rows)
     header = not params["no_header"]
-    if params["plain"] or out.settings.plain:
+    if params["bars"]:
+        text = listing.as_bars(kind, wanted.sort, chosen)
+    elif params["plain"] or out.settings.plain:
         text = listing.as_plain(fields, chosen, header=header)
     elif fields:
         text = listing.as_table(fields, chosen, header=header, tty=out.tty)
