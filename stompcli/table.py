@@ -225,6 +225,16 @@ TABLE: Final = (
         f"{_COMMANDS}.browse:browse",
     ),
     Command(
+        "top",
+        "Watch a broker: totals, rates, the busiest queues",
+        LOOKING,
+        "top [glob]",
+        "stompcli.top_arguments:TOP",
+        f"{_COMMANDS}.top:top",
+        admin=True,
+        in_shell=False,
+    ),
+    Command(
         "explain",
         "Say why messages are not delivered, and where they go",
         LOOKING,
