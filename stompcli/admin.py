@@ -102,7 +102,8 @@ class Admin:
     def __init__(self, client: Client, answers: Subscription) -> None:
         self._client = client
         self._answers = answers
-        self._asked = 0
+        # How many requests were made.
+        self.asked = 0
 
     async def ask(self, verb: str, *, told: Told | None = None, **fields: object) -> Any:  # noqa: ANN401 - JSON
         """Carry out a verb, and return its result; a field that is None is left out.
@@ -112,8 +113,8 @@ class Admin:
         """
         if told is not None:
             fields["progress"] = True
-        self._asked += 1
-        correlation = str(self._asked)
+        self.asked += 1
+        correlation = str(self.asked)
         body = json.dumps({name: value for name, value in fields.items() if value is not None})
         await self._client.send(
             f"/admin/{verb}",
@@ -180,7 +181,12 @@ async def admin(session: Session, what: str) -> AsyncIterator[Admin]:
     if not is_stompd(client):
         raise only_stompd(client, what)
     async with client.subscribe(_ANSWERS) as answers:
-        yield Admin(client, answers)
+        broker = Admin(client, answers)
+        try:
+            yield broker
+        finally:
+            if session.held is not None:
+                session.held.asides += broker.asked
 
 
 def _answer(verb: str, message: Message) -> dict[str, Any]:

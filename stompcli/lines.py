@@ -205,9 +205,11 @@ class Lines:
         if params is None:
             return
         if record.verbatim and not _has_body(params):
-            body = await session.compose() if session.compose is not None else None
-            if body is None:
+            if session.compose is None:
                 raise usage(f"Expecting: {record.usage}")
+            body = await session.compose()
+            if body is None:
+                raise Failure(ExitCode.FAILED, "declined", "given up; nothing was sent")
             params["body"] = (body,)
         if "header" in params and "destination" in params:
             params["header"] = session.sticky.with_typed(params["header"], params["destination"])

@@ -37,6 +37,8 @@ class Link:
         self._options = options
         self._client: Client | None = None
         self.since = time.time()
+        # Messages sent that nobody has typed: questions to the broker.
+        self.asides = 0
         self._let_go = trio.Event()
         self._gone = trio.Event()
         self._last_words: StompError | None = None
@@ -69,6 +71,11 @@ class Link:
         await self._gone.wait()
         error, self._last_words = self._last_words, None
         return error
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent that somebody wanted to be sent."""
+        return self.client.counters.messages_sent - self.asides
 
     def beats(self) -> tuple[float, float]:
         """Return the agreed seconds between heart-beats that come and that go, 0 for none."""

@@ -101,6 +101,9 @@ class Session:
         self.lost: SessionEndedError | None = None
         # True after `disconnect`: whoever typed that has to ask for a new connection.
         self.parted = False
+        # The password, once it was found out, and the settings that it is of.
+        self._secret: str | None = None
+        self._secret_of: Settings | None = None
         self.traffic = Traffic()
         # Two tasks must not make, or give up, a connection at the same time.
         self.linking = trio.Lock()
@@ -213,8 +216,7 @@ class Session:
 
         Who calls this holds `linking`. Raises `StompError` if there is no connection to be had.
         """
-        addresses = self.addresses()
-        link = Link(addresses, self._options(addresses))
+        link = Link(self.addresses(), self.options())
         await self.nursery.start(link.hold)
         if self._link is not None:
             # Why it ended was said when that was noticed.
@@ -250,17 +252,21 @@ class Session:
         assert self._link is not None  # noqa: S101 - for the type checker; callers looked
         return self._link.client
 
-    def _options(self, addresses: list[Address]) -> Options:
+    def options(self) -> Options:
+        """Return what a connection of this session is told; raises `Failure` for a bad secret."""
         settings = self.settings
+        if self._secret_of is not settings:
+            # It is asked for once, and not again while somebody types at a prompt.
+            self._secret, self._secret_of = settings.secret(), settings
         options: Options = {
             "login": settings.user,
-            "passcode": settings.secret(),
+            "passcode": self._secret,
             "virtual_host": settings.vhost,
             "versions": _VERSIONS if settings.protocol == "auto" else (settings.protocol,),
             "heartbeat": settings.heartbeats or (_STAYING if self._stays else _PASSING),
             "headers": dict(settings.connect_header),
         }
-        if any(address.tls for address in addresses):
+        if any(address.tls for address in self.addresses()):
             options["ca_file"] = settings.tls_ca
             options["cert_file"] = settings.tls_cert
             options["key_file"] = settings.tls_key

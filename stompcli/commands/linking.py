@@ -39,10 +39,9 @@ async def connect(session: Session, params: dict[str, Any], out: Out) -> ExitCod
 
 
 async def disconnect(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:  # noqa: ARG001 - every handler's signature
-    """End the connection."""
+    """End the connection; a reconnect brings its subscriptions back."""
     async with session.linking:
         error = await session.part()
-        session.before = []
         session.lost = None
     if error is not None:
         session.errors += 1
@@ -67,7 +66,7 @@ async def _greet(session: Session, out: Out) -> None:
 
 async def status(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Say what the broker is and how it is doing; in a shell the connection comes first."""
-    if session.in_shell and not out.settings.json:
+    if session.interactive and not out.settings.json:
         client = await session.link()
         await _connection(session, out)
         if not is_stompd(client):
@@ -101,8 +100,7 @@ async def _connection(session: Session, out: Out) -> None:
     )
     unacked = session.received.unacked()
     await out.line(
-        f"received {session.received.count}, sent {client.counters.messages_sent}, "
-        f"not acknowledged {len(unacked)}"
+        f"received {session.received.count}, sent {link.sent}, not acknowledged {len(unacked)}"
     )
     for one in client.subscriptions:
         await out.line(

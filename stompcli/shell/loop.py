@@ -17,6 +17,7 @@ from stompcli.output import StdoutClosed
 from stompcli.preferences import values
 from stompcli.running import supervise
 from stompcli.session import Session
+from stompcli.shell.destinations import Destinations
 from stompcli.shell.display import Display
 from stompcli.shell.prompt import Prompt, View
 from stompcli.shell.screen import Screen, ShellOut
@@ -45,6 +46,7 @@ class Shell:
         self._lines = Lines(session)
         self._history = History(place())
         self._lines.prefer(self._history)
+        self._destinations = Destinations(self._history.lines)
         wanted = session.preferences
         self._display = Display(wanted.rate)
         # Set when there is something new to show in the toolbar.
@@ -68,6 +70,7 @@ class Shell:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lines.watch, self._renew)
             nursery.start_soon(self._keep_looking)
+            nursery.start_soon(self._destinations.keep_asking, session)
             try:
                 await self._lines.connected()
                 await self._lines.listen()
@@ -110,6 +113,7 @@ class Shell:
                     return
                 continue
             self._history.add(line)
+            self._destinations.use(line)
             await self._interruptible(partial(self._lines.run, line))
 
     async def _interruptible(self, work: Callable[[], object]) -> None:
@@ -185,7 +189,7 @@ class Shell:
             unacked=len(session.received.unacked()),
             last=session.received.count,
             received=session.received.count,
-            sent=client.counters.messages_sent,
+            sent=link.sent,
             transaction=f"{transaction.id} {session.transaction_frames}" if transaction else "",
             received_at=session.traffic.received_at,
             sent_at=session.traffic.sent_at,
@@ -199,7 +203,7 @@ class Shell:
         subscriptions = client.subscriptions if client is not None else []
         received = session.received
         return Known(
-            destinations=tuple(dict.fromkeys(one.destination for one in subscriptions)),
+            destinations=self._destinations.known(one.destination for one in subscriptions),
             subscriptions=tuple(
                 word for one in subscriptions for word in (one.destination, one.id)
             ),
