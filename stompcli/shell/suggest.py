@@ -198,7 +198,9 @@ def _of_destination(word: str, known: Known) -> list[Suggestion]:
     begin = _plain(sound, word)
     if begin or not word:
         return begin
-    return [Suggestion(one, len(word)) for one in sound if word.lower() in one.lower()]
+    return [
+        Suggestion(one, len(word)) for one in sound if one != word and word.lower() in one.lower()
+    ]
 
 
 def _of_message(record: table.Command, word: str, known: Known) -> list[Suggestion]:
