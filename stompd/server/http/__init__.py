@@ -7,5 +7,6 @@
 * ``visitor``: who a request comes from, and what he may do.
 * ``api``: the admin verbs; ``openapi``: their description for programs.
 * ``metrics``: for Prometheus; ``health``: for who restarts stompd or sends it work.
+* ``files``: the console, whose files are in ``console/``.
 * ``websocket``: STOMP over WebSocket; ``pieces``: octets of the broker cut into frames.
 """

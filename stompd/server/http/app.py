@@ -9,12 +9,13 @@ import trio
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 import stompd
 from stompd.server.auth import Anonymous, is_trusted
 from stompd.server.http import api, guard, health
+from stompd.server.http.files import Console
 from stompd.server.http.openapi import PREFIX, description
 from stompd.server.http.websocket import stomp
 
@@ -58,6 +59,7 @@ def application(service: Service, port: HttpPort) -> ASGIApp:
 
 def _routes(service: Service, port: HttpPort) -> list[Route]:
     metrics: list[Metrics] = []
+    console = Console()
 
     async def verb(request: Request) -> Response:
         return await api.answer(service, request)
@@ -82,7 +84,14 @@ def _routes(service: Service, port: HttpPort) -> list[Route]:
         text, kind = metrics[0].written(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": kind})
 
+    def page(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        found = console.answer(name, request) if service.settings.http.console else None
+        return found or PlainTextResponse("there is nothing here\n", 404)
+
     return [
+        Route("/", _answering(page)),
+        Route("/console/{name:path}", _answering(page)),
         Route("/healthz", _answering(lambda _: health.alive(service))),
         Route("/readyz", _answering(lambda _: health.ready(service))),
         Route(_METRICS, measure),
