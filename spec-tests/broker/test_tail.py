@@ -30,7 +30,7 @@ def test_each_priority_has_a_tail_of_its_own() -> None:
     queue = _queue(core)
     assert len(list(queue.waiting())) == 5
     assert repr(queue.behind) == "<Tail of /queue/a {9: (4, 8), 4: (10, 5)}>"
-    assert queue.tail_priorities() == [9, 4]
+    assert queue.behind.priorities() == [9, 4]
     consumer = core.client()
     consumer.subscribe("/queue/a")
     core.answer_all()
@@ -162,9 +162,9 @@ def test_a_tail_that_had_counted_less_than_it_has() -> None:
     queue = _queue(core)
     queue.behind.stretches[4].count = 1
     queue.tail = 1
-    queue.look_behind(4, 0, 10, 10_000, lambda found, _: queue.withdraw_behind(found))
+    queue.behind.look(4, 0, 10, 10_000, lambda found, _: queue.behind.withdraw(found))
     core.answer()
-    assert (queue.tail, queue.tail_priorities()) == (0, [])
+    assert (queue.tail, queue.behind.priorities()) == (0, [])
 
 
 def test_a_queue_that_goes_while_it_is_swept() -> None:
@@ -290,7 +290,7 @@ def test_a_queue_that_goes_while_delayed_messages_are_on_their_way() -> None:
     publish(core.client(), "/queue/a", numbers(1, 6), delay="1000")
     queue = _queue(core)
     seen: list[tuple[list[Any], list[float]]] = []
-    queue.look_at_delayed((0.0, 0), 10, 10_000, lambda found, dues: seen.append((found, dues)))
+    queue.delayed.look((0.0, 0), 10, 10_000, lambda found, dues: seen.append((found, dues)))
     core.tick(1)
     answers = [core.paging.answer() for _ in range(len(core.paging.asked))]
     assert len(answers) == 2
@@ -312,9 +312,11 @@ def test_a_purge_of_delayed_messages_gives_room() -> None:
     queue = _queue(core)
 
     def purge(messages: list[Any], _dues: list[float]) -> None:
-        queue.withdraw_delayed(queue.still_delayed(messages))
+        gone = queue.delayed.still(messages)
+        queue.delayed.withdraw(gone)
+        queue.lost(len(gone))
 
-    queue.look_at_delayed((0.0, 0), 10, 100_000, purge)
+    queue.delayed.look((0.0, 0), 10, 100_000, purge)
     core.answer_all()
     assert not producer.session.paused
     assert queue.delayed.tail == 0

@@ -268,7 +268,7 @@ class Assignment:
                 self.count -= 1
                 terms = message.terms
                 if terms is not None and terms.expires != NEVER:
-                    queue.expect_no_expiry(message)
+                    queue.time.forget(message)
                     if queue.has_expired(message):
                         queue.drop_expired(message)
                         continue
@@ -321,7 +321,7 @@ class Assignment:
                 message = self._find(subscription)
                 if message is not None:
                     self.take(message)
-                    queue.expect_no_expiry(message)
+                    queue.time.forget(message)
                     self._deliver(subscription, message)
                     finders.append(subscription)
             seekers = finders
@@ -351,7 +351,7 @@ class Assignment:
             if found is not None or not through:
                 break
         for message in expired:
-            queue.expire(message)
+            queue.time.expire(message)
         return found
 
     # Subscribers.

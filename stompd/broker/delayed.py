@@ -241,7 +241,7 @@ class Delayed:
             self._begin_again()
         for due, message in zip(dues, messages, strict=True):
             self._horizon = (due, message.place)
-            if not self.is_behind(message):
+            if not self._is_behind(message):
                 continue
             queue.claim(message)
             self._anew = False
@@ -262,7 +262,7 @@ class Delayed:
         self._anew = not self._anew
         self._horizon = _START
 
-    def is_behind(self, message: Message) -> bool:
+    def _is_behind(self, message: Message) -> bool:
         """Return whether a message of an answer is in the store only, and not due yet."""
         return message not in self._agenda and message.place not in self._gone
 
@@ -279,7 +279,11 @@ class Delayed:
         octets: int,
         taker: Callable[[list[Message], list[float]], None],
     ) -> None:
-        """Have a taker get what the store has behind a due time and a place; see `Queue`."""
+        """Have a taker get what the store holds behind a due time and a place, not due yet.
+
+        The times come with it; all of that is empty if it was the end, or the queue is gone.
+        `still` tells what is not in memory too.
+        """
         queue = self._queue
         self._looks += 1
 
@@ -302,6 +306,10 @@ class Delayed:
             due=max(due, -queue.host.broker.epoch),
         )
         queue.store.fetch(fetch)
+
+    def still(self, messages: Iterable[Message]) -> list[Message]:
+        """Return those of the messages of an answer that are nowhere else."""
+        return [message for message in messages if self._is_behind(message)]
 
     def withdraw(self, messages: Iterable[Message]) -> None:
         """Take messages out that are in the store only; the store is the caller's to tell."""

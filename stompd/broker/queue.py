@@ -14,21 +14,20 @@ from __future__ import annotations
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from stompd.broker.alarm import Alarm
 from stompd.broker.assignment import Assignment
 from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.delayed import SHARE, Delayed
-from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.message import Message
+from stompd.broker.overflow import bound, unblock
 from stompd.broker.tail import Tail
 from stompd.broker.takeover import take_over
 from stompd.broker.terms import NEVER, NORMAL, Terms, priority_of
-from stompd.protocol.errors import RemoteProtocolError
+from stompd.broker.timetable import Timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from stompd.broker.destination import Destination
     from stompd.broker.dialect import QueueSettings
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from stompd.broker.storage import KeptQueue, Key
     from stompd.broker.subscription import Subscription
     from stompd.broker.virtualhost import VirtualHost
-
-# A window that holds so many times what it should gives some of it to the tail.
-OVERFULL: Final = 1.25
 
 
 class Queue:
@@ -52,8 +48,6 @@ class Queue:
     """
 
     __slots__ = (
-        "_alarm",
-        "_expiries",
         "_remembered",
         "_returned",
         "asked",
@@ -91,6 +85,7 @@ class Queue:
         "tail",
         "tail_bytes",
         "takers",
+        "time",
         "unsettled",
         "watched",
         "windowed",
@@ -123,10 +118,8 @@ class Queue:
         self.followers: list[Subscription] = []
         # Messages that are not due yet.
         self.delayed = Delayed(self)
-        # Those of the ready messages that expire.
-        self._expiries = Agenda()
-        # For either of them.
-        self._alarm = Alarm(host.broker, self._ring)
+        # What time does to those and to the ready ones.
+        self.time: Timetable = Timetable(self)
         self._remembered: Remembered | None = None
         self.next_place = 1
         # Octets of the window, and messages delivered and not settled.
@@ -230,10 +223,6 @@ class Queue:
             return 1 + min(stretch.edge for stretch in self.behind.stretches.values())
         return first
 
-    def has_room(self, count: int, size: int) -> bool:
-        """Return whether that many more messages and octets fit, or push others out."""
-        return self.policy.overflow == "drop-head" or not self._over(count, size)
-
     def waiting(self) -> Iterator[Message]:
         """Walk over the ready messages in memory, in the order of delivery.
 
@@ -273,10 +262,10 @@ class Queue:
             if lane.count:
                 self.behind.restore(priority, lane.count, lane.octets, kept.last_place)
                 if priority != NORMAL:
-                    self._assign()
+                    self.assign()
         if kept.first_expiry is not None:
             self.behind.sweep.first = kept.first_expiry
-            self.alarm_at(kept.first_expiry)
+            self.time.alarm_at(kept.first_expiry)
         if kept.delayed_count:
             self.coming = kept.first_due is None or kept.first_due <= self.host.broker.now
             self.delayed.restore(kept.delayed_count, kept.delayed_octets)
@@ -292,7 +281,7 @@ class Queue:
         if self.coming:
             self.coming = False
             self._reconsider()
-        self._ring()
+        self.time.ring()
         self.dispatch()
 
     # Taking messages in.
@@ -302,29 +291,6 @@ class Queue:
         if goes_nowhere(message.terms, self._remembered, self.policy, self.host.broker.now):
             return ()
         return (self,)
-
-    def check_room(self, count: int, size: int) -> None:
-        """Raise `RemoteProtocolError` if a `reject` queue has no room for that many more."""
-        if self.policy.overflow == "reject" and self._over(count, size):
-            limits = [
-                f"{limit} {unit}"
-                for limit, unit in (
-                    (self.policy.max_messages, "messages"),
-                    (self.policy.max_bytes, "octets"),
-                )
-                if limit is not None
-            ]
-            raise RemoteProtocolError(
-                "queue is full",
-                f"{self.name} holds {self.count} messages with {self.octets} "
-                f"octets; its policy allows {' and '.join(limits)}",
-            )
-
-    def _over(self, count: int, size: int) -> bool:
-        policy = self.policy
-        return (policy.max_messages is not None and self.count + count > policy.max_messages) or (
-            policy.max_bytes is not None and self.octets + size > policy.max_bytes
-        )
 
     def admit(self, message: Message, session: Session | None) -> None:
         """Take a new message that may have terms: drop a repetition, delay, expire, or `put` it."""
@@ -351,7 +317,7 @@ class Queue:
             self.drop_expired(message)
             return
         if terms.group is not None:
-            self._assign().choosy = True
+            self.assign().choosy = True
         self.put(message, session)
 
     def _repeats(self, message: Message, dedup_id: str) -> bool:
@@ -408,7 +374,7 @@ class Queue:
 
     def _put_special(self, message: Message, session: Session | None) -> None:
         if self.policy.max_age is not None:
-            self._limit_age(message, self.policy.max_age)
+            self.limit_age(message, self.policy.max_age)
         if message.persistent:
             message.stored = True
             self.store.put(self.key, message)
@@ -423,9 +389,10 @@ class Queue:
             # Whoever stands in line does not want it, so there is nothing to give out.
             self._keep(message)
         if self.bounded:
-            self._bound(session)
+            bound(self, session)
 
-    def _limit_age(self, message: Message, age: float) -> None:
+    def limit_age(self, message: Message, age: float) -> None:
+        """Have a message expire after so many seconds, if not before."""
         expires = self.host.broker.now + age
         terms = message.terms
         if terms is None:
@@ -437,7 +404,7 @@ class Queue:
     def _keep(self, message: Message) -> None:
         """Have a new message wait, in the window or in the tail."""
         terms = message.terms
-        assignment = self.assignment if terms is None else self._assign()
+        assignment = self.assignment if terms is None else self.assign()
         if self.windowed:
             priority = NORMAL if terms is None else terms.priority
             behind = self.behind
@@ -454,33 +421,9 @@ class Queue:
             return
         assignment.add(message)
         if terms is not None and terms.expires != NEVER:
-            self._expect_expiry(message, terms.expires)
+            self.time.expect(message, terms.expires)
 
-    def bound(self) -> None:
-        """Have the overflow rule drop what is too much, if it does that."""
-        self._bound(None)
-
-    def _bound(self, session: Session | None) -> None:
-        if not self._over(0, 0):
-            return
-        if self.policy.overflow == "drop-head":
-            while self._over(0, 0):
-                oldest = self._take_oldest()
-                if oldest is None:
-                    return
-                self.host.dead_letters.file(oldest, "overflow", "")
-        elif session is not None:
-            # Under `reject` check_room was asked before; a move or a race of one transaction may
-            # still end here, and pausing is right for it too.
-            if not self.blocked:
-                self.host.broker.tell(
-                    "limit", self.host, **session.who(), limit=f"{self.name} is full"
-                )
-            self.blocked.add(session)
-            session.paused_by.add(self)
-            session.halt = True
-
-    def _take_oldest(self) -> Message | None:
+    def take_oldest(self) -> Message | None:
         """Take what an overflow drops: what waits in the window, else what is due first.
 
         None if there is neither.
@@ -489,7 +432,7 @@ class Queue:
         if self.assignment is not None:
             message = self.assignment.take_oldest()
             if message is not None:
-                self.expect_no_expiry(message)
+                self.time.forget(message)
         elif self._returned:
             message = heappop(self._returned)[1]
         elif self.ready:
@@ -498,7 +441,7 @@ class Queue:
 
     # Being more than plain.
 
-    def _assign(self) -> Assignment:
+    def assign(self) -> Assignment:
         """Return the assignment; the queue is plain no more."""
         assignment = self.assignment
         if assignment is None:
@@ -578,13 +521,13 @@ class Queue:
                 self.drop_expired(message)
                 continue
             terms = message.terms
-            assignment = self.assignment if terms is None else self._assign()
+            assignment = self.assignment if terms is None else self.assign()
             if assignment is None:
                 self.ready.append(message)
                 continue
             assignment.add(message, back=True)
             if terms is not None and terms.expires != NEVER:
-                self._expect_expiry(message, terms.expires)
+                self.time.expect(message, terms.expires)
 
     def let_go(self, messages: Sequence[Message], kept: int) -> None:
         """Have messages wait in the window no more, that come behind so many of their priority."""
@@ -594,7 +537,7 @@ class Queue:
         else:
             for message in messages:
                 self.assignment.take(message)
-                self.expect_no_expiry(message)
+                self.time.forget(message)
         self.bytes -= sum(message.size for message in messages)
 
     def shrink(self) -> int:
@@ -604,88 +547,20 @@ class Queue:
         """
         return take_over(self, self.policy.window_messages // 16)
 
-    # Walking over the tail.
-
-    def tail_priorities(self) -> list[int]:
-        """Return the priorities of which messages are in the store only, the highest first."""
-        return sorted(self.behind.stretches, reverse=True)
-
-    def edge_of(self, priority: int) -> int:
-        """Return the place behind which the tail of a priority begins; any number without one."""
-        stretch = self.behind.stretches.get(priority)
-        return 0 if stretch is None else stretch.edge
-
-    def ahead_of(self, priority: int) -> frozenset[int]:
-        """Return the places behind it whose messages are in memory, or were."""
-        stretch = self.behind.stretches.get(priority)
-        return frozenset() if stretch is None else frozenset(stretch.ahead)
-
-    def look_behind(
-        self,
-        priority: int,
-        after: int,
-        count: int,
-        octets: int,
-        taker: Callable[[list[Message], int], None],
-    ) -> None:
-        """Have a taker get what the store holds of a priority behind a place, in order.
-
-        Some of it may be in the window by then, or delivered: `still_behind` tells what is not. The
-        taker is told the last place of the answer as well; 0 if it was the end, or the queue is
-        gone by then.
-        """
-        self.behind.look(priority, after, count, octets, taker)
-
-    def still_behind(self, messages: Sequence[Message]) -> list[Message]:
-        """Return those of the messages of an answer to `look_behind` that are in no other place.
-
-        To be asked as soon as the answer is there.
-        """
-        return [m for m in messages if self.behind.still_has(m, priority_of(m))]
-
-    def withdraw_behind(self, messages: Sequence[Message]) -> None:
-        """Take messages out of the tail that are `still_behind`.
-
-        What becomes of them in the store is the caller's, at once.
-        """
-        self.lost_count += len(messages)
-        self.behind.withdraw(messages)
-        if self.blocked:
-            self._unblock()
-
     def drop_tail(self) -> int:
         """Drop all that waits in the store only; return how many messages that were."""
         dropped = self.behind.clear()
-        if dropped:
-            self.lost_count += dropped
-            if self.blocked:
-                self._unblock()
+        self.lost(dropped)
         return dropped
 
-    def look_at_delayed(
-        self,
-        after: tuple[float, int],
-        count: int,
-        octets: int,
-        taker: Callable[[list[Message], list[float]], None],
-    ) -> None:
-        """Have a taker get what the store holds behind a due time and a place, not due yet.
+    def lost(self, count: int) -> None:
+        """Note that so many were taken out that nobody had; what becomes of them is the caller's.
 
-        The times come with it; all of that is empty if it was the end, or the queue is gone.
-        `still_delayed` tells what is not in memory too.
+        In the store, too, at once.
         """
-        self.delayed.look(after, count, octets, taker)
-
-    def still_delayed(self, messages: Sequence[Message]) -> list[Message]:
-        """Return those of the messages of an answer to `look_at_delayed` that are nowhere else."""
-        return [m for m in messages if self.delayed.is_behind(m)]
-
-    def withdraw_delayed(self, messages: Sequence[Message]) -> None:
-        """Take messages out that are `still_delayed`; see `withdraw_behind`."""
-        self.lost_count += len(messages)
-        self.delayed.withdraw(messages)
+        self.lost_count += count
         if self.blocked:
-            self._unblock()
+            unblock(self)
 
     # Getting messages back, or rid of them.
 
@@ -698,7 +573,7 @@ class Queue:
                 self.behind.forget(message, priority_of(message))
             self.store.settle(self.key, message)
         if self.blocked:
-            self._unblock()
+            unblock(self)
 
     def give_back(self, message: Message, delay: float = 0.0) -> None:
         """Take a delivered message back to its old place; the caller dispatches.
@@ -715,11 +590,11 @@ class Queue:
             self.store.requeue(self.key, message, due)
         if due:
             self.delayed.add(due, message)
-            self._alarm.set(due)
+            self.time.alarm_at(due)
         else:
-            self._wait_again(message)
+            self.wait_again(message)
 
-    def _wait_again(self, message: Message) -> None:
+    def wait_again(self, message: Message) -> None:
         """Have a message wait at its old place, unless it has expired meanwhile."""
         if self.has_expired(message):
             self.drop_expired(message)
@@ -731,15 +606,15 @@ class Queue:
         if (
             terms is not None
             or (self.ready and self.ready[0].place < message.place)
-            or (self.tail and self.edge_of(NORMAL) < message.place)
+            or (self.tail and self.behind.edge_of(NORMAL) < message.place)
         ):
-            self._assign()
+            self.assign()
         if self.assignment is None:
             heappush(self._returned, (message.place, message))
             return
         self.assignment.add(message, back=True)
         if terms is not None and terms.expires != NEVER:
-            self._expect_expiry(message, terms.expires)
+            self.time.expect(message, terms.expires)
 
     def reject(self, message: Message, reason: str) -> None:
         """Dead-letter a message that was delivered."""
@@ -747,7 +622,7 @@ class Queue:
         self.bytes -= message.size
         self.host.dead_letters.file(message, reason, message.detail, settled=True)
         if self.blocked:
-            self._unblock()
+            unblock(self)
 
     def withdraw(self, messages: Collection[Message]) -> None:
         """Take messages out that wait or are not due yet; what becomes of them is the caller's."""
@@ -767,9 +642,9 @@ class Queue:
                 self.delayed.drop(message)
             elif assignment is not None:
                 assignment.take(message)
-                self.expect_no_expiry(message)
+                self.time.forget(message)
         if self.blocked:
-            self._unblock()
+            unblock(self)
         if self.tail:
             self.behind.call()
         self.delayed.call()
@@ -782,14 +657,6 @@ class Queue:
             if message.stored:
                 self.store.settle(self.key, message)
         self.store.end_group()
-
-    def _unblock(self) -> None:
-        if self._over(0, 0):
-            return
-        blocked, self.blocked = self.blocked, set()
-        for session in blocked:
-            session.paused_by.discard(self)
-            session.resume_reading()
 
     # What time does.
 
@@ -806,117 +673,20 @@ class Queue:
             message.stored = True
             self.store.put(self.key, message, due)
         self.delayed.add(due, message)
-        self._alarm.set(due)
+        self.time.alarm_at(due)
         if self.bounded:
-            self._bound(session)
-
-    def alarm_at(self, moment: float) -> None:
-        """Have it looked at what time does at this time, or before."""
-        if moment != NEVER:
-            self._alarm.set(moment)
-
-    @property
-    def expiring(self) -> int:
-        """How many messages that expire wait in memory."""
-        return len(self._expiries)
+            bound(self, session)
 
     def has_expired(self, message: Message) -> bool:
         """Return whether nobody may have a message any more."""
         return message.has_expired(self.host.broker.now)
-
-    def _expect_expiry(self, message: Message, expires: float) -> None:
-        self._expiries.add(expires, message)
-        self._alarm.set(expires)
-
-    def expect_no_expiry(self, message: Message) -> None:
-        """Note that a message waits no more."""
-        if message.terms is not None:
-            self._expiries.drop(message)
-
-    def expire(self, message: Message) -> None:
-        """Take a waiting message out that has expired, and have it dropped or dead-lettered."""
-        assert self.assignment is not None  # noqa: S101 - what expires waits nowhere else
-        self.assignment.take(message)
-        self._expiries.drop(message)
-        self.drop_expired(message)
 
     def drop_expired(self, message: Message) -> None:
         """Have a message that waits nowhere dropped or dead-lettered: it has expired."""
         self.expired_count += 1
         self.host.dead_letters.expired(message)
         if self.blocked:
-            self._unblock()
-
-    def _ring(self) -> None:
-        """Do what is due, and set the alarm for what comes next."""
-        now = self.host.broker.now
-        left = AT_ONCE
-        ready = False
-        while left and (message := self.delayed.take(now)) is not None:
-            left -= 1
-            ready = True
-            self._come_due(message, now)
-        while left and (message := self._expiries.take(now)) is not None:
-            left -= 1
-            self.expire(message)
-        behind = self.behind
-        if behind.sweep.next() <= now:
-            behind.sweep.run()
-        if ready:
-            self._relieve()
-            self.dispatch()
-        if self.tail:
-            behind.call()
-        self.delayed.call()
-        coming = [due for due in (self.delayed.next(), self._expiries.next()) if due is not None]
-        next_one = min(coming, default=NEVER)
-        next_one = min(next_one, behind.sweep.next())
-        if next_one != NEVER:
-            self._alarm.set(max(next_one, now + BREATH))
-
-    def _relieve(self) -> None:
-        """Leave to the store what the window should not hold, if that is much."""
-        if self.windowed and self.here > OVERFULL * self.policy.window_messages:
-            # What came back waits in order there.
-            self._assign()
-            take_over(self, self.window)
-
-    def _has_room(self, repetition: Message) -> bool:
-        """Return whether there is room for a repetition; if not it is left out: nobody can wait."""
-        full = (
-            self.bounded and self.policy.overflow != "drop-head" and self._over(1, repetition.size)
-        )
-        return not full and not self.host.broker.memory.heavy
-
-    def _come_due(self, message: Message, now: float) -> None:
-        terms = message.terms
-        if terms is not None and terms.due:
-            # It is new here; what a NACK delayed is not.
-            if terms.schedule is not None:
-                again = terms.schedule.following(terms.due, now, self.host.broker.epoch)
-                if again != NEVER:
-                    copy = message.copy()
-                    copy.terms = terms.settled()
-                    terms.due = again
-                    # It is here this time and delayed for the next one, through a crash, too.
-                    self.store.begin_group()
-                    self.delayed.add(again, message)
-                    if message.stored:
-                        self.store.requeue(self.key, message, again)
-                    if self._has_room(copy):
-                        self.admit(copy, None)
-                    self.store.end_group()
-                    return
-            message.terms = terms.settled()
-            if self.policy.max_age is not None:
-                # Its age is that of its waiting.
-                self._limit_age(message, self.policy.max_age)
-            if not self.has_expired(message):
-                for follower in self.followers:
-                    follower.follow(message)
-        if message.stored:
-            self.store.requeue(self.key, message)
-        self._wait_again(message)
+            unblock(self)
 
     # Subscribers.
 
@@ -931,7 +701,7 @@ class Queue:
             return
         self.subscriptions.append(subscription)
         if subscription.demanding:
-            self._assign()
+            self.assign()
         if self.assignment is not None:
             self.assignment.join(subscription)
         else:
@@ -991,12 +761,11 @@ class Queue:
         """End the queue; what it held is dropped."""
         self.host.broker.bygone.bury_queue(self)
         self.gone = True
-        self._alarm.stop()
+        self.time.stop()
         self.ready.clear()
         self._returned.clear()
         self.takers.clear()
         self.delayed.clear()
-        self._expiries.clear()
         self.followers.clear()
         if self.assignment is not None:
             self.assignment.clear()

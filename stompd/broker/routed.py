@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from stompd.broker.overflow import check_room
 from stompd.broker.policy import outlives
 from stompd.broker.route import conditional, reached
 
@@ -59,7 +60,7 @@ class Routed:
             if target.bounded:
                 asked.update(target.filled_by(copy, session))
         for queue, count in asked.items():
-            queue.check_room(count, count * message.size)
+            check_room(queue, count, count * message.size)
         if not copies:
             self.host.dropped += 1
             return

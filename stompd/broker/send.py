@@ -14,6 +14,7 @@ from stompd.broker.dialect import (
     send_options,
 )
 from stompd.broker.message import SMALL, Message
+from stompd.broker.overflow import check_room
 from stompd.broker.queue import Queue
 from stompd.broker.routed import Routed
 from stompd.broker.subscribe import open_subscription, tell_subscribed
@@ -169,7 +170,7 @@ def send(session: Session, head: Head, body: bytes) -> None:
         return
     if target.bounded:
         for queue in target.filled_by(message, session):
-            queue.check_room(1, message.size)
+            check_room(queue, 1, message.size)
     target.put(message, session)
 
 
@@ -263,7 +264,7 @@ def _send_special(session: Session, message: Message, plan: SendPlan) -> None:
     else:
         if target.bounded:
             for queue in target.filled_by(message, session):
-                queue.check_room(1, message.size)
+                check_room(queue, 1, message.size)
         target.admit(message, session)
     if receipt is not None:
         durable = (

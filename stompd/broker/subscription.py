@@ -256,8 +256,8 @@ class Subscription:
             ):
                 self.backlog.append(message)
                 self.backlog_size += message.size
-        for priority in queue.tail_priorities():
-            edge, ahead = queue.edge_of(priority), queue.ahead_of(priority)
+        for priority in queue.behind.priorities():
+            edge, ahead = queue.behind.edge_of(priority), queue.behind.ahead_of(priority)
             self._unseen.append(_Unseen(queue, priority, edge, queue.next_place, ahead))
 
     @property
@@ -270,7 +270,8 @@ class Subscription:
         # Until the answer comes nothing is among the copies, so nobody asks again.
         unseen = self._unseen[0]
         high = self.outbox.high
-        unseen.queue.look_behind(unseen.priority, unseen.after, _PAGE, high, self._browsed)
+        tail = unseen.queue.behind
+        tail.look(unseen.priority, unseen.after, _PAGE, high, self._browsed)
 
     def _browsed(self, messages: list[Message], last: int) -> None:
         """Take copies of a part of a tail; the last place of it is 0 if it was the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.storage import Fetch
-from stompd.broker.terms import NEVER, priority_of
+from stompd.broker.terms import NEVER
 
 if TYPE_CHECKING:
     from stompd.broker.message import Message
@@ -35,7 +35,7 @@ class Sweep:
         """Note when a message of the tail expires, if it does."""
         if message.terms is not None and message.terms.expires < self.first:
             self.first = message.terms.expires
-            self._queue.alarm_at(self.first)
+            self._queue.time.alarm_at(self.first)
 
     def next(self) -> float:
         """Return when the tail is to be looked through; `NEVER` if nothing in it expires."""
@@ -53,14 +53,14 @@ class Sweep:
         self.first = NEVER
         tail.asking = True
         # Those that were delivered, or wait in memory, are in the answer too.
-        count = _SWEPT + queue.unsettled + queue.expiring
+        count = _SWEPT + queue.unsettled + queue.time.expiring
 
         def answered(messages: list[Message], _dues: list[float]) -> None:
             tail.asking = False
             if queue.gone:
                 return
             moment = queue.host.broker.now
-            there = [m for m in messages if tail.still_has(m, priority_of(m))]
+            there = tail.still(messages)
             expired = [m for m in there if m.has_expired(moment)]
             later = [m.terms.expires for m in there if m.terms and not m.has_expired(moment)]
             if messages and messages[-1].terms is not None:
@@ -78,7 +78,7 @@ class Sweep:
                 self._swept_at = -NEVER
             if self.next() <= moment:
                 self.run()
-            queue.alarm_at(self.next())
+            queue.time.alarm_at(self.next())
             queue.dispatch()
 
         queue.store.fetch(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from stompd.broker.overflow import bound
 from stompd.broker.storage import Fetch
 from stompd.broker.sweep import Sweep
 from stompd.broker.terms import NEVER, NORMAL, priority_of
@@ -237,11 +238,11 @@ class Tail:
             taker(found, priority, after, found[-1].place if found else end - 1)
             self.forget_left()
             # It had to wait for this answer.
-            queue.alarm_at(self.sweep.next())
+            queue.time.alarm_at(self.sweep.next())
             queue.dispatch()
             if queue.bounded:
                 # While all was in the store there was nothing to drop.
-                queue.bound()
+                bound(queue, None)
 
         queue.store.fetch(
             Fetch(
@@ -341,6 +342,20 @@ class Tail:
 
     # Looking at it.
 
+    def priorities(self) -> list[int]:
+        """Return the priorities of which messages are in the store only, the highest first."""
+        return sorted(self.stretches, reverse=True)
+
+    def edge_of(self, priority: int) -> int:
+        """Return the place behind which a priority begins; any number if there is nothing of it."""
+        stretch = self.stretches.get(priority)
+        return 0 if stretch is None else stretch.edge
+
+    def ahead_of(self, priority: int) -> frozenset[int]:
+        """Return the places behind it whose messages are in memory, or were."""
+        stretch = self.stretches.get(priority)
+        return frozenset() if stretch is None else frozenset(stretch.ahead)
+
     def look(
         self,
         priority: int,
@@ -349,7 +364,12 @@ class Tail:
         octets: int,
         taker: Callable[[list[Message], int], None],
     ) -> None:
-        """Have a taker get what the store holds of a priority behind a place; see `Queue`."""
+        """Have a taker get what the store holds of a priority behind a place, in order.
+
+        Some of it may be in the window by then, or delivered: `still` tells what is not. The taker
+        is told the last place of the answer as well; 0 if it was the end, or the queue is gone by
+        then.
+        """
         queue = self._queue
         self._looks += 1
 
@@ -384,13 +404,19 @@ class Tail:
             if stretch is not None:
                 stretch.ahead.discard(place)
 
-    def still_has(self, message: Message, priority: int) -> bool:
-        """Return whether a message of an answer is in it, and nowhere else."""
-        stretch = self.stretches.get(priority)
+    def still(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those of the messages of an answer that are in it, and nowhere else.
+
+        To be asked as soon as the answer is there.
+        """
+        return [message for message in messages if self._has(message)]
+
+    def _has(self, message: Message) -> bool:
+        stretch = self.stretches.get(priority_of(message))
         return stretch is not None and message.place > self._dropped and stretch.has(message.place)
 
     def withdraw(self, messages: Sequence[Message]) -> None:
-        """Take messages out that it `still_has`; the store is the caller's to tell."""
+        """Take messages out that are `still` in it; the store is the caller's to tell."""
         waits = self.asking or self._looks
         for message in messages:
             priority = priority_of(message)

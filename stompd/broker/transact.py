@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stompd.broker.overflow import check_room
 from stompd.broker.redelivery import reject
 from stompd.broker.transaction import Transaction
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -79,7 +80,7 @@ def commit(session: Session, head: Head, body: bytes) -> None:
         return
     if transaction.bounded:
         for queue, (count, size) in transaction.rooms(session).items():
-            queue.check_room(count, size)
+            check_room(queue, count, size)
     del session.transactions[transaction.id]
     store = session.broker.store
     store.begin_group()

@@ -5,7 +5,7 @@ go on between two pages: messages come, are delivered and settled. A walk meets 
 once, sees none that came after it began, and misses only what somebody had in the meantime. Any
 number of walks may be on their way over a queue at once.
 
-All that knows how a queue and its tails are put together is here and in `Queue`.
+All that knows how a queue and its tails are put together is here and where they are.
 """
 
 from __future__ import annotations
@@ -133,13 +133,13 @@ def _far(
         dues: list[float] = []
         if queue.delayed.tail:
             moment = after[1:]
-            found, dues = yield partial(queue.look_at_delayed, moment, PAGE, PAGE_OCTETS)
+            found, dues = yield partial(queue.delayed.look, moment, PAGE, PAGE_OCTETS)
         if found:
             last = Position(DELAYED, dues[-1], found[-1].place)
         times = {message.place: due for message, due in zip(found, dues, strict=True)}
         page = [
             Entry(Position(DELAYED, times[message.place], message.place), message, behind=True)
-            for message in queue.still_delayed(found)
+            for message in queue.delayed.still(found)
         ]
         # Some of them may have come into memory since; what came back there is another matter.
         page += [
@@ -183,17 +183,17 @@ def _lane(
     while place < end - 1:
         found: list[Message] = []
         upto = end - 1
-        if priority in queue.tail_priorities():
+        if priority in queue.behind.priorities():
             count = PAGE
-            behind = max(place, queue.edge_of(priority))
+            behind = max(place, queue.behind.edge_of(priority))
             if wanted is not None:
                 at = bisect_right(wanted, place)
                 if at == len(wanted):
                     return True
                 behind = max(behind, wanted[at] - 1)
                 count = min(count, len(wanted) - at)
-            found, last = yield partial(queue.look_behind, priority, behind, count, PAGE_OCTETS)
-            found = queue.still_behind(found)
+            found, last = yield partial(queue.behind.look, priority, behind, count, PAGE_OCTETS)
+            found = queue.behind.still(found)
             if 0 < last < upto:
                 upto = last
         page = [
@@ -216,7 +216,7 @@ def _lane(
 
 def _next_priority(queue: Queue, below: float) -> int | None:
     """Return the highest priority up to ``below`` of which messages wait; None if there is none."""
-    priorities = {*queue.waiting_priorities(), *queue.tail_priorities()}
+    priorities = {*queue.waiting_priorities(), *queue.behind.priorities()}
     return max((priority for priority in priorities if priority <= below), default=None)
 
 
@@ -271,8 +271,9 @@ def discard(queue: Queue, entries: Collection[Entry]) -> None:
     for entry in entries:
         if entry.behind:
             stages[entry.position.stage].append(entry.message)
-    queue.withdraw_behind(stages[READY])
-    queue.withdraw_delayed(stages[DELAYED])
+    queue.behind.withdraw(stages[READY])
+    queue.delayed.withdraw(stages[DELAYED])
+    queue.lost(len(stages[READY]) + len(stages[DELAYED]))
     for message in (*stages[READY], *stages[DELAYED]):
         store.settle(queue.key, message)
     store.end_group()

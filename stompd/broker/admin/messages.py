@@ -187,7 +187,7 @@ def browse(
     look.bodies = not headers_only
     look.body_bytes = body_bytes
     # Where all is in memory it costs little to count it.
-    look.counts = selector is not None and after is None and not queue.tail_priorities()
+    look.counts = selector is not None and after is None and not queue.behind.priorities()
 
     def steps() -> Steps[Row]:
         places = None if id is None else {place_of(id)}

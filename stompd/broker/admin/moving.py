@@ -27,6 +27,7 @@ from stompd.broker.destination import Kind
 from stompd.broker.durable import DURABLE
 from stompd.broker.event import OWN
 from stompd.broker.message import Message
+from stompd.broker.overflow import has_room
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
 from stompd.broker.terms import Terms
@@ -286,7 +287,7 @@ class _Goal:
                 return f"{self.name} is gone"
             self.found = found = None
         if isinstance(found, Queue) and found.bounded:
-            if not found.has_room(self._count + 1, self._size + message.size):
+            if not has_room(found, self._count + 1, self._size + message.size):
                 return f"no room in {self.name}"
             self._count += 1
             self._size += message.size
