@@ -40,7 +40,9 @@ def _waiting(core: Core) -> list[str]:
 
 def _feeds(core: Core) -> list[tuple[str, str]]:
     """Return which topics feed which queues."""
-    return [(feed.destination.name, feed.queue.name) for feed in core.broker.host("/").bound()]
+    return [
+        (feed.destination.name, feed.queue.name) for feed in core.broker.host("/").feeds.bound()
+    ]
 
 
 def _told(client: Client) -> list[str]:
@@ -376,7 +378,7 @@ def test_it_goes_with_its_last_subscriber(core: Core, headers: dict[str, str], t
     host = core.broker.host("/")
     assert not host.queues
     assert not host.topics
-    assert host.bound() == []
+    assert host.feeds.bound() == []
 
 
 def test_a_queue_that_was_there_is_fed_no_more(core: Core) -> None:

@@ -405,7 +405,7 @@ def test_an_ended_binding_leaves_an_ordinary_queue(core: RestartingCore) -> None
     client.subscribe("/topic/t", "client", id="1", x_queue_name="q", auto_delete="true")
     client("UNSUBSCRIBE", id="1")
     assert core.restarting.definitions == {}
-    assert core.broker.host("/").bound() == []
+    assert core.broker.host("/").feeds.bound() == []
 
 
 def test_a_binding_of_an_ended_queue_ends(core: RestartingCore) -> None:

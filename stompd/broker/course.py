@@ -41,7 +41,7 @@ def goes_to(
         if destination.kind is Kind.TOPIC:
             rows += [
                 _row(queue, Kind.QUEUE, routes, name, None if feed is None else feed.queue)
-                for queue, feed in host.fed_by(destination)
+                for queue, feed in host.feeds.fed_by(destination)
                 if feed is None or feed.selector is None or feed.selector.matches(headers)
             ]
     return rows

@@ -135,7 +135,7 @@ class _Restoration:
             topic = parse_subscribed(key[2])
             if topic.kind is not Kind.TOPIC or topic.parts:
                 raise DamagedError("it is no topic")
-            host.restore_feed(_queue(host, key[1]), topic)
+            host.feeds.restore_bound(_queue(host, key[1]), topic)
 
     def _make_queue(self, host: VirtualHost, name: str, record: Record) -> None:
         settings = settings_of(record)

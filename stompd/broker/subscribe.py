@@ -233,7 +233,7 @@ def _connect_durable(
         )
     if options.shared:
         assert name is not None  # noqa: S101 - it is what is shared
-        session.host.bind(subscription, _queue_name(name), options.settings)
+        session.host.feeds.bind(subscription, _queue_name(name), options.settings)
         return
     key = _durable_key(session.client_id, name, subscription.id, destination.name)
     # Its dead letters go to a queue of this name.
@@ -304,7 +304,7 @@ def _delete_away(session: Session, head: Head, name: str | None, *, shared: bool
             demand_own(durable, session)
             host.forget_durable(durable)
         return durable is not None
-    queue = host.bound_queue(name)
+    queue = host.feeds.bound_queue(name)
     if queue is None:
         return False
     if not queue.holders():

@@ -17,8 +17,9 @@ from stompd.broker.destination import (
     parse,
     parse_several,
 )
-from stompd.broker.durable import DURABLE, Durable, Feed
+from stompd.broker.durable import DURABLE, Durable
 from stompd.broker.event import OWN
+from stompd.broker.feeds import Feeds
 from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
 from stompd.broker.rights import without_users
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from stompd.broker.storage import Kind as Definition
 
 
-# The settings name it, not a client.
-_NO_LIMIT: Final = 1 << 16
 # What exists by these names may yet be refused: it is asked for each time.
 _CHECKED: Final = (OWN, "/exchange/")
 # Beyond so many all are made anew.
@@ -60,25 +59,22 @@ class VirtualHost:
         "_accesses",
         "_configured",
         "_defined",
-        "_fed",
-        "_feeds",
-        "_groups",
-        "_joined",
         "_patterns",
         "_queue_names",
-        "_topic_names",
         "broker",
         "clients",
         "dead_letters",
         "door",
         "dropped",
         "durables",
+        "feeds",
         "made_count",
         "name",
         "queues",
         "router",
         "told_count",
         "told_ticket",
+        "topic_names",
         "topics",
         "unclaimed",
         "watchers",
@@ -116,18 +112,11 @@ class VirtualHost:
         self.door: AdminDoor
         # To be found by the pattern of a later subscription.
         self._queue_names: NameIndex[Queue] = NameIndex()
-        self._topic_names: NameIndex[Topic] = NameIndex()
+        self.topic_names: NameIndex[Topic] = NameIndex()
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
         self._patterns: PatternTree[Subscription] = PatternTree()
-        # And feeds, by pattern or by the name of one topic.
-        self._feeds: PatternTree[Feed] = PatternTree()
-        # The queues that have names for everybody and are fed by topics, and what fills them: those
-        # of virtual topics' consumers, and those that a SUBSCRIBE bound to a topic.
-        self._fed: dict[Queue, list[Feed]] = {}
-        # The groups that subscribed to the queues of several virtual topics, by pattern of topics:
-        # one is made for each that fits. And by whom that was.
-        self._groups: PatternTree[str] = PatternTree()
-        self._joined: dict[Subscription, list[tuple[str, tuple[str, ...]]]] = {}
+        # What fills queues with copies of what is published.
+        self.feeds = Feeds(self)
 
     # What the store is told.
 
@@ -142,22 +131,25 @@ class VirtualHost:
                 if durable.queue is queue:
                     self._define_durable(durable)
             return
-        record = None if queue.owner is not None else queue_record(queue, fed=queue in self._fed)
+        record = (
+            None if queue.owner is not None else queue_record(queue, fed=self.feeds.fill(queue))
+        )
         if record is not None:
-            self._tell("queue", (queue.name,), record)
+            self.tell_store("queue", (queue.name,), record)
             self._defined.add(queue)
         elif queue in self._defined:
             self._defined.remove(queue)
-            self._tell("queue", (queue.name,), None)
+            self.tell_store("queue", (queue.name,), None)
 
     def restored(self, queue: Queue) -> None:
         """Note that the store knows already what a queue is."""
         self._defined.add(queue)
 
     def _define_durable(self, durable: Durable) -> None:
-        self._tell("durable", (durable.client_id, durable.name), durable_record(durable))
+        self.tell_store("durable", (durable.client_id, durable.name), durable_record(durable))
 
-    def _tell(self, kind: Definition, key: tuple[str, ...], record: Record | None) -> None:
+    def tell_store(self, kind: Definition, key: tuple[str, ...], record: Record | None) -> None:
+        """Have the store keep what something is, or forget it: None."""
         self.told_count += 1
         if self.broker.restoring:
             # It is the store that tells.
@@ -172,14 +164,6 @@ class VirtualHost:
     def told_is_durable(self) -> bool:
         """True if a crash would change nothing of what is there, whoever has made it."""
         return self.told_ticket <= self.broker.durable_ticket
-
-    def _define_feed(self, feed: Feed) -> None:
-        """Have the store keep that a topic feeds a queue; the queue as well, if only for that."""
-        store = self.broker.store
-        store.begin_group()
-        self.define(feed.queue)
-        self._tell("binding", (feed.queue.name, feed.destination.name), {})
-        store.end_group()
 
     # Who may do what.
 
@@ -285,10 +269,10 @@ class VirtualHost:
         self.queues[destination.name] = queue
         self._queue_names.add(destination.words, queue)
         if topic is not None:
-            self._consume(queue, topic)
+            self.feeds.consume(queue, topic)
         for subscription in self._patterns.match(destination.words):
             queue.subscribe(subscription)
-        self._expect_idle(queue)
+        self.expect_idle(queue)
         self.define(queue)
         self.broker.tell("queue-created", self, queue=queue.name, connection=_owner(queue))
         return queue
@@ -297,48 +281,12 @@ class VirtualHost:
         topic = Topic(self, destination, self.broker.settings.policies.of(destination.name))
         topic.owner = owner
         self.topics[destination.name] = topic
-        self._topic_names.add(destination.words, topic)
+        self.topic_names.add(destination.words, topic)
         for subscription in self._patterns.match(destination.words):
             topic.subscribe(subscription)
-        for feed in self._feeds.match(destination.words):
-            if feed.takes(destination) and not self._doubles(topic, feed):
-                topic.feed(feed)
-        virtual = self.broker.settings.virtual_topics
-        for group in self._groups.match(destination.words):
-            if virtual.covers(destination.words):
-                self.find(parse(virtual.queue_of(group, destination.name), limit=_NO_LIMIT))
-        self._expect_idle(topic)
+        self.feeds.begin(topic)
+        self.expect_idle(topic)
         return topic
-
-    def _consume(self, queue: Queue, topic: tuple[str, ...]) -> None:
-        """Have a queue get what is published on a virtual topic, given by its words."""
-        # All topics of these words, whichever separators their names have.
-        destination = Destination("/".join(("", *topic)), Kind.TOPIC, topic, wild=True)
-        feed = Feed(queue, destination)
-        self._fed[queue] = [feed]
-        self._feed(feed)
-
-    def _feed(self, feed: Feed) -> None:
-        """Have a feed get what is published on its topics, those that are made later included.
-
-        The last value of each topic comes first.
-        """
-        words = feed.destination.words
-        self._feeds.add(words, feed)
-        for topic in self._topic_names.match(words):
-            if not feed.takes(topic.destination) or self._doubles(topic, feed):
-                continue
-            topic.feed(feed)
-            topic.give_last_value(feed)
-
-    def _doubles(self, topic: Topic, feed: Feed) -> bool:
-        """Return whether a feed would be the second one of its queue on a topic.
-
-        As in RabbitMQ a queue gets one copy, however many of its patterns match.
-        """
-        if len(self._fed.get(feed.queue, ())) < 2:  # noqa: PLR2004 - a second one
-            return False
-        return any(other.queue is feed.queue for other in topic.feeds)
 
     def ask(self, queue: Queue, settings: QueueSettings, session: Session, *, new: bool) -> None:
         """Have a queue be as a client wants it that made it by naming it: ``new`` says so.
@@ -354,7 +302,7 @@ class VirtualHost:
 
     def settle_settings(self, queue: Queue, settings: QueueSettings) -> None:
         """Have a queue be as it was asked for by who made it."""
-        feeds = self._fed.get(queue, ())
+        feeds = self.feeds.of(queue)
         if feeds and settings.expires is not None:
             # It was we who kept it, not the policy; whoever made it knows better.
             queue.adopt(self.broker.settings.policies.of(queue.name))
@@ -364,7 +312,7 @@ class VirtualHost:
                 topic.bounded = topic.bounded or queue.bounded
         # It may have to be looked at earlier than the policy says.
         queue.watched = None
-        self._expect_idle(queue)
+        self.expect_idle(queue)
 
     def all_queues(self) -> list[Queue]:
         """Return all its queues, those of durable subscriptions included."""
@@ -396,28 +344,15 @@ class VirtualHost:
             if part.name.startswith(OWN):
                 self.watchers += 1
             if part.wild:
-                self._join(part, subscription)
+                self.feeds.join(part, subscription)
                 found |= dict.fromkeys(self._queue_names.match(part.words))
-                found |= dict.fromkeys(self._topic_names.match(part.words))
+                found |= dict.fromkeys(self.topic_names.match(part.words))
         for target in found:
             target.subscribe(subscription)
         if destination.wild:
             # Those without a wildcard, too: beside one they do not keep what is idle.
             for part in parts:
                 self._patterns.add(part.words, subscription)
-
-    def _join(self, pattern: Destination, subscription: Subscription) -> None:
-        """Make the queues of a group that subscribes to those of several virtual topics."""
-        virtual = self.broker.settings.virtual_topics
-        joined = virtual.topics_of(pattern.name)
-        if joined is None:
-            return
-        group, topics = joined
-        self._joined.setdefault(subscription, []).append(joined)
-        self._groups.add(topics, group)
-        for topic in self._topic_names.match(topics):
-            if virtual.covers(topic.destination.words):
-                self.find(parse(virtual.queue_of(group, topic.name), limit=_NO_LIMIT))
 
     def attach_durable(
         self,
@@ -461,7 +396,7 @@ class VirtualHost:
             if settings is not None:
                 _report(settings, subscription.session)
             self._define_durable(durable)
-            self._feed(durable.feed)
+            self.feeds.add(durable.feed)
             store.end_group()
         elif settings is not None:
             self.ask(durable.queue, settings, subscription.session, new=False)
@@ -496,129 +431,18 @@ class VirtualHost:
 
     def restore_durable(self, durable: Durable) -> None:
         """Have a durable subscription of before filled again, before any topic is there."""
-        self._feeds.add(durable.feed.destination.words, durable.feed)
+        self.feeds.restore(durable.feed)
         self._expect_return(durable)
-
-    def bind(
-        self, subscription: Subscription, name: Destination, settings: QueueSettings | None
-    ) -> None:
-        """Connect a subscription to the queue ``name``, and have its topic feed that queue.
-
-        Both the queue and what feeds it are made if they are not there yet. ``settings`` are what
-        the queue is made with: with ``auto_delete`` it goes with its last subscriber, or what feeds
-        it does if the queue was there before. Otherwise both stay.
-        Raises `RemoteProtocolError` for a topic that cannot be subscribed to.
-        """
-        destination = subscription.destination
-        self.router.check(destination)
-        session = subscription.session
-        made = self.made_count
-        present = self.queues.get(name.name)
-        if present is None or self.bound_feed(present, destination) is None:
-            session.access.demand("create", name)
-        queue = self.find(name)
-        assert isinstance(queue, Queue)  # noqa: S101 - its name says so
-        if settings is not None:
-            self.ask(queue, settings, session, new=self.made_count != made)
-        keeps = settings is None or not settings.auto_delete
-        asked = queue.asked
-        ends = asked is not None and bool(asked.auto_delete)
-        if keeps and ends and (settings is None or settings.auto_delete is None):
-            session.report(("durable",))
-        if keeps:
-            self._pin(queue)
-        feed = self.bound_feed(queue, destination)
-        if feed is None:
-            feed = self.new_feed(queue, destination)
-            feed.lasting = keeps or ends
-            self._feed(feed)
-            if feed.lasting:
-                self._define_feed(feed)
-        elif not feed.lasting and (keeps or ends):
-            feed.lasting = True
-            self._define_feed(feed)
-        subscription.feed = feed
-        subscription.wild = False
-        queue.subscribe(subscription)
-
-    @staticmethod
-    def _pin(queue: Queue) -> None:
-        """Keep a queue that is fed: its consumers may stay away for as long as they like."""
-        if queue.asked is None or queue.asked.expires is None:
-            queue.adopt(replace(queue.policy, auto_delete_after=None))
-            queue.watched = None
-
-    def bound_feed(self, queue: Queue, destination: Destination) -> Feed | None:
-        """Return what feeds a queue from this topic, or pattern of topics; None if nothing does."""
-        for feed in self._fed.get(queue, ()):
-            if feed.destination.words == destination.words and feed.takes(destination):
-                return feed
-        return None
-
-    def new_feed(self, queue: Queue, destination: Destination) -> Feed:
-        """Make what is to feed a queue from a topic, or from a pattern of topics."""
-        feed = Feed(queue, destination, bound=True)
-        self._fed.setdefault(queue, []).append(feed)
-        return feed
-
-    def restore_feed(self, queue: Queue, destination: Destination) -> None:
-        """Have a queue of before filled again, before any topic is there."""
-        feed = self.bound_feed(queue, destination)
-        if feed is not None:
-            return
-        self._pin(queue)
-        feed = self.new_feed(queue, destination)
-        feed.lasting = True
-        self._feeds.add(destination.words, feed)
-
-    def bound(self) -> list[Feed]:
-        """Return what feeds queues because a SUBSCRIBE named queue and topic."""
-        return [feed for feeds in self._fed.values() for feed in feeds if feed.bound]
-
-    def bound_queue(self, name: str) -> Queue | None:
-        """Return the queue of this name if a SUBSCRIBE bound it to a topic, None if none did."""
-        queue = self.queues.get(f"/queue/{name}")
-        return queue if queue is not None and self._is_bound(queue) else None
-
-    def _is_bound(self, queue: Queue) -> bool:
-        return any(feed.bound for feed in self._fed.get(queue, ()))
-
-    def _unbind(self, feed: Feed) -> None:
-        """End what feeds a queue, unless it stays or is somebody's yet."""
-        queue = feed.queue
-        feeds = self._fed.get(queue, [])
-        if feed.lasting or feed not in feeds:
-            return
-        if any(other.feed is feed for other in queue.subscriptions):
-            return
-        feeds.remove(feed)
-        if not feeds:
-            del self._fed[queue]
-            self.define(queue)
-        self._end(feed)
 
     def forget_durable(self, durable: Durable) -> None:
         """End a durable subscription with what it holds; nobody may be connected to it."""
         store = self.broker.store
         store.begin_group()
         del self.durables[durable.client_id, durable.name]
-        self._end(durable.feed)
-        self._tell("durable", (durable.client_id, durable.name), None)
+        self.feeds.end(durable.feed)
+        self.tell_store("durable", (durable.client_id, durable.name), None)
         durable.queue.remove()
         store.end_group()
-
-    def _end(self, feed: Feed) -> None:
-        """Have a feed get nothing more."""
-        self._feeds.remove(feed.destination.words, feed)
-        others = self._fed.get(feed.queue, ())
-        for topic in feed.topics:
-            topic.unfeed(feed)
-            # Another one may have stood back for it.
-            for other in others:
-                if other.covers(topic.destination):
-                    topic.feed(other)
-                    break
-            self._expect_idle(topic)
 
     def _expect_return(self, durable: Durable) -> None:
         """Forget a durable subscription when nobody connects to it for as long as it was told."""
@@ -656,17 +480,16 @@ class VirtualHost:
                 self.watchers -= 1
             if subscription.wild:
                 self._patterns.remove(part.words, subscription)
-        for group, topics in self._joined.pop(subscription, ()):
-            self._groups.remove(topics, group)
+        self.feeds.leave(subscription)
         for queue in subscription.queues:
             queue.unsubscribe(subscription)
             if self._expires(queue):
                 # Its time begins anew.
                 queue.watched = None
-            self._expect_idle(queue)
+            self.expect_idle(queue)
         for topic in subscription.topics:
             topic.unsubscribe(subscription)
-            self._expect_idle(topic)
+            self.expect_idle(topic)
         # It stands in no line again, whatever gives it credit later.
         subscription.parked.clear()
 
@@ -680,7 +503,7 @@ class VirtualHost:
         if subscription.wild or subscription.browser:
             return
         if subscription.feed is not None:
-            self._unbind(subscription.feed)
+            self.feeds.unbind(subscription.feed)
         for queue in list(subscription.queues):
             if queue.asked is None or not queue.asked.auto_delete or queue.owner is not None:
                 continue
@@ -689,7 +512,7 @@ class VirtualHost:
 
     # Ending.
 
-    def _expect_idle(self, target: Queue | Topic, least: float = 0.0) -> None:
+    def expect_idle(self, target: Queue | Topic, least: float = 0.0) -> None:
         """Look at a destination again when it may have been idle for as long as its policy says.
 
         Not before ``least`` seconds, however short that is.
@@ -710,7 +533,7 @@ class VirtualHost:
     def _expires(self, queue: Queue) -> bool:
         """Return whether a queue goes with what it holds when it was told how long it stays."""
         asked = queue.asked
-        return asked is not None and asked.expires is not None and self._is_bound(queue)
+        return asked is not None and asked.expires is not None and self.feeds.is_bound(queue)
 
     def _watch(self, target: Queue | Topic, due: float, puts: int | None) -> None:
         at = min(due, self.broker.now + LOOK)
@@ -729,7 +552,7 @@ class VirtualHost:
         if puts is not None:
             self.remove(target)
         else:
-            self._expect_idle(target, _LOOK)
+            self.expect_idle(target, _LOOK)
 
     def remove(self, target: Queue | Topic) -> None:
         """End a destination; nobody may be subscribed by name."""
@@ -738,20 +561,17 @@ class VirtualHost:
         if isinstance(target, Queue):
             del self.queues[target.name]
             self._queue_names.remove(target)
-            for feed in self._fed.pop(target, ()):
-                self._end(feed)
-                if feed.bound and feed.lasting:
-                    self._tell("binding", (target.name, feed.destination.name), None)
+            self.feeds.end_all(target)
             if target in self._defined:
                 self._defined.remove(target)
-                self._tell("queue", (target.name,), None)
+                self.tell_store("queue", (target.name,), None)
             for subscription in (*target.subscriptions, *target.followers):
                 subscription.queues.remove(target)
                 if target in subscription.parked:
                     subscription.parked.remove(target)
         else:
             del self.topics[target.name]
-            self._topic_names.remove(target)
+            self.topic_names.remove(target)
             for subscription in target.subscriptions:
                 subscription.topics.remove(target)
             for feed in target.feeds:
@@ -762,25 +582,6 @@ class VirtualHost:
             self.broker.tell("queue-deleted", self, queue=target.name, connection=_owner(target))
 
     # Routes.
-
-    def fed_by(self, destination: Destination) -> list[tuple[str, Feed | None]]:
-        """Return the queues that a message to a topic is copied to: name, and what fills it.
-
-        The topic need not be there; a queue that would be made with it has nothing yet.
-        """
-        found: dict[str, Feed | None] = {
-            feed.queue.name: feed
-            for feed in self._feeds.match(destination.words)
-            if feed.takes(destination)
-        }
-        topic = self.topics.get(destination.name)
-        if topic is not None:
-            found |= {feed.queue.name: feed for feed in topic.feeds}
-        virtual = self.broker.settings.virtual_topics
-        if virtual.covers(destination.words):
-            for group in self._groups.match(destination.words):
-                found.setdefault(virtual.queue_of(group, destination.name), None)
-        return list(found.items())
 
     def add_route(self, route: Route) -> None:
         """Route what is sent from now on by this route as well.

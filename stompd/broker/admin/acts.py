@@ -93,7 +93,7 @@ def remove_durable(
     ]
     for durable in found:
         caller.demand("admin", host, durable.destination)
-    queue = host.bound_queue(name)
+    queue = host.feeds.bound_queue(name)
     if not found and queue is not None and not client_id:
         return delete(caller, destination=queue.name, vhost=vhost)
     if not found:

@@ -329,7 +329,7 @@ def _kept(host: VirtualHost) -> Iterator[tuple[str, str, Feed]]:
     """Give name and client-id of what keeps messages of topics, and the feed that fills it."""
     for durable in host.durables.values():
         yield durable.name, durable.client_id, durable.feed
-    for feed in host.bound():
+    for feed in host.feeds.bound():
         yield feed.queue.destination.rest, "", feed
 
 
