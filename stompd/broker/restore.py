@@ -165,11 +165,11 @@ class _Restoration:
         if settings is not None and settings.auto_delete and where not in self._filled:
             self._end(("durable", (host.name, *key)), where)
             return
-        durable = host.new_durable(key, destination, selector, name, settings, no_local=no_local)
+        durable = host.lasting.make(key, destination, selector, name, settings, no_local=no_local)
         durable.user = user
         if paused:
             durable.queue.pause()
-        host.restore_durable(durable)
+        host.lasting.restore(durable)
 
     def _end(self, definition: tuple[Definition, tuple[str, ...]], key: Key) -> None:
         """Forget what goes with its last subscriber and holds nothing: that one went with us."""

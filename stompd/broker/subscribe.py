@@ -14,10 +14,10 @@ from stompd.broker.dialect import (
 )
 from stompd.broker.durable import queue_of
 from stompd.broker.event import OWN
+from stompd.broker.lasting import demand_own
 from stompd.broker.selector import compile_selector
 from stompd.broker.subscription import Subscription
 from stompd.broker.tap import TAP, Tap
-from stompd.broker.virtualhost import demand_own
 from stompd.protocol import rules
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.protocol.frame import V10
@@ -238,7 +238,7 @@ def _connect_durable(
     key = _durable_key(session.client_id, name, subscription.id, destination.name)
     # Its dead letters go to a queue of this name.
     label = _queue_name(".".join(filter(None, (key[0], name or subscription.id))))
-    session.host.attach_durable(
+    session.host.lasting.attach(
         subscription, key, replace(label, name=queue_of(*key)), options.settings
     )
 
@@ -285,7 +285,7 @@ def unsubscribe(session: Session, head: Head, body: bytes) -> None:
         raise _in_use(feed.queue.destination.rest)
     end_subscriptions(session, [subscription], blame=False)
     if deletes and durable is not None and not durable.queue.gone:
-        session.host.forget_durable(durable)
+        session.host.lasting.forget(durable)
     if deletes and feed is not None and not feed.queue.gone:
         session.host.remove(feed.queue)
     session.receipt(head, durable=session.host.told_count != told)
@@ -302,7 +302,7 @@ def _delete_away(session: Session, head: Head, name: str | None, *, shared: bool
         if durable is not None:
             session.access.demand("receive", durable.destination)
             demand_own(durable, session)
-            host.forget_durable(durable)
+            host.lasting.forget(durable)
         return durable is not None
     queue = host.feeds.bound_queue(name)
     if queue is None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from stompd.broker.access import Access
 from stompd.broker.alarm import LOOK
+from stompd.broker.asked import adopt, report
 from stompd.broker.deadletter import DeadLetters
-from stompd.broker.definition import durable_record, queue_record
+from stompd.broker.definition import queue_record
 from stompd.broker.destination import (
     ADMIN,
     SUBSCRIBED_LIMIT,
@@ -20,6 +21,7 @@ from stompd.broker.destination import (
 from stompd.broker.durable import DURABLE, Durable
 from stompd.broker.event import OWN
 from stompd.broker.feeds import Feeds
+from stompd.broker.lasting import Lasting
 from stompd.broker.pattern import NameIndex, PatternTree
 from stompd.broker.queue import Queue
 from stompd.broker.rights import without_users
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from stompd.broker.principal import Principal
     from stompd.broker.rights import Grant
     from stompd.broker.route import Route
-    from stompd.broker.selector import Selector
     from stompd.broker.session import Session
     from stompd.broker.storage import KeptQueue
     from stompd.broker.storage import Kind as Definition
@@ -68,6 +69,7 @@ class VirtualHost:
         "dropped",
         "durables",
         "feeds",
+        "lasting",
         "made_count",
         "name",
         "queues",
@@ -115,6 +117,8 @@ class VirtualHost:
         self.topic_names: NameIndex[Topic] = NameIndex()
         # Wildcard subscriptions, to be found by the name of a destination that is made later.
         self._patterns: PatternTree[Subscription] = PatternTree()
+        # What makes and ends durable subscriptions.
+        self.lasting = Lasting(self)
         # What fills queues with copies of what is published.
         self.feeds = Feeds(self)
 
@@ -129,7 +133,7 @@ class VirtualHost:
         if queue.name.startswith(DURABLE):
             for durable in self.durables.values():
                 if durable.queue is queue:
-                    self._define_durable(durable)
+                    self.lasting.define(durable)
             return
         record = (
             None if queue.owner is not None else queue_record(queue, fed=self.feeds.fill(queue))
@@ -144,9 +148,6 @@ class VirtualHost:
     def restored(self, queue: Queue) -> None:
         """Note that the store knows already what a queue is."""
         self._defined.add(queue)
-
-    def _define_durable(self, durable: Durable) -> None:
-        self.tell_store("durable", (durable.client_id, durable.name), durable_record(durable))
 
     def tell_store(self, kind: Definition, key: tuple[str, ...], record: Record | None) -> None:
         """Have the store keep what something is, or forget it: None."""
@@ -295,7 +296,7 @@ class VirtualHost:
         """
         if new:
             self.settle_settings(queue, settings)
-            _report(settings, session)
+            report(settings, session)
             self.define(queue)
         elif queue.asked != settings:
             session.report(settings.beyond(queue.asked))
@@ -306,7 +307,7 @@ class VirtualHost:
         if feeds and settings.expires is not None:
             # It was we who kept it, not the policy; whoever made it knows better.
             queue.adopt(self.broker.settings.policies.of(queue.name))
-        _adopt(queue, settings)
+        adopt(queue, settings)
         for feed in feeds:
             for topic in feed.topics:
                 topic.bounded = topic.bounded or queue.bounded
@@ -354,124 +355,11 @@ class VirtualHost:
             for part in parts:
                 self._patterns.add(part.words, subscription)
 
-    def attach_durable(
-        self,
-        subscription: Subscription,
-        key: tuple[str, str],
-        queue_name: Destination,
-        settings: QueueSettings | None,
-    ) -> None:
-        """Connect a subscription to the durable one of this name; made if it is not there yet.
-
-        ``settings`` are what it is made with. One that is there for another topic or selector
-        ends, with what it holds, and is made anew. Raises `RemoteProtocolError` if somebody is
-        connected to that one.
-        """
-        destination = subscription.destination
-        self.router.check(destination)
-        selector = subscription.selector
-        no_local = subscription.no_local
-        durable = self.durables.get(key)
-        if durable is not None:
-            demand_own(durable, subscription.session)
-        fits = durable is not None and durable.is_for(destination, selector, no_local=no_local)
-        if not fits:
-            subscription.session.access.demand("create", destination)
-        if durable is not None and not fits:
-            if durable.queue.subscriptions:
-                raise RemoteProtocolError(
-                    "durable subscription in use",
-                    f'"{shown(key[1])}" is connected to {shown(durable.destination.name)} with '
-                    "another destination, selector or no-local; take the same or another name",
-                )
-            self.forget_durable(durable)
-            durable = None
-        if durable is None:
-            store = self.broker.store
-            store.begin_group()
-            durable = self.new_durable(
-                key, destination, selector, queue_name, settings, no_local=no_local
-            )
-            durable.user = subscription.session.principal.name
-            if settings is not None:
-                _report(settings, subscription.session)
-            self._define_durable(durable)
-            self.feeds.add(durable.feed)
-            store.end_group()
-        elif settings is not None:
-            self.ask(durable.queue, settings, subscription.session, new=False)
-        # What the selector keeps out never comes into the queue.
-        subscription.forgo_selector()
-        subscription.durable = durable
-        durable.queue.subscribe(subscription)
-
-    def new_durable(
-        self,
-        key: tuple[str, str],
-        destination: Destination,
-        selector: Selector | None,
-        queue_name: Destination,
-        settings: QueueSettings | None,
-        *,
-        no_local: bool,
-    ) -> Durable:
-        """Make a durable subscription that nothing feeds yet; see `attach_durable`."""
-        durable = self.durables[key] = Durable(
-            self, *key, destination, selector, no_local=no_local, queue_name=queue_name
-        )
-        if settings is not None:
-            durable.auto_delete = bool(settings.auto_delete)
-            if settings.expires is not None:
-                durable.expires_after = settings.expires / 1000
-            _adopt(durable.queue, settings)
-        kept = self.unclaimed.pop(queue_name.name, None)
-        if kept is not None:
-            durable.queue.restore(kept)
-        return durable
-
-    def restore_durable(self, durable: Durable) -> None:
-        """Have a durable subscription of before filled again, before any topic is there."""
-        self.feeds.restore(durable.feed)
-        self._expect_return(durable)
-
-    def forget_durable(self, durable: Durable) -> None:
-        """End a durable subscription with what it holds; nobody may be connected to it."""
-        store = self.broker.store
-        store.begin_group()
-        del self.durables[durable.client_id, durable.name]
-        self.feeds.end(durable.feed)
-        self.tell_store("durable", (durable.client_id, durable.name), None)
-        durable.queue.remove()
-        store.end_group()
-
-    def _expect_return(self, durable: Durable) -> None:
-        """Forget a durable subscription when nobody connects to it for as long as it was told."""
-        if durable.expires_after is None or durable.queue.subscriptions:
-            return
-        durable.goes_at = self.broker.now + durable.expires_after
-        if not durable.watched:
-            self._watch_left(durable)
-
-    def _watch_left(self, durable: Durable) -> None:
-        durable.watched = True
-        due = min(durable.goes_at, self.broker.now + LOOK)
-        self.broker.at(due, lambda: self._forget_left(durable))
-
-    def _forget_left(self, durable: Durable) -> None:
-        queue = durable.queue
-        durable.watched = False
-        if queue.gone or queue.subscriptions:
-            return
-        if self.broker.now < durable.goes_at:
-            self._watch_left(durable)
-        else:
-            self.forget_durable(durable)
-
     def detach(self, subscription: Subscription) -> None:
         """Disconnect a subscription from everything that serves it."""
         if subscription.durable is not None:
             subscription.durable.queue.unsubscribe(subscription)
-            self._expect_return(subscription.durable)
+            self.lasting.expect_return(subscription.durable)
             subscription.parked.clear()
             return
         destination = subscription.destination
@@ -498,7 +386,7 @@ class VirtualHost:
         durable = subscription.durable
         if durable is not None:
             if durable.auto_delete and not durable.queue.subscriptions and not durable.queue.gone:
-                self.forget_durable(durable)
+                self.lasting.forget(durable)
             return
         if subscription.wild or subscription.browser:
             return
@@ -631,48 +519,6 @@ class VirtualHost:
         for session in self.broker.sessions.values():
             if session.host is self:
                 session.access = self.access(session.principal)
-
-
-def demand_own(durable: Durable, session: Session) -> None:
-    """Raise `RemoteProtocolError` if a durable subscription is another user's.
-
-    Otherwise who knows its name could take what waits there, or delete it. One that was made while
-    there were no users is everybody's.
-    """
-    if session.host.broker.settings.rights is None or durable.user is None:
-        return
-    if durable.user != session.principal.name:
-        raise RemoteProtocolError(
-            "access refused", f'the durable subscription "{shown(durable.name)}" is another user\'s'
-        )
-
-
-def _adopt(queue: Queue, settings: QueueSettings) -> None:
-    """Have a new queue be as a client wants it, as far as that can be."""
-    queue.asked = settings
-    if settings.dead_letter is not None and not _takes_dead_letters(settings.dead_letter):
-        settings = replace(settings, dead_letter=None)
-    queue.adopt(queue.policy.asked(settings))
-
-
-def _report(settings: QueueSettings, session: Session) -> None:
-    """Report what of the settings of a new queue cannot be."""
-    if settings.dead_letter is not None and not _takes_dead_letters(settings.dead_letter):
-        session.report(("x-dead-letter-routing-key",))
-
-
-def _takes_dead_letters(name: str) -> bool:
-    """Return whether dead letters can go to a queue of this name."""
-    try:
-        destination = parse(name)
-    except RemoteProtocolError:
-        return False
-    return (
-        destination.kind is Kind.QUEUE
-        and not destination.wild
-        and not destination.temporary
-        and not destination.remote
-    )
 
 
 def _owner(queue: Queue) -> str | None:

@@ -109,7 +109,7 @@ def remove_durable(
     if holders:
         names = ", ".join(sorted({subscription.session.id for subscription in holders}))
         raise AdminError("conflict", f'"{shown(name)}" is in use by {names}')
-    host.forget_durable(durable)
+    host.lasting.forget(durable)
     return outcome(1)
 
 
