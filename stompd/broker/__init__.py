@@ -15,11 +15,14 @@ The map of this package, from the values to the whole:
 * ``lane``: messages by place, and by time; ``alarm``: the one timer of a destination.
 * ``assignment``: who of a queue's subscribers gets what, where that is more than the next in line.
 * ``tail``, ``delayed``: what is in the store only, of what waits and of what is not due yet.
+* ``takeover``, ``sweep``: what comes into a tail from memory, and what expires in it.
+* ``timetable``, ``overflow``: what time does to a queue's messages, and what a full queue does.
 * ``dedup``: the ids that a destination has seen.
 * ``queue``, ``topic``: the two kinds of destination.
 * ``durable``: what keeps a topic's messages for who is away.
 * ``deadletter``: what becomes of messages that no consumer may have any more.
-* ``virtualhost``: a name space of destinations.
+* ``virtualhost``: a name space of destinations; ``asked``: what clients want of its queues.
+* ``feeds``, ``lasting``: what fills queues from its topics, and its durable subscriptions.
 * ``route``: where else a message goes, and ``routed``: what a SEND goes to then.
 * ``course``: where a message would go, for who asks.
 * ``virtualtopic``: topics that are copied into the queues of their consumers.
