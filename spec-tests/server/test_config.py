@@ -14,7 +14,13 @@ from stompd.broker.route import Route
 from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.server import memory, units
-from stompd.server.config import PolicySettings, RightSettings, RouteSettings, Settings
+from stompd.server.config import (
+    CertificateSettings,
+    PolicySettings,
+    RightSettings,
+    RouteSettings,
+    Settings,
+)
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.show import as_toml
 from stompd.server.sources import ConfigurationError, Sources, keys, read, variables
@@ -580,10 +586,19 @@ def test_every_key_of_a_route_is_documented() -> None:
     )
 
 
+def test_every_key_of_a_certificate_is_documented() -> None:
+    """The table of certificates is complete."""
+    document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+    table = document[document.index("## `[[certificate]]`") : document.index("## Flags")]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(
+        CertificateSettings.model_fields
+    )
+
+
 def test_every_key_of_a_rule_is_documented() -> None:
     """The table of rights is complete."""
     document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
-    table = document[document.index("## `[[rights]]`") : document.index("## Flags")]
+    table = document[document.index("## `[[rights]]`") : document.index("## `[[certificate]]`")]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(
         RightSettings.model_fields
     )
@@ -604,5 +619,7 @@ def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> 
     assert route.model_fields_set == set(RouteSettings.model_fields)
     shown: set[str] = set().union(*(table.model_fields_set for table in sources.settings.rights))
     assert shown == set(RightSettings.model_fields)
-    tables = {"policy": (), "route": (), "rights": ()}
+    (certificate,) = sources.settings.certificate
+    assert certificate.model_fields_set == set(CertificateSettings.model_fields)
+    tables = {"policy": (), "route": (), "rights": (), "certificate": ()}
     assert sources.settings.model_copy(update=tables) == Settings()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.broker.rights import USUAL, Rights, Rule
 from stompd.server import rights_file, users
-from stompd.server.auth import WRONG, Anonymous, LoginRefusedError, TooManyLoginsError
+from stompd.server.algorithms import looks_like_token
+from stompd.server.auth import (
+    WRONG,
+    Anonymous,
+    Certifying,
+    LoginRefusedError,
+    Renewing,
+    TooManyLoginsError,
+)
+from stompd.server.certificates import Certificates
 from stompd.server.failures import network_of
 from stompd.server.passcodes import Passcodes, TooManyError, Verify, verify
 from stompd.server.sources import ConfigurationError, Problem
@@ -20,7 +30,9 @@ if TYPE_CHECKING:
 
     from stompd.broker.session import Login
     from stompd.server.auth import Authenticator
+    from stompd.server.certificates import PeerCertificate
     from stompd.server.config import Settings
+    from stompd.server.tokens import Tokens
     from stompd.server.users import User
 
 # What a passcode is held against that nobody gave: it costs what every other one costs.
@@ -31,23 +43,39 @@ _NOTHING: Final = ""
 class _ByPasscode:
     """The hash that a passcode was held against; another one means another passcode."""
 
-    hash: str
+    hash: str = field(repr=False)
 
-    def __repr__(self) -> str:
-        return "<_ByPasscode>"
+
+@dataclass(frozen=True)
+class _ByToken:
+    """The token that somebody has."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _ByCertificate:
+    """The certificate that somebody has."""
+
+    certificate: PeerCertificate
 
 
 class Accounts:
-    """Lets in whom the users file names; made of settings by `accounts_of`."""
+    """Lets in users of the file, and who has a token or a certificate; see `authenticator_of`."""
 
     def __init__(self, *, verify: Verify = verify) -> None:
         self.passcodes = Passcodes(verify=verify)
+        self._tokens: Tokens | None = None
+        self._certificates = Certificates(())
         # True if who gives no login is let in as well.
         self.takes_anonymous = False
 
     def configure(self, settings: Settings) -> None:
         """Take what settings say from now on; raise `ConfigurationError`, with nothing changed."""
         found = read_users(settings)
+        tokens = read_tokens(settings)
+        self._tokens = tokens
+        self._certificates = Certificates(table.rule() for table in settings.certificate)
         given = settings.users
         self.takes_anonymous = settings.allow_anonymous
         self.passcodes.configure(given.hashing, given.waiting, given.remember)
@@ -62,6 +90,8 @@ class Accounts:
         """Return who it is; raises `LoginRefusedError`."""
         if login.user is None and login.passcode is None and self.takes_anonymous:
             return ANONYMOUS
+        if self._tokens is not None and looks_like_token(login.passcode or ""):
+            return self._by_token(self._tokens, login.passcode or "", login.user)
         address = network_of(peer.rpartition(":")[0].strip("[]"))
         try:
             user = await self.passcodes.check(login.user or "", login.passcode or _NOTHING, address)
@@ -71,18 +101,101 @@ class Accounts:
             raise LoginRefusedError(WRONG)
         return _principal(user)
 
+    @staticmethod
+    def _by_token(tokens: Tokens, token: str, login: str | None) -> Principal:
+        from stompd.server.tokens import TokenRefusedError  # noqa: PLC0415 - as below
+
+        try:
+            principal = tokens.principal(token, login)
+        except TokenRefusedError as error:
+            raise LoginRefusedError(WRONG, f"token: {error}") from error
+        return replace(principal, proof=_ByToken(token))
+
+    def certified(self, certificate: PeerCertificate) -> Principal | None:
+        """Return who has a certificate that a listener has verified; None if it is no user."""
+        principal = self._certificates.principal(certificate)
+        if principal is None:
+            return None
+        return replace(principal, proof=_ByCertificate(certificate))
+
     def renew(self, principal: Principal) -> Principal | None:
         """Return what has become of a principal; None if it is gone, or has another passcode."""
+        proof = principal.proof
         if principal.name is None:
             return principal if self.takes_anonymous else None
+        if isinstance(proof, _ByCertificate):
+            return self.certified(proof.certificate)
+        if isinstance(proof, _ByToken):
+            if self._tokens is None:
+                return None
+            try:
+                return self._by_token(self._tokens, proof.token, principal.name)
+            except LoginRefusedError:
+                return None
         user = self.users.get(principal.name)
-        if user is None or principal.proof != _ByPasscode(user.hash):
-            return None
-        return _principal(user)
+        return _principal(user) if user and proof == _ByPasscode(user.hash) else None
 
 
 def _principal(user: User) -> Principal:
     return Principal(user.name, frozenset(user.groups), proof=_ByPasscode(user.hash))
+
+
+class Plugged:
+    """An authenticator that the settings name, and that is somebody else's."""
+
+    def __init__(self, name: str) -> None:
+        """Raise `ConfigurationError` if there is none of this name."""
+        self.name = name
+        module, _, attribute = name.partition(":")
+        try:
+            found = import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+            self._authenticator: Authenticator = found() if isinstance(found, type) else found
+        except Exception as error:
+            text = f"cannot be had: {type(error).__name__}: {error}"
+            raise ConfigurationError([Problem(name, "users.authenticator", text)]) from error
+        if not hasattr(self._authenticator, "authenticate"):
+            text = "has no method authenticate(login, peer)"
+            raise ConfigurationError([Problem(name, "users.authenticator", text)])
+
+    async def authenticate(self, login: Login, peer: str) -> Principal | str | None:
+        """Return who it is; raises `LoginRefusedError`."""
+        return await self._authenticator.authenticate(login, peer)
+
+    def renew(self, principal: Principal) -> Principal | None:
+        """Return what has become of a principal, if its authenticator can tell."""
+        if isinstance(self._authenticator, Renewing):
+            return self._authenticator.renew(principal)
+        return principal
+
+    def certified(self, certificate: PeerCertificate) -> Principal | None:
+        """Return who has a certificate, if its authenticator can tell."""
+        if isinstance(self._authenticator, Certifying):
+            return self._authenticator.certified(certificate)
+        return None
+
+
+def read_tokens(settings: Settings) -> Tokens | None:
+    """Return whose tokens are believed; None if nobody's. Raises `ConfigurationError`."""
+    given = settings.tokens
+    if not given.keys:
+        return None
+    # Who has no tokens needs no cryptography.
+    from stompd.server.tokens import KeyFileError, Tokens, read_keys  # noqa: PLC0415
+
+    try:
+        keys = read_keys(Path(given.keys), given.algorithms)
+    except KeyFileError as error:
+        raise _unusable(Path(given.keys), [(0, str(error))]) from error
+    return Tokens(
+        keys,
+        audience=given.audience,
+        issuer=given.issuer,
+        user_claim=given.user_claim,
+        groups_claim=given.groups_claim,
+        leeway=given.leeway,
+    )
 
 
 def rights_of(settings: Settings, given: Authenticator | None = None) -> Rights | None:
@@ -137,7 +250,7 @@ def read_users(settings: Settings) -> dict[str, User]:
 def problems_of_users(settings: Settings) -> list[Problem]:
     """Return every mistake in the files that say who may log in, and what they may do."""
     problems: list[Problem] = []
-    for reading in (read_users, read_rules):
+    for reading in (read_users, read_tokens, read_rules):
         try:
             reading(settings)
         except ConfigurationError as error:
@@ -152,6 +265,9 @@ def authenticator_of(settings: Settings, present: Authenticator | None = None) -
     """
     if not settings.has_users():
         return Anonymous()
+    name = settings.users.authenticator
+    if name:
+        return present if isinstance(present, Plugged) and present.name == name else Plugged(name)
     accounts = present if isinstance(present, Accounts) else Accounts()
     accounts.configure(settings)
     return accounts

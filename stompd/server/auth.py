@@ -16,6 +16,7 @@ from stompd.server.failures import REFUSAL_TIME, Failures
 
 if TYPE_CHECKING:
     from stompd.broker.session import Login
+    from stompd.server.certificates import PeerCertificate
 
 # Text that a client which escapes CONNECT, too, may have made: every backslash begins an escape.
 _ESCAPED: Final = re.compile(r"(?:[^\\]|\\[rnc\\])*", re.DOTALL)
@@ -30,6 +31,11 @@ class LoginRefusedError(Exception):
     """
 
     message = "login refused"
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        # What was wrong, for the log alone.
+        self.reason = reason
 
 
 class TooManyLoginsError(LoginRefusedError):
@@ -57,6 +63,14 @@ class Renewing(Protocol):
 
     def renew(self, principal: Principal) -> Principal | None:
         """Return what has become of a principal, None if it is not to be let in any more."""
+
+
+@runtime_checkable
+class Certifying(Protocol):
+    """An authenticator that knows users by the certificates that a listener has verified."""
+
+    def certified(self, certificate: PeerCertificate) -> Principal | None:
+        """Return who has a certificate, None if it is nobody who may log in."""
 
 
 class Anonymous:
@@ -90,8 +104,12 @@ async def log_in(
     *,
     address: str,
     failures: Failures | None = None,
+    certificate: PeerCertificate | None = None,
 ) -> Principal:
     """Return who it is that logs in from ``peer``, whose address is ``address``.
+
+    Who has shown a ``certificate`` and writes no passcode is whom that names. ``login``, if it is
+    there, has to be the same name.
 
     CONNECT is read literally (ESC-05), but some clients escape what they write there. So if the
     log-in fails and user or passcode can be read as escaped, it is tried once more that way
@@ -99,6 +117,11 @@ async def log_in(
     call (AMB-25); later, if ``failures`` knows of others.
     """
     began = trio.current_time()
+    if certificate is not None and login.passcode is None and isinstance(authenticator, Certifying):
+        known = authenticator.certified(certificate)
+        if known is not None and login.user in (None, known.name):
+            await trio.lowlevel.checkpoint()
+            return known
     refusal: LoginRefusedError | None = None
     decoded = replace(login, user=_decoded(login.user), passcode=_decoded(login.passcode))
     for tried in (login, decoded) if decoded != login else (login,):

@@ -30,6 +30,8 @@ from stompd.broker.virtualtopic import VirtualTopics
 from stompd.protocol.decoder import Limits
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server import memory
+from stompd.server.algorithms import ALGORITHMS
+from stompd.server.certificates import CertificateRule
 from stompd.server.rights_file import rights_of
 from stompd.server.units import (
     KIB,
@@ -110,6 +112,10 @@ def _directory(value: object) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"{quoted(str(path))}: {error}") from error
+
+
+def _optional_text(value: object) -> str:
+    return _text(value) if value != "" else ""
 
 
 def _optional_path(value: object) -> str:
@@ -217,6 +223,18 @@ def _nowhere_or_several(value: object) -> list[object]:
     return [] if isinstance(value, str) and value.strip().lower() == "off" else several(value)
 
 
+def _algorithm() -> BeforeValidator:
+    by_name = {name.upper(): name for name in ALGORITHMS}
+
+    def read(value: object) -> str:
+        name = by_name.get(value.upper()) if isinstance(value, str) else None
+        if name is None:
+            raise ValueError(f"{quoted(value)} is none of {', '.join(ALGORITHMS)}")
+        return name
+
+    return _reads(read)
+
+
 def _choice(*words: str) -> BeforeValidator:
     def read(value: object) -> str:
         if isinstance(value, str) and value.lower() in words:
@@ -242,6 +260,7 @@ Positive = Annotated[int, _reads(positive)]
 Factor = Annotated[float, _reads(_factor)]
 Switch = Annotated[bool, _reads(switch)]
 Text = Annotated[str, _reads(_text)]
+OptionalText = Annotated[str, _reads(_optional_text)]
 OptionalPath = Annotated[str, _reads(_optional_path)]
 
 
@@ -597,10 +616,65 @@ class UserSettings(_Table):
     """Passcodes that are checked at the same time; each takes 64 MiB and a processor."""
     waiting: Positive = 100
     """Log-ins that wait for that; one more gets an ERROR."""
+    authenticator: OptionalText = ""
+    """Python that decides in place of all this, as ``module:attribute``; empty: none."""
     rights: OptionalPath = ""
     """A file of rules, which come behind those of ``[[rights]]``; empty: none."""
     remember: Duration = 300.0
     """How long a passcode that was right is let in again without being checked."""
+
+
+class TokenSettings(_Table):
+    """JSON Web Tokens as passcodes; docs/security.md explains. Without ``keys`` there are none."""
+
+    keys: OptionalPath = ""
+    """The file with what signs them: a public key in PEM, a JWK or JWKS, a secret; empty: none."""
+    algorithms: Annotated[tuple[Annotated[str, _algorithm()], ...], BeforeValidator(several)] = ()
+    """How they may be signed: ``RS256``, ``ES256``, ``HS256`` and so on."""
+    audience: OptionalText = ""
+    """What their ``aud`` has to name: one for another service is not for stompd."""
+    issuer: OptionalText = ""
+    """What their ``iss`` has to be; empty: anything."""
+    user_claim: Text = "sub"
+    """What names the user."""
+    groups_claim: OptionalText = ""
+    """What names the user's groups, ``admin`` included; empty: a token brings no groups."""
+    leeway: Duration = 0.0
+    """By how much the clocks of stompd and of who signs may differ."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for key in ("algorithms", "audience") if self.keys else ():
+            if not getattr(self, key):
+                raise PydanticCustomError(
+                    "refused", "has to be set where there are keys", {"key": key}
+                )
+        return self
+
+
+class CertificateSettings(_Table):
+    """Which client certificates are users; the first table that fits is the one."""
+
+    subject: OptionalText = ""
+    """Attributes that the subject has to have: ``O=Example,OU=apps``; empty: any."""
+    user: Text = "{CN}"
+    """How the user is called; may hold ``{CN}`` and other attributes."""
+    groups: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()
+    """The user's groups, ``admin`` included."""
+
+    def rule(self) -> CertificateRule:
+        """Return what certificates are held against."""
+        return CertificateRule(self.subject, self.user, self.groups)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            self.rule()
+        except ValueError as error:
+            raise PydanticCustomError(
+                "refused", "{reason}", {"key": "subject", "reason": str(error)}
+            ) from error
+        return self
 
 
 class RightSettings(_Table):
@@ -713,10 +787,22 @@ class Settings(_Table):
     policy: tuple[PolicySettings, ...] = ()
     route: Annotated[tuple[RouteSettings, ...], AfterValidator(_together)] = ()
     users: UserSettings = UserSettings()
+    tokens: TokenSettings = TokenSettings()
+    certificate: tuple[CertificateSettings, ...] = ()
     rights: tuple[RightSettings, ...] = ()
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _one_who_decides(self) -> Self:
+        if self.users.authenticator and (self.users.file or self.tokens.keys or self.certificate):
+            raise PydanticCustomError(
+                "refused",
+                "decides alone, so there can be no users.file, tokens.keys or [[certificate]]",
+                {"key": ("users", "authenticator")},
+            )
+        return self
 
     @model_validator(mode="after")
     def _somewhere_to_listen(self) -> Self:
@@ -757,7 +843,9 @@ class Settings(_Table):
 
     def has_users(self) -> bool:
         """Return whether somebody is configured who could log in."""
-        return bool(self.users.file)
+        return bool(
+            self.users.file or self.users.authenticator or self.tokens.keys or self.certificate
+        )
 
     def exposed(self) -> tuple[Address, ...]:
         """Return the addresses that other machines can reach although nobody has to log in."""

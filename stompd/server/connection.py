@@ -221,7 +221,13 @@ class Connection:
             if asking.cancelled_caught:
                 return
         except LoginRefusedError as refusal:
-            log.info(refusal.message, connection=session.id, peer=self.peer, user=login.user)
+            log.info(
+                refusal.message,
+                connection=session.id,
+                peer=self.peer,
+                user=login.user,
+                reason=refusal.reason,
+            )
             session.refuse(refusal.message, str(refusal))
         else:
             # Users may have changed while it was asked.

@@ -13,7 +13,7 @@ def as_toml(settings: Settings, origins: Mapping[str, str] | None = None) -> str
     the built-in ones.
     """
     data = settings.model_dump(mode="json", by_alias=True)
-    arrays = {name: data.pop(name) for name in ("policy", "route", "rights")}
+    arrays = {name: data.pop(name) for name in ("policy", "route", "rights", "certificate")}
     lines = _rows(data, "", origins)
     for name, table in data.items():
         if isinstance(table, dict):

@@ -16,7 +16,13 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stompd.server.config import PolicySettings, RightSettings, RouteSettings, Settings
+from stompd.server.config import (
+    CertificateSettings,
+    PolicySettings,
+    RightSettings,
+    RouteSettings,
+    Settings,
+)
 from stompd.server.positions import Path as KeyPath
 from stompd.server.positions import line_of, lines_of_keys
 from stompd.server.units import quoted
@@ -30,6 +36,7 @@ _ARRAYS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
     "policy": (PolicySettings, "policies"),
     "route": (RouteSettings, "routes"),
     "rights": (RightSettings, "rights"),
+    "certificate": (CertificateSettings, "certificates"),
 }
 
 # Kubernetes gives every container such variables for a service that is named stompd.

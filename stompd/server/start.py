@@ -170,8 +170,13 @@ def _who(settings: Settings, service: Service) -> str:
     """Return who may connect, in few words."""
     authenticator = service.authenticator
     if isinstance(authenticator, Accounts):
-        count = _counted(len(authenticator.users), "user")
-        return f"{count}, and anyone without a login" if settings.allow_anonymous else count
+        ways = [_counted(len(authenticator.users), "user")] if settings.users.file else []
+        ways += ["tokens"] if settings.tokens.keys else []
+        ways += ["certificates"] if settings.certificate else []
+        ways += ["anyone without a login"] if settings.allow_anonymous else []
+        return ", ".join(ways)
+    if settings.users.authenticator:
+        return f"users of {settings.users.authenticator}"
     return "no users: anyone may connect" if settings.allow_anonymous else "no users: loopback only"
 
 
