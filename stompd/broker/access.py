@@ -7,6 +7,7 @@ changed or somebody else sends the same, is a reason to ask again. So an allowed
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse_several
@@ -34,6 +35,19 @@ class AccessRefusedError(RemoteProtocolError):
         super().__init__("access refused", f'{shown(name)} needs the right "{right}"')
         self.right = right
         self.name = name
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Somebody who had not the right to something: for the log."""
+
+    connection: str
+    peer: str
+    user: str | None
+    vhost: str
+    right: Right
+    # A destination, or what stands for a request or a virtual host.
+    destination: str
 
 
 class Access:

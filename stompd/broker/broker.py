@@ -23,6 +23,7 @@ from stompd.broker.virtualhost import VirtualHost
 from stompd.protocol.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
+    from stompd.broker.access import Refusal
     from stompd.broker.admin.request import Act
     from stompd.broker.message import Message
     from stompd.broker.outbox import Outbox
@@ -51,6 +52,7 @@ class Broker:
         "acted",
         "bygone",
         "closed_count",
+        "denied",
         "draining",
         "durable_ticket",
         "epoch",
@@ -112,6 +114,8 @@ class Broker:
         self.rescheduled: Callable[[], None] = _nobody
         # The keeper of the log's: a request has changed something, or was refused.
         self.acted: Callable[[Act], None] = _nobody_cares
+        # The same: somebody had not the right to something.
+        self.denied: Callable[[Refusal], None] = _nobody_minds
         # The owner of the store's: what may be told of it, as `Committer.status` does.
         self.store_status: Callable[[], dict[str, Any]] = dict
         # The owner of time's: how late what is due is done, as `Buckets.told` does.
@@ -371,6 +375,10 @@ class Broker:
 
 
 def _nobody_cares(_act: Act) -> None:
+    """Log nothing."""
+
+
+def _nobody_minds(_refusal: Refusal) -> None:
     """Log nothing."""
 
 

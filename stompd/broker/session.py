@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.access import AccessRefusedError
+from stompd.broker.access import AccessRefusedError, Refusal
 from stompd.broker.alarm import LOOK
 from stompd.broker.event import OWN, is_limit
 from stompd.broker.memory import send_heavy
@@ -499,6 +499,10 @@ class Session:
         headers += error.headers.items()
         body = f"{error.detail or error.message}\n".encode("utf-8", "replace")
         self._release(blame=reason is not CloseReason.SHUTDOWN)
+        if isinstance(error, AccessRefusedError):
+            host = self.host.name
+            refusal = Refusal(self.id, self.peer, self.user, host, error.right, error.name)
+            self.broker.denied(refusal)
         if is_limit(error):
             self.broker.tell("limit", self.host, **self.who(), limit=error.message)
         self.outbox.add(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.broker.rights import USUAL, Rights, Rule
-from stompd.server import rights_file, users
+from stompd.server import audit, rights_file, users
 from stompd.server.algorithms import looks_like_token
 from stompd.server.auth import (
     WRONG,
@@ -250,6 +250,10 @@ def read_users(settings: Settings) -> dict[str, User]:
 def problems_of_users(settings: Settings) -> list[Problem]:
     """Return every mistake in the files that say who may log in, and what they may do."""
     problems: list[Problem] = []
+    place = settings.log.audit
+    lack = audit.unusable(place)
+    if lack is not None:
+        problems.append(Problem("log.audit", "", lack))
     for reading in (read_users, read_tokens, read_rules):
         try:
             reading(settings)

@@ -749,6 +749,8 @@ class LogSettings(_Table):
     """The least important entries that are written."""
     format: Annotated[Literal["text", "json"], _choice("text", "json")] = "text"
     """Lines for people, or a JSON object a line."""
+    audit: OptionalPath = ""
+    """A file for failed log-ins, refusals and what was changed, or ``stderr``; empty: none."""
 
 
 class Settings(_Table):

@@ -228,6 +228,15 @@ class Connection:
                 user=login.user,
                 reason=refusal.reason,
             )
+            service.audit.tell(
+                "login-failed",
+                user=login.user,
+                peer=self.peer,
+                connection=session.id,
+                vhost=session.host.name,
+                message=refusal.message,
+                reason=refusal.reason,
+            )
             session.refuse(refusal.message, str(refusal))
         else:
             # Users may have changed while it was asked.

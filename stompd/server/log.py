@@ -20,7 +20,7 @@ _LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_SECRET: Final = frozenset({"body", "passcode", "password"})
+_SECRET: Final = frozenset({"body", "passcode", "password", "token"})
 
 
 class _Threshold:
@@ -67,7 +67,7 @@ def configure(level: Level, form: Literal["text", "json"], stream: TextIO | None
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _without_secrets,
+        without_secrets,
     ]
     rendering = _renderers(form, colours=stream.isatty() and not os.environ.get("NO_COLOR"))
     structlog.configure(
@@ -112,7 +112,7 @@ def _renderers(form: Literal["text", "json"], *, colours: bool) -> list[Processo
     ]
 
 
-def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace what must not be in a log, whoever put it there."""
     for name in _SECRET & event.keys():
         event[name] = "***"

@@ -211,6 +211,7 @@ async def _listen(
             committer,
             start.doors.tls,
         )
+        service.open_audit(start.settings)
         if committer is not None:
             committer.failed = partial(_give_up, service)
         await _serve(start, service, kept)

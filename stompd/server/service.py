@@ -12,8 +12,9 @@ import trio
 from stompd.broker.principal import Principal
 from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
-from stompd.protocol.errors import RemoteProtocolError
+from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.server.accounts import authenticator_of
+from stompd.server.audit import Audit
 from stompd.server.auth import Anonymous, Renewing, is_trusted
 from stompd.server.buckets import LAG, Buckets
 from stompd.server.connection import Connection
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
+    from stompd.broker.access import Refusal
     from stompd.broker.admin.request import Act
     from stompd.broker.broker import Broker
     from stompd.broker.rights import Rights
@@ -127,10 +129,36 @@ class Service:
         self.lag = Buckets(LAG)
         broker.loop_status = self.lag.told
         broker.rescheduled = self._reschedule
-        broker.acted = _log_act
+        # Who was refused what, and who has changed something.
+        self.audit = Audit()
+        broker.acted = self._acted
+        broker.denied = self._denied
         broker.memory.changed = self._log_memory
         # Set when no connection is left.
         self._empty = trio.Event()
+
+    def _acted(self, act: Act) -> None:
+        _log_act(act)
+        self.audit.acted(act)
+
+    def _denied(self, refusal: Refusal) -> None:
+        log.info(
+            "access refused",
+            connection=refusal.connection,
+            peer=refusal.peer,
+            user=refusal.user,
+            vhost=refusal.vhost,
+            right=refusal.right,
+            destination=shown(refusal.destination),
+        )
+        self.audit.refused(refusal)
+
+    def open_audit(self, settings: Settings) -> None:
+        """Write the audit log where settings say; if that cannot be, where it was written."""
+        try:
+            self.audit.open(settings.log.audit)
+        except OSError as error:
+            log.error("the audit log cannot be opened", reason=error.strerror)
 
     # Connections come and go.
 
@@ -240,6 +268,7 @@ class Service:
         """Close all that is still open, the selector as well."""
         self.part()
         self.poller.close()
+        self.audit.close()
 
     async def emptied(self) -> None:
         """Return when no connection is left."""
@@ -348,6 +377,8 @@ class Service:
         """
         self.settings = settings
         self.welcome.reload(settings)
+        self.open_audit(settings)
+        self.audit.tell("settings reloaded")
         self.read_size = settings.flow.read_size
         core = settings.for_broker(server, rights)
         for name in self.broker.reconfigure(core, self._renew):

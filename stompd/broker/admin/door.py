@@ -69,7 +69,7 @@ class AdminDoor:
         self.host.broker.observe()
         headers = message.properties
         verb = headers["destination"].removeprefix(ADMIN)
-        caller = Caller(self.host, session.id, session.user, session.principal)
+        caller = Caller(self.host, session.id, session.user, session.principal, session.peer)
         carry_out(caller, verb, message.body, lambda reply: self._answer(session, headers, reply))
 
     def _answer(self, session: Session, headers: dict[str, str], reply: Reply) -> None:

@@ -35,6 +35,8 @@ class Caller:
     user: str | None
     # Whose rights count, in each virtual host those that it has there.
     principal: Principal
+    # Its address.
+    peer: str = ""
 
     def sees(self, host: VirtualHost, destination: Destination) -> bool:
         """Return whether somebody may look at a destination, or at all of several in one."""
@@ -71,3 +73,4 @@ class Act:
     vhost: str
     fields: dict[str, Any]
     reply: dict[str, Any]
+    peer: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from stompd.broker.access import Refusal
 from stompd.broker.admin import acts, forms, letters, messages, moving, rows
 from stompd.broker.admin.errand import Errand, Later, Reply, refusal
 from stompd.broker.admin.explain import explain
@@ -447,6 +448,8 @@ def carry_out(caller: Caller, name: str, body: bytes, answer: Callable[[Reply], 
             refused = refusal(error.code, error.message)
 
     def finish(reply: Reply) -> None:
+        if "error" in reply and reply["error"]["code"] == "forbidden":
+            _tell_refusal(caller, right, name)
         if "progress" not in reply and verb.acts:
             _tell(caller, name, fields, reply)
         answer(reply)
@@ -465,10 +468,25 @@ def carry_out(caller: Caller, name: str, body: bytes, answer: Callable[[Reply], 
         finish_durable({"ok": True, "result": result})
 
 
+def _tell_refusal(caller: Caller, right: Right, name: str) -> None:
+    """Tell who keeps the log that somebody had not the right to a request."""
+    caller.host.broker.denied(
+        Refusal(
+            caller.connection,
+            caller.peer,
+            caller.user,
+            caller.host.name,
+            right,
+            request(name).name,
+        )
+    )
+
+
 def _tell(caller: Caller, name: str, fields: dict[str, Any], reply: Reply) -> None:
     """Tell who keeps the log, and who listens, that a request was carried out or refused."""
     broker = caller.host.broker
-    broker.acted(Act(name, caller.connection, caller.user, caller.host.name, fields, reply))
+    host = caller.host.name
+    broker.acted(Act(name, caller.connection, caller.user, host, fields, reply, caller.peer))
     broker.tell(
         "acted",
         caller.host,

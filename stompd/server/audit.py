@@ -1,0 +1,127 @@
+"""The audit log: who was not let in, who was refused what, and who has changed something.
+
+It is a stream of its own, a JSON object a line, beside the log or in a file that only grows. No
+body, passcode or token ever stands in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import structlog
+
+from stompd.server.log import without_secrets
+
+if TYPE_CHECKING:
+    from stompd.broker.access import Refusal
+    from stompd.broker.admin.request import Act
+
+log = structlog.get_logger()
+
+STDERR: Final = "stderr"
+
+
+class Audit:
+    """Writes entries where it was told to; nowhere, if that is nowhere."""
+
+    def __init__(self) -> None:
+        self._place = ""
+        self._stream: TextIO | None = None
+        self._failed = False
+        self._logger: Any = structlog.wrap_logger(
+            self,
+            processors=[
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                without_secrets,
+                structlog.processors.JSONRenderer(sort_keys=False),
+            ],
+            wrapper_class=structlog.BoundLogger,
+        )
+
+    def open(self, place: str) -> None:
+        """Write to this file from now on, or to standard error; empty: nowhere.
+
+        A file is opened anew, so one that was moved away is left to whoever has moved it. Raises
+        `OSError`; then it writes where it wrote before.
+        """
+        stream: TextIO | None = None
+        if place == STDERR:
+            stream = sys.stderr
+        elif place:
+            descriptor = os.open(
+                place, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
+            stream = os.fdopen(descriptor, "a", encoding="utf-8")
+        self.close()
+        self._place, self._stream, self._failed = place, stream, False
+
+    def close(self) -> None:
+        """Write nothing more."""
+        if self._stream is not None and self._place != STDERR:
+            self._stream.close()
+        self._stream = None
+
+    def msg(self, line: str) -> None:
+        """Write a line; the logger calls this."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            # A full disk does not stop the broker, but somebody has to know that there is a gap.
+            if not self._failed:
+                log.error("the audit log cannot be written", place=self._place, reason=str(error))
+            self._failed = True
+        else:
+            self._failed = False
+
+    info = msg
+
+    def tell(self, event: str, **fields: object) -> None:
+        """Write an entry."""
+        if self._stream is not None:
+            self._logger.info(event, **fields)
+
+    def acted(self, act: Act) -> None:
+        """Tell of a request that has changed something, or was to."""
+        self.tell(
+            "admin",
+            user=act.user,
+            peer=act.peer,
+            connection=act.connection,
+            vhost=act.vhost,
+            verb=act.verb,
+            fields=act.fields,
+            ok=act.reply["ok"],
+            result=act.reply.get("result") or act.reply["error"],
+        )
+
+    def refused(self, refusal: Refusal) -> None:
+        """Tell of somebody who had not the right to something."""
+        self.tell(
+            "refused",
+            user=refusal.user,
+            peer=refusal.peer,
+            connection=refusal.connection,
+            vhost=refusal.vhost,
+            right=refusal.right,
+            destination=refusal.destination,
+        )
+
+
+def unusable(place: str) -> str | None:
+    """Return why the audit log cannot be written to a place, as far as one can see."""
+    if place in ("", STDERR):
+        return None
+    file = Path(place)
+    if file.is_dir():
+        return f"{file} is a directory"
+    if not file.parent.is_dir():
+        return f"there is no directory {file.parent}"
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        return f"{file} is not writable"
+    return None
