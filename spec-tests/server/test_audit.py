@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import stat
 import sys
 from pathlib import Path
@@ -145,12 +144,11 @@ def test_it_may_be_written_to_standard_error(monkeypatch: pytest.MonkeyPatch) ->
     audit.tell("kept", user="ann", passcode="secret")
     audit.close()
     audit.tell("lost")
-    audit.msg("lost")
     row = json.loads(stream.getvalue())
     assert (row["event"], row["user"], row["passcode"]) == ("kept", "ann", "***")
 
 
-def test_a_full_disk_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     """The broker goes on, and so does the audit log when there is room again."""
     audit = Audit()
     audit.open("/dev/full")
@@ -158,9 +156,6 @@ def test_a_full_disk_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         audit.tell("one")
         audit.tell("two")
     assert [entry["event"] for entry in entries_] == ["the audit log cannot be written"]
-    monkeypatch.setattr(os, "environ", os.environ)
-    with pytest.raises(OSError, match="No space left"):
-        audit.close()
     audit.open(str(tmp_path / "audit.log"))
     audit.tell("three")
     audit.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -23,13 +23,16 @@ log = structlog.get_logger()
 
 STDERR: Final = "stderr"
 
+_APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
 
 class Audit:
     """Writes entries where it was told to; nowhere, if that is nowhere."""
 
     def __init__(self) -> None:
         self._place = ""
-        self._stream: TextIO | None = None
+        # Without a buffer: what could not be written is not written later, in the middle of others.
+        self._descriptor: int | None = None
         self._failed = False
         self._logger: Any = structlog.wrap_logger(
             self,
@@ -47,34 +50,30 @@ class Audit:
         A file is opened anew, so one that was moved away is left to whoever has moved it. Raises
         `OSError`; then it writes where it wrote before.
         """
-        stream: TextIO | None = None
-        if place == STDERR:
-            stream = sys.stderr
-        elif place:
-            descriptor = os.open(
-                place, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
-            stream = os.fdopen(descriptor, "a", encoding="utf-8")
+        descriptor = None
+        if place not in ("", STDERR):
+            descriptor = os.open(place, _APPEND, 0o600)
         self.close()
-        self._place, self._stream, self._failed = place, stream, False
+        self._place, self._descriptor, self._failed = place, descriptor, False
 
     def close(self) -> None:
         """Write nothing more."""
-        if self._stream is not None and self._place != STDERR:
-            self._stream.close()
-        self._stream = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._place, self._descriptor = "", None
 
     def msg(self, line: str) -> None:
         """Write a line; the logger calls this."""
-        if self._stream is None:
-            return
         try:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+            if self._descriptor is not None:
+                os.write(self._descriptor, f"{line}\n".encode("utf-8", "replace"))
+            else:
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
         except (OSError, ValueError) as error:
             # A full disk does not stop the broker, but somebody has to know that there is a gap.
             if not self._failed:
-                log.error("the audit log cannot be written", place=self._place, reason=str(error))
+                log.warning("the audit log cannot be written", place=self._place, reason=str(error))
             self._failed = True
         else:
             self._failed = False
@@ -83,7 +82,7 @@ class Audit:
 
     def tell(self, event: str, **fields: object) -> None:
         """Write an entry."""
-        if self._stream is not None:
+        if self._place:
             self._logger.info(event, **fields)
 
     def acted(self, act: Act) -> None:

@@ -158,7 +158,7 @@ class Service:
         try:
             self.audit.open(settings.log.audit)
         except OSError as error:
-            log.error("the audit log cannot be opened", reason=error.strerror)
+            log.warning("the audit log cannot be opened", reason=error.strerror)
 
     # Connections come and go.
 
