@@ -17,6 +17,7 @@ from stompd.server import memory, units
 from stompd.server.config import (
     CertificateSettings,
     PolicySettings,
+    QuotaSettings,
     RightSettings,
     RouteSettings,
     Settings,
@@ -595,10 +596,35 @@ def test_every_key_of_a_certificate_is_documented() -> None:
     )
 
 
+def test_every_key_of_a_limit_is_documented() -> None:
+    """The table of limits for users is complete."""
+    document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+    table = document[document.index("## `[[limit]]`") : document.index("## `[[certificate]]`")]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == {
+        name.replace("_", "-") for name in QuotaSettings.model_fields
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('per = "user"\nbacklog = 1', "limit[0].backlog: a backlog is that of a virtual host"),
+        ('per = "address"\nmatch = "x"', "limit[0].match: 'x' does not appear to be an IPv4"),
+        ('per = "host"', 'limit[0].per: "host" is none of user, address, vhost'),
+        ('per = "user"\nbyte-rate = 0', "limit[0].byte-rate: a rate of 0 would let nothing"),
+        ("connections = 1", "limit[0].per: is missing"),
+    ],
+)
+def test_a_mistake_in_a_limit_is_told_at_its_key(tmp_path: Path, table: str, told: str) -> None:
+    """With what is meant."""
+    (mistake,) = mistakes(tmp_path, f"[[limit]]\n{table}\n")
+    assert told in mistake
+
+
 def test_every_key_of_a_rule_is_documented() -> None:
     """The table of rights is complete."""
     document = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
-    table = document[document.index("## `[[rights]]`") : document.index("## `[[certificate]]`")]
+    table = document[document.index("## `[[rights]]`") : document.index("## `[[limit]]`")]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(
         RightSettings.model_fields
     )
@@ -621,5 +647,7 @@ def test_the_example_shows_every_key_with_its_built_in_value(tmp_path: Path) -> 
     assert shown == set(RightSettings.model_fields)
     (certificate,) = sources.settings.certificate
     assert certificate.model_fields_set == set(CertificateSettings.model_fields)
-    tables = {"policy": (), "route": (), "rights": (), "certificate": ()}
+    (limit,) = sources.settings.limit
+    assert limit.model_fields_set == set(QuotaSettings.model_fields)
+    tables = {"policy": (), "route": (), "rights": (), "limit": (), "certificate": ()}
     assert sources.settings.model_copy(update=tables) == Settings()

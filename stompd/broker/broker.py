@@ -14,6 +14,7 @@ from stompd.broker.bygone import Bygone
 from stompd.broker.event import publish
 from stompd.broker.memory import MemoryMark
 from stompd.broker.policy import Settings
+from stompd.broker.quota import Quotas
 from stompd.broker.restore import Loading, persist, restore
 from stompd.broker.room import StoreRoom
 from stompd.broker.sample import PERIOD, look
@@ -62,6 +63,7 @@ class Broker:
         "memory",
         "now",
         "opened_count",
+        "quotas",
         "refused_count",
         "rescheduled",
         "restoring",
@@ -97,6 +99,7 @@ class Broker:
         self.taps: Taps | None = None
         self.memory = MemoryMark(self)
         self.room = StoreRoom(self)
+        self.quotas = Quotas(self)
         # What was retained and is on its way from the store.
         self.loading = Loading()
         # What destinations had counted that are gone.
@@ -330,6 +333,7 @@ class Broker:
         now = self.now
         look(self, since)
         self.memory.check()
+        self.quotas.look()
         tell_statistics(self)
         self.at(now + PERIOD, lambda: self._look(now))
 
@@ -368,6 +372,7 @@ class Broker:
         that were added since the start and are given up, because the new ones contradict them.
         """
         self.settings = settings
+        self.quotas.reconfigure()
         lost = [name for host in self._hosts.values() for name in host.reconfigure(settings)]
         for session in list(self.sessions.values()):
             session.reconsider(session.principal if renew is None else renew(session))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from stompd.broker.pattern import matches, words_of
+from stompd.broker.quota import QuotaRule
 from stompd.broker.route import Route
 from stompd.broker.virtualtopic import VirtualTopics
 
@@ -169,5 +170,7 @@ class Settings:
     # In their order, in every virtual host.
     routes: tuple[Route, ...] = ()
     virtual_topics: VirtualTopics = field(default_factory=VirtualTopics)
+    # What users, addresses and virtual hosts may take; the first that fits, of each kind.
+    quotas: tuple[QuotaRule, ...] = ()
     # Who may do what; None while there are neither users nor rules.
     rights: Rights | None = None

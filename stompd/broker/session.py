@@ -12,7 +12,7 @@ and the receipts that wait for the store. Octets for the client go to its `Outbo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from stompd.broker.event import OWN, is_limit
 from stompd.broker.memory import send_heavy
 from stompd.broker.outbox import Outbox
 from stompd.broker.principal import ANONYMOUS, Principal
+from stompd.broker.quota import affordable, charge
 from stompd.broker.redelivery import dispatch
 from stompd.broker.room import disk_full
 from stompd.broker.send import send
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from stompd.broker.memory import MemoryMark
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
+    from stompd.broker.quota import Quota
     from stompd.broker.restore import Loading
     from stompd.broker.room import StoreRoom
     from stompd.broker.topic import Topic
@@ -120,6 +122,7 @@ class Session:
         "_undone",
         "_work",
         "access",
+        "address",
         "broker",
         "client_id",
         "closed",
@@ -136,10 +139,12 @@ class Session:
         "login",
         "outbox",
         "owners",
+        "paced",
         "patient",
         "paused_by",
         "peer",
         "principal",
+        "quotas",
         "reason",
         "send_count",
         "sends_every",
@@ -163,6 +168,8 @@ class Session:
         self.id = name
         self.identity = f"{name}-"
         self.peer = peer
+        # Its address, or what stands for all that its peer is likely to have; set by the transport.
+        self.address = ""
         # Who it is, and what people call it.
         self.principal = ANONYMOUS
         self.user: str | None = None
@@ -181,6 +188,10 @@ class Session:
         self.wire_version = V12
         self.end = b"\0\n" if settings.trailing_newline else b"\0"
         self.host: VirtualHost = broker.host(settings.virtual_hosts[0])
+        # What is counted with others' of its user, address and virtual host; those by which it is
+        # paced.
+        self.quotas: tuple[Quota, ...] = ()
+        self.paced: tuple[Quota, ...] = ()
         # What it may do, with the host's routes; a SEND's plan holds as long as it is the same.
         self.access = self.host.access(ANONYMOUS)
         self.touched = broker.touched
@@ -250,7 +261,10 @@ class Session:
         actions = self._actions
         at = start
         try:
-            for head, body in frames[start:] if start else frames:
+            wanted: Sequence[Frame] = frames[start:] if start else frames
+            if self.paced:
+                wanted = affordable(self, wanted)
+            for head, body in wanted:
                 at += 1
                 action = actions.get(head.command)
                 if action is None:
@@ -270,6 +284,8 @@ class Session:
             for subscription in unserved:
                 if not subscription.gone:
                     subscription.serve()
+        if self.paced:
+            charge(self, frames[start:at], left=at < len(frames))
         self._leave_if_drained()
         taps = self.broker.taps
         if taps is not None:
@@ -363,6 +379,11 @@ class Session:
                 CloseReason.REFUSED,
             )
             return
+        try:
+            self.broker.quotas.admit(self)
+        except RemoteProtocolError as error:
+            self.fail(error, CloseReason.REFUSED)
+            return
         self._take_over()
         self.state = State.OPEN
         self.login = None
@@ -435,6 +456,11 @@ class Session:
                 error.headers["subscription"] = subscription.id
                 self.fail(error, CloseReason.WITHDRAWN)
                 return
+
+    @property
+    def logged_in(self) -> bool:
+        """True from CONNECTED on."""
+        return self.version is not None and self.login is None
 
     def who(self) -> dict[str, str | None]:
         """Return what events say of a session."""
@@ -553,14 +579,14 @@ class Session:
         self._receipts.clear()
         if self.host.clients.get(self.client_id) is self:
             del self.host.clients[self.client_id]
+        self.broker.quotas.leave(self)
         riders, self.outbox.riders = self.outbox.riders, []
         for message in riders:
             message.queue.give_back(message)
         dispatch(riders)
         self.broker.closed(self)
         self.outbox.session = None
-        if self.login is None and self.version is not None:
-            # It had logged in.
+        if self.logged_in:
             self.broker.tell("disconnected", self.host, **self.who(), reason=self.reason.value)
 
     def _release(self, *, blame: bool) -> None:

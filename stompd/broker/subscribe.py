@@ -110,6 +110,10 @@ def open_subscription(
     limit = session.broker.settings.limits.subscriptions
     if len(session.subscriptions) >= limit:
         raise RemoteProtocolError("too many subscriptions", f"a connection may have {limit}")
+    for quota in session.quotas:
+        most = quota.rule.subscriptions
+        if most is not None and quota.subscriptions >= most:
+            raise RemoteProtocolError("too many subscriptions", f"{quota.name} may have {most}")
     virtual = session.broker.settings.virtual_topics
     session.access.demand_subscription(
         destination,
@@ -153,6 +157,8 @@ def open_subscription(
         if options.settings is not None:
             _ask(subscription, options.settings, made)
     session.subscriptions[key] = subscription
+    for quota in session.quotas:
+        quota.subscriptions += 1
     return subscription
 
 
@@ -398,6 +404,8 @@ def end_subscriptions(
     queues = [queue for s in ended for queue in s.queues if queue.assignment is not None]
     for subscription in ended:
         del session.subscriptions[subscription.id]
+        for quota in session.quotas:
+            quota.subscriptions -= 1
         subscription.gone = True
         session.host.detach(subscription)
         subscription.backlog.clear()

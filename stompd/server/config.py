@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from stompd.broker import destination
 from stompd.broker import policy as broker
+from stompd.broker.quota import EVERYBODY, QuotaRule
 from stompd.broker.rights import ALL, Rights, Rule
 from stompd.broker.route import Route, Router, source_of
 from stompd.broker.selector import compile_selector
@@ -607,6 +608,41 @@ class TlsSettings(_Table):
         return self
 
 
+class QuotaSettings(_Table):
+    """What each user, address or virtual host may take; of each kind the first that fits counts."""
+
+    per: Annotated[Literal["user", "address", "vhost"], _choice("user", "address", "vhost")]
+    """``user``, ``address`` or ``vhost``: what is counted together."""
+    match: Text = EVERYBODY
+    """Which: a user or ``@`` and a group, an address or network, a virtual host; ``*`` is each."""
+    connections: Positive | None = None
+    """Connections that are logged in; one more gets an ERROR."""
+    subscriptions: Positive | None = None
+    """Subscriptions of all its connections; one more gets an ERROR."""
+    message_rate: Positive | None = None
+    """Messages that are taken in a second; who sends more is not read from meanwhile."""
+    byte_rate: Size | None = None
+    """Octets that are taken in a second, those of all frames; likewise."""
+    backlog: Size | None = None
+    """Octets of messages in the queues of a virtual host; while there are more, SENDs wait."""
+
+    def rule(self) -> QuotaRule:
+        """Return the broker's form of it."""
+        return QuotaRule(**dict(self))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            self.rule()
+        except ValueError as error:
+            words = {"backlog": "backlog", "rate": "byte-rate"}
+            key = next((key for word, key in words.items() if word in str(error)), "match")
+            raise PydanticCustomError(
+                "refused", "{reason}", {"key": key, "reason": str(error)}
+            ) from error
+        return self
+
+
 class UserSettings(_Table):
     """Who may log in; docs/security.md explains. Without any of it there are no users."""
 
@@ -792,6 +828,7 @@ class Settings(_Table):
     tokens: TokenSettings = TokenSettings()
     certificate: tuple[CertificateSettings, ...] = ()
     rights: tuple[RightSettings, ...] = ()
+    limit: tuple[QuotaSettings, ...] = ()
     store: StoreSettings = Field(default_factory=StoreSettings)
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
@@ -840,6 +877,7 @@ class Settings(_Table):
             memory_mark=self.flow.memory_octets(),
             routes=tuple(route.route() for route in self.route),
             virtual_topics=VirtualTopics(self.virtual_topics.topics, self.virtual_topics.queues),
+            quotas=tuple(table.rule() for table in self.limit),
             rights=rights,
         )
 

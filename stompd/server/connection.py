@@ -19,6 +19,7 @@ from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError
 from stompd.server.auth import WRONG, LoginRefusedError, log_in
+from stompd.server.failures import network_of
 from stompd.server.tls import HANDSHAKE, TlsSocket
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Connection:
         # The peer's address without its port, to count connections by.
         self.address = address
         self.session = service.broker.open(peer, trio.current_time())
+        self.session.address = network_of(address)
         self.session.outbox.flush = self._flush
         self.session.wake = self._wake
         self._decoder = Decoder(

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from stompd.server.config import Settings
+
+_ARRAYS: Final = ("policy", "route", "rights", "limit", "certificate")
 
 
 def as_toml(settings: Settings, origins: Mapping[str, str] | None = None) -> str:
@@ -13,7 +16,7 @@ def as_toml(settings: Settings, origins: Mapping[str, str] | None = None) -> str
     the built-in ones.
     """
     data = settings.model_dump(mode="json", by_alias=True)
-    arrays = {name: data.pop(name) for name in ("policy", "route", "rights", "certificate")}
+    arrays = {name: data.pop(name) for name in _ARRAYS}
     lines = _rows(data, "", origins)
     for name, table in data.items():
         if isinstance(table, dict):

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from stompd.server.config import (
     CertificateSettings,
     PolicySettings,
+    QuotaSettings,
     RightSettings,
     RouteSettings,
     Settings,
@@ -36,6 +37,7 @@ _ARRAYS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
     "policy": (PolicySettings, "policies"),
     "route": (RouteSettings, "routes"),
     "rights": (RightSettings, "rights"),
+    "limit": (QuotaSettings, "limits for users"),
     "certificate": (CertificateSettings, "certificates"),
 }
 

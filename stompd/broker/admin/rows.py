@@ -15,6 +15,7 @@ from stompd.broker.admin.request import AdminError
 from stompd.broker.destination import Destination
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
+from stompd.broker.quota import Quota
 from stompd.broker.rights import request
 from stompd.broker.subscription import Subscription
 from stompd.broker.walk import behind
@@ -382,6 +383,8 @@ def pauser_name(session: Session, pauser: object) -> str:
         return pauser.name
     if isinstance(pauser, Subscription):
         return f"{pauser.session.id}/{pauser.id}"
+    if isinstance(pauser, Quota):
+        return f"limit of {pauser.name}"
     if pauser is session:
         return "receipt"
     return "memory-mark" if pauser is session.broker.memory else "store"
@@ -394,6 +397,8 @@ def _reason(session: Session, pauser: object) -> str:
         return f"{name} is full"
     if isinstance(pauser, Subscription):
         return f"the subscriber {name} is slow"
+    if isinstance(pauser, Quota):
+        return f"{pauser.name} has sent as much as it may"
     if pauser is session:
         return "a RECEIPT waits for the disk"
     if pauser is session.broker.memory:
