@@ -91,6 +91,13 @@ WORKER: Final = Starting(
             help="How long a message rests before it comes again.  [default: 5s]",
         ),
         click.Option(
+            ["--retry-backoff"],
+            type=click.FloatRange(1.0, 1000.0),
+            default=1.0,
+            metavar="FACTOR",
+            help="Each further rest is so many times as long, a day at most.  [default: 1]",
+        ),
+        click.Option(
             ["--reply"],
             is_flag=True,
             help="Send what CMD writes to standard output to the message's reply-to.",

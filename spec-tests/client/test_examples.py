@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from client.programs import ROOT, environment, running_stompd
+from client.programs import ROOT, Stomp, environment, running_stompd
 from client.secured import Certificate, listening, polite
 
 EXAMPLES = ROOT / "examples"
@@ -22,6 +22,7 @@ TESTED = {
     "request.py",
     "gather.py",
     "workers.py",
+    "worker.py",
     "failover.py",
     "secure.py",
     "traced.py",
@@ -116,6 +117,23 @@ def test_workers(port: int) -> None:
     ]
     assert "bob 1" in lines
     assert last == "5 processed, 1 refused"
+
+
+def test_worker(port: int) -> None:
+    """A worker tries again, rejects, serves the first queue first, and leaves when all is done."""
+    stomp = Stomp(port)
+    for name in ("notes.txt", "cat.gif"):
+        stomp("-q", "send", "/queue/thumbs.now", name)
+    stomp("-q", "send", "/queue/thumbs.later", "dog.gif")
+    assert finish(start("worker.py", port)).splitlines() == [
+        "notes.txt: failed rejected: no picture",
+        "cat.gif: requeued OSError: no room left",
+        "resized cat.gif",
+        "cat.gif: done",
+        "resized dog.gif",
+        "dog.gif: done",
+        "2 done, 1 failed, 1 requeued",
+    ]
 
 
 def test_failover() -> None:

@@ -17,7 +17,7 @@ from stompcli.client import (
     connect_stream,
 )
 from stompcli.client.testing import ClientFrame, Script, ScriptedBroker, on_dial, on_stream
-from stompcli.worker.engine import Worker
+from stompcli.worker.engine import Engine
 from stompcli.worker.job import Event, Job
 from stompcli.worker.settings import WorkerOptions
 from stompcli.worker.verdict import Outcome
@@ -135,7 +135,7 @@ def failing(outcome: Outcome, texts: str = "") -> Run:
 
 async def at_work(
     shop: Script, *destinations: str, run: Run = fine, **options: Unpack[WorkerOptions]
-) -> Worker:
+) -> Engine:
     """Let a worker work on a broker until it stops by itself; its events are in ``told``."""
     async with on_stream(shop) as stream, connect_stream(stream) as client:
         worker = Watched(client, destinations or (HIGH,), run, **options)
@@ -144,7 +144,7 @@ async def at_work(
         return worker
 
 
-class Watched(Worker):
+class Watched(Engine):
     """A worker, and what it has told."""
 
     def __init__(
@@ -158,7 +158,7 @@ class Watched(Worker):
         super().__init__(client, destinations, run, self.told.append, **options)
 
 
-def texts(worker: Worker) -> list[str]:
+def texts(worker: Engine) -> list[str]:
     """Return what a worker has told in words."""
     assert isinstance(worker, Watched)
     return [event.text for event in worker.told if event.text]
@@ -497,7 +497,7 @@ async def test_stop_finishes_jobs(autojump_clock: MockClock) -> None:  # noqa: A
         await worker.work()
         assert worker.reason == "stopped"
         assert repr(worker) == (
-            f"<Worker {worker.name!r}, stopped, 0 jobs, 1 done, 0 failed, 0 requeued>"
+            f"<Watched {worker.name!r}, stopped, 0 jobs, 1 done, 0 failed, 0 requeued>"
         )
     assert shop.settled() == ["1"]
     assert [frame.command for frame in shop.frames] == ["SUBSCRIBE", "ACK", "DISCONNECT"]
@@ -665,11 +665,11 @@ async def test_cannot_work() -> None:
 
     async with on_stream(script) as stream, connect_stream(stream) as client:
         with pytest.raises(UsageError, match=r"needs STOMP 1\.1"):
-            await Worker(client, [HIGH], fine).work()
+            await Engine(client, [HIGH], fine).work()
         with pytest.raises(UsageError, match="needs a destination"):
-            Worker(client, [], fine)
+            Engine(client, [], fine)
         with pytest.raises(UsageError, match="each destination once"):
-            Worker(client, [HIGH, HIGH], fine)
+            Engine(client, [HIGH, HIGH], fine)
 
 
 async def test_the_log_of_the_package(
@@ -680,7 +680,7 @@ async def test_the_log_of_the_package(
     caplog.set_level("INFO", "stompcli.worker")
     shop = Shop(high=["1"])
     async with on_stream(shop) as stream, connect_stream(stream) as client:
-        await Worker(client, [HIGH], failing(Outcome("failed", "why")), burst=True).work()
+        await Engine(client, [HIGH], failing(Outcome("failed", "why")), burst=True).work()
     lines = [record.getMessage() for record in caplog.records]
     assert f"{HIGH} 1 failed NACK why" in lines
     assert [record.levelname for record in caplog.records].count("WARNING") == 1

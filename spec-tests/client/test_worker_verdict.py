@@ -48,6 +48,15 @@ def test_verdict(outcome: Outcome, attempt: int, options: WorkerOptions, verdict
     assert judge(outcome, attempt, Settings(**options)) == verdict
 
 
+def test_backoff() -> None:
+    """Each rest is longer by the factor, but never longer than a day."""
+    settings = Settings(retries=9, retry_delay=2.0, retry_backoff=3.0)
+    delays = [judge(FAILED, attempt, settings).delay for attempt in (1, 2, 3)]
+    assert delays == [2.0, 6.0, 18.0]
+    assert settings.rest(10_000) == 86_400.0
+    assert Settings(retry_delay=1e6).rest(5) == 1e6
+
+
 def test_detail() -> None:
     """How and why it failed are one line."""
     assert FAILED.detail == "exit 1: no such file"
@@ -62,6 +71,7 @@ def test_detail() -> None:
         ({"max_jobs": 0}, "max_jobs is 1 at least"),
         ({"retries": 0}, "retries is 1 at least"),
         ({"retry_delay": -1.0}, "retry_delay must not be negative"),
+        ({"retry_backoff": 0.5}, "retry_backoff is a factor, 1 at least"),
         ({"job_timeout": -1.0}, "job_timeout must not be negative"),
         ({"order": "random"}, 'order is strict or round-robin, not "random"'),
         ({"on_fail": "cry"}, 'on_fail is one of nack, requeue, dlq:DEST, ack, not "cry"'),

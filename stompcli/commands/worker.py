@@ -11,7 +11,7 @@ from stompcli.output import Out
 from stompcli.render import json_line, visible_line
 from stompcli.session import Session
 from stompcli.worker.child import Command, CommandError, Processes
-from stompcli.worker.engine import Worker
+from stompcli.worker.engine import Engine
 from stompcli.worker.job import Event
 from stompcli.worker_arguments import COMMAND
 
@@ -28,7 +28,7 @@ async def worker(session: Session, params: dict[str, Any], out: Out) -> ExitCode
         session.reconnect = Reconnect()
     log = Log(out, params["destinations"], as_json=params["log_format"] == "json")
     client = await session.link()
-    work = Worker(
+    work = Engine(
         client,
         params["destinations"],
         processes,
@@ -41,6 +41,7 @@ async def worker(session: Session, params: dict[str, Any], out: Out) -> ExitCode
         on_fail=params["on_fail"],
         retries=params["retries"],
         retry_delay=params["retry_delay"],
+        retry_backoff=params["retry_backoff"],
         reply=params["reply"],
         name=params["name"],
         order=params["order"],
@@ -84,7 +85,7 @@ def _headers(params: dict[str, Any]) -> list[tuple[str, str]]:
 class _Signals:
     """What the signals mean: finish what runs; break it off; kill it."""
 
-    def __init__(self, session: Session, work: Worker, processes: Processes, log: "Log") -> None:
+    def __init__(self, session: Session, work: Engine, processes: Processes, log: "Log") -> None:
         self._session = session
         self._work = work
         self._processes = processes

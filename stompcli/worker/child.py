@@ -113,7 +113,7 @@ class Command:
 
 
 class Processes:
-    """Does jobs by starting a command for each; see `Worker`."""
+    """Does jobs by starting a command for each."""
 
     def __init__(self, command: Command) -> None:
         self._command = command

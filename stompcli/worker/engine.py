@@ -48,7 +48,7 @@ class _Place:
     room: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
 
 
-class Worker:
+class Engine:
     """Does a job for every message of some destinations, until there is reason to stop.
 
     ``done``, ``failed`` and ``requeued`` count the jobs by how they ended, ``lost`` those whose end
@@ -104,7 +104,9 @@ class Worker:
 
     def __repr__(self) -> str:
         state = self._reason or "at work"
-        return f"<Worker {self.name!r}, {state}, {self._busy} jobs, {self.summary()}>"
+        return (
+            f"<{type(self).__name__} {self.name!r}, {state}, {self._busy} jobs, {self.summary()}>"
+        )
 
     @property
     def reason(self) -> str:

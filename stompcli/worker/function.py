@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
@@ -19,20 +20,21 @@ Function = Callable[[Message], Awaitable[object]] | Callable[[Message], object]
 
 
 class Calls:
-    """Does jobs by calling a function; see `Worker`.
+    """Does jobs by calling a function.
 
     An ``async`` function is awaited in a task. Another one runs in a thread, and so must not touch
     the client; one that is cancelled there goes on, and its end is of no consequence.
     """
 
-    def __init__(self, function: Function, concurrency: int, *, answers: bool) -> None:
+    def __init__(self, function: Function, *, answers: bool) -> None:
         self._function = function
         # Whether what it returns is an answer.
         self._answers = answers
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - that of an object
         )
-        self._threads = trio.CapacityLimiter(concurrency)
+        # The worker limits the jobs; a thread that was given up must not take the place of another.
+        self._threads = trio.CapacityLimiter(math.inf)
 
     async def __call__(self, job: Job) -> Outcome:
         """Call the function with a message, and return what came of it."""

@@ -12,6 +12,7 @@ Order = Literal["strict", "round-robin"]
 ORDERS: Final = ("strict", "round-robin")
 ON_FAIL: Final = ("nack", "requeue", "dlq:DEST", "ack")
 _DLQ: Final = "dlq:"
+_DAY: Final = 86_400.0
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -28,9 +29,11 @@ class WorkerOptions(TypedDict, total=False):
     job_timeout: float | None
     # What becomes of the message of a job that failed: "nack", "requeue", "dlq:DEST" or "ack".
     on_fail: str
-    # Attempts that a message gets in all before that, and seconds between them; None: one.
+    # Attempts that a message gets in all before that; None: one.
     retries: int | None
+    # Seconds before the second one, and the factor for every further one; a day at most.
     retry_delay: float
+    retry_backoff: float
     # Whether what a job puts out answers the message that asks for it.
     reply: bool
     # What the worker is called; None: host and process.
@@ -53,6 +56,7 @@ class Settings:
     on_fail: str = "nack"
     retries: int | None = None
     retry_delay: float = 5.0
+    retry_backoff: float = 1.0
     reply: bool = False
     name: str | None = None
     order: Order = "strict"
@@ -67,6 +71,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UsageError(f"{name} must not be negative")
+        if self.retry_backoff < 1:
+            raise UsageError("retry_backoff is a factor, 1 at least")
         if self.order not in ORDERS:
             raise UsageError(f'order is {" or ".join(ORDERS)}, not "{self.order}"')
         if self.on_fail not in ("nack", "requeue", "ack") and self.dead_letters is None:
@@ -77,6 +83,12 @@ class Settings:
         """Where this worker itself sends the messages of failed jobs, None if it does not."""
         destination = self.on_fail.removeprefix(_DLQ)
         return destination if self.on_fail.startswith(_DLQ) and destination else None
+
+    def rest(self, attempt: int) -> float:
+        """Return the seconds from the ``attempt``-th attempt to the next one."""
+        # No exponent so great that no float could hold it.
+        grown = self.retry_delay * self.retry_backoff ** min(attempt - 1, 100)
+        return min(grown, max(_DAY, self.retry_delay))
 
     @property
     def called(self) -> str:

@@ -53,7 +53,7 @@ def judge(outcome: Outcome, attempt: int, settings: Settings) -> Verdict:
         return Verdict("ack", "done")
     if outcome.ending == "stopped":
         return Verdict("nack", "requeued")
-    delay = settings.retry_delay if outcome.delay is None else outcome.delay
+    delay = settings.rest(attempt) if outcome.delay is None else outcome.delay
     if outcome.final:
         return _at_last(settings)
     if settings.retries is not None:
