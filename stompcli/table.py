@@ -83,6 +83,7 @@ SECTIONS: Final = (MESSAGES, LOOKING, ACTING, SESSION, PROGRAM)
 _PARSERS: Final = "stompcli.arguments"
 _BROKER: Final = "stompcli.broker_arguments"
 _BENCH: Final = "stompcli.bench_arguments"
+_REQUEST: Final = "stompcli.request_arguments"
 _WORKER: Final = "stompcli.worker_arguments"
 _SHELL: Final = "stompcli.shell_arguments"
 _COMMANDS: Final = "stompcli.commands"
@@ -131,6 +132,26 @@ TABLE: Final = (
         f"{_PARSERS}:SUBSCRIBE",
         f"{_COMMANDS}.subscribe:subscribe",
         aliases=("sub", "listen"),
+        stays=True,
+    ),
+    Command(
+        "request",
+        "Send a request, wait for its reply and print it",
+        MESSAGES,
+        "request <destination> <message>",
+        f"{_REQUEST}:REQUEST",
+        f"{_COMMANDS}.request:request",
+        aliases=("req",),
+        verbatim=True,
+    ),
+    Command(
+        "reply",
+        "Answer each request: with a text, its own body, or a program",
+        MESSAGES,
+        "reply <destination> [message]",
+        f"{_REQUEST}:REPLY",
+        f"{_COMMANDS}.request:reply",
+        in_shell=False,
         stays=True,
     ),
     Command(

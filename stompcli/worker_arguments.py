@@ -34,19 +34,9 @@ def _on_fail(ctx: click.Context, param: click.Parameter, value: str) -> str:
     raise click.BadParameter(f'"{value}" is none of nack, requeue, ack, dlq:DEST', ctx, param)
 
 
-WORKER: Final = Starting(
-    "worker",
-    [
-        click.Argument(["destinations"], nargs=-1, required=True, metavar="DEST..."),
-        click.Option(
-            ["-b", "--burst"], is_flag=True, help="Leave when there is nothing more to do."
-        ),
-        click.Option(
-            ["-n", "--max-jobs"], type=click.IntRange(1), metavar="N", help="Leave after N jobs."
-        ),
-        click.Option(
-            ["--max-idle"], type=DURATION, metavar="DUR", help="Leave after so long without a job."
-        ),
+def running() -> list[click.Parameter]:
+    """Return the options of how a program is run for a message."""
+    return [
         click.Option(
             ["-c", "--concurrency"],
             type=click.IntRange(1),
@@ -98,29 +88,6 @@ WORKER: Final = Starting(
             help="Each further rest is so many times as long, a day at most.  [default: 1]",
         ),
         click.Option(
-            ["--reply"],
-            is_flag=True,
-            help="Send what CMD writes to standard output to the message's reply-to.",
-        ),
-        click.Option(
-            ["--name"], metavar="NAME", help="What the worker is called.  [default: host.pid]"
-        ),
-        click.Option(
-            ["--order"],
-            type=click.Choice(["strict", "round-robin"]),
-            default="strict",
-            help="Whose message is next: the first DEST's that has one, or each DEST's in turn.  "
-            "[default: strict]",
-        ),
-        click.Option(["--selector"], metavar="EXPR", help="Only messages that match."),
-        click.Option(
-            ["-H", "--header", "header"],
-            type=HEADER,
-            multiple=True,
-            metavar="K:V",
-            help="Add a header to SUBSCRIBE; may be repeated.",
-        ),
-        click.Option(
             ["--input"],
             type=click.Choice(["stdin", "file", "arg"]),
             default="stdin",
@@ -136,6 +103,19 @@ WORKER: Final = Starting(
         click.Option(
             ["--quiet-child"], is_flag=True, help="Drop what CMD writes to standard error."
         ),
+    ]
+
+
+def staying() -> list[click.Parameter]:
+    """Return the options of what stays, and writes a log of what it does."""
+    return [
+        click.Option(
+            ["--max-idle"], type=DURATION, metavar="DUR", help="Leave after so long without a job."
+        ),
+        click.Option(
+            ["--name"], metavar="NAME", help="What the worker is called.  [default: host.pid]"
+        ),
+        click.Option(["--selector"], metavar="EXPR", help="Only messages that match."),
         click.Option(
             ["--no-reconnect"], is_flag=True, help="Leave when the connection is lost (exit 69)."
         ),
@@ -145,6 +125,40 @@ WORKER: Final = Starting(
             default="text",
             help="How the log on standard error is written.  [default: text]",
         ),
+    ]
+
+
+WORKER: Final = Starting(
+    "worker",
+    [
+        click.Argument(["destinations"], nargs=-1, required=True, metavar="DEST..."),
+        click.Option(
+            ["-b", "--burst"], is_flag=True, help="Leave when there is nothing more to do."
+        ),
+        click.Option(
+            ["-n", "--max-jobs"], type=click.IntRange(1), metavar="N", help="Leave after N jobs."
+        ),
+        *running(),
+        click.Option(
+            ["--reply"],
+            is_flag=True,
+            help="Send what CMD writes to standard output to the message's reply-to.",
+        ),
+        click.Option(
+            ["--order"],
+            type=click.Choice(["strict", "round-robin"]),
+            default="strict",
+            help="Whose message is next: the first DEST's that has one, or each DEST's in turn.  "
+            "[default: strict]",
+        ),
+        click.Option(
+            ["-H", "--header", "header"],
+            type=HEADER,
+            multiple=True,
+            metavar="K:V",
+            help="Add a header to SUBSCRIBE; may be repeated.",
+        ),
+        *staying(),
     ],
     help="Run CMD for each message of every DEST, and acknowledge the message when CMD has ended "
     "with 0. 75 means not now: the message comes again. Anything else has failed, see --on-fail. "

@@ -451,7 +451,7 @@ async def test_max_jobs(autojump_clock: MockClock) -> None:  # noqa: ARG001 - as
     worker = await at_work(shop, max_jobs=2, concurrency=5)
     assert sorted(shop.settled()) == ["1", "2"]
     assert shop.one("SUBSCRIBE")["prefetch-count"] == "2"
-    assert texts(worker)[-1] == ("2 jobs begun, as many as it may: 2 done, 0 failed, 0 requeued")
+    assert texts(worker)[-1] == ("2 jobs begun, as many as wanted: 2 done, 0 failed, 0 requeued")
 
 
 async def test_max_idle(autojump_clock: MockClock) -> None:  # noqa: ARG001 - as above

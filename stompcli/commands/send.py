@@ -44,7 +44,7 @@ async def send(session: Session, params: dict[str, Any], out: Out) -> ExitCode |
 
 async def sendrec(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Send a message, wait for its receipt, print it."""
-    message = await _single(params, in_shell=session.in_shell)
+    message = await single(params, in_shell=session.in_shell)
     client = await session.link()
     started = time.monotonic()
     receipt = await client.submit(
@@ -117,7 +117,8 @@ async def _dry_run(params: dict[str, Any], out: Out, *, in_shell: bool) -> None:
                 await out.write(frame)
 
 
-async def _single(params: dict[str, Any], *, in_shell: bool) -> Outgoing:
+async def single(params: dict[str, Any], *, in_shell: bool) -> Outgoing:
+    """Return the one message that the arguments ask for; raises `Failure` if there is no body."""
     async with aclosing(_messages(params, in_shell=in_shell)) as messages:
         return (await anext(messages)).filled(1)
 

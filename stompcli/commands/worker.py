@@ -12,7 +12,8 @@ from stompcli.render import json_line, visible_line
 from stompcli.session import Session
 from stompcli.worker.child import Command, CommandError, Processes
 from stompcli.worker.engine import Engine
-from stompcli.worker.job import Event
+from stompcli.worker.job import Event, Run
+from stompcli.worker.settings import WorkerOptions
 from stompcli.worker_arguments import COMMAND
 
 # What the client says of its connection is for whoever watches the worker.
@@ -22,31 +23,64 @@ _KILL: Final = 3
 
 async def worker(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Run a program for each message until there is reason to stop."""
-    command = _command(params)
-    processes = Processes(command)
+    if not params[COMMAND]:
+        raise usage("worker: no command; put it behind --, as in: stomp worker DEST -- CMD")
+    processes = Processes(command(params, answers=params["reply"]))
+    log = Log(out, params["destinations"], as_json=params["log_format"] == "json")
+    options: WorkerOptions = {
+        **working(params),
+        "burst": params["burst"],
+        "max_jobs": params["max_jobs"],
+        "reply": params["reply"],
+        "order": params["order"],
+    }
+    return await see_through(session, params, processes, options, log, processes)
+
+
+def working(params: dict[str, Any]) -> WorkerOptions:
+    """Return what the options that all workers have say."""
+    return {
+        "max_idle": params["max_idle"],
+        "concurrency": params["concurrency"],
+        "job_timeout": params["job_timeout"],
+        "on_fail": params["on_fail"],
+        "retries": params["retries"],
+        "retry_delay": params["retry_delay"],
+        "retry_backoff": params["retry_backoff"],
+        "name": params["name"],
+        "headers": _headers(params),
+    }
+
+
+def command(params: dict[str, Any], *, answers: bool) -> Command:
+    """Return the program to run; raises `Failure` if there is none."""
+    try:
+        return Command(
+            params[COMMAND],
+            input=params["input"],
+            shell=params["shell"],
+            env_headers=params["env_headers"],
+            output="keep" if answers else "pass",
+            quiet=params["quiet_child"],
+            grace=params["grace"],
+        )
+    except CommandError as error:
+        raise Failure(ExitCode.NO_INPUT, "no-input", str(error)) from error
+
+
+async def see_through(
+    session: Session,
+    params: dict[str, Any],
+    run: Run,
+    options: WorkerOptions,
+    log: "Log",
+    processes: Processes | None = None,
+) -> ExitCode:
+    """Do the jobs until there is reason to stop; signals let running ones finish, or end them."""
     if not params["no_reconnect"]:
         session.reconnect = Reconnect()
-    log = Log(out, params["destinations"], as_json=params["log_format"] == "json")
     client = await session.link()
-    work = Engine(
-        client,
-        params["destinations"],
-        processes,
-        log.tell,
-        burst=params["burst"],
-        max_jobs=params["max_jobs"],
-        max_idle=params["max_idle"],
-        concurrency=params["concurrency"],
-        job_timeout=params["job_timeout"],
-        on_fail=params["on_fail"],
-        retries=params["retries"],
-        retry_delay=params["retry_delay"],
-        retry_backoff=params["retry_backoff"],
-        reply=params["reply"],
-        name=params["name"],
-        order=params["order"],
-        headers=_headers(params),
-    )
+    work = Engine(client, params["destinations"], run, log.tell, **options)
     session.on_signal = _Signals(session, work, processes, log)
     with log:
         try:
@@ -59,33 +93,17 @@ async def worker(session: Session, params: dict[str, Any], out: Out) -> ExitCode
     return ExitCode.PARTIAL if work.failed else ExitCode.DONE
 
 
-def _command(params: dict[str, Any]) -> Command:
-    """Return the program to run; raises `Failure` if there is none."""
-    if not params[COMMAND]:
-        raise usage("worker: no command; put it behind --, as in: stomp worker DEST -- CMD")
-    try:
-        return Command(
-            params[COMMAND],
-            input=params["input"],
-            shell=params["shell"],
-            env_headers=params["env_headers"],
-            output="keep" if params["reply"] else "pass",
-            quiet=params["quiet_child"],
-            grace=params["grace"],
-        )
-    except CommandError as error:
-        raise Failure(ExitCode.NO_INPUT, "no-input", str(error)) from error
-
-
 def _headers(params: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = [("selector", params["selector"])] if params["selector"] is not None else []
-    return pairs + list(params["header"])
+    return pairs + list(params.get("header") or ())
 
 
 class _Signals:
     """What the signals mean: finish what runs; break it off; kill it."""
 
-    def __init__(self, session: Session, work: Engine, processes: Processes, log: "Log") -> None:
+    def __init__(
+        self, session: Session, work: Engine, processes: Processes | None, log: "Log"
+    ) -> None:
         self._session = session
         self._work = work
         self._processes = processes
@@ -104,7 +122,7 @@ class _Signals:
         # The exit code says that it was not left to end by itself.
         self._session.stopped = code
         self._work.abort("stopped at once")
-        if self._count >= _KILL:
+        if self._count >= _KILL and self._processes is not None:
             self._processes.hurry()
         return self._count <= _KILL
 
@@ -115,8 +133,12 @@ class Log(logging.Handler):
     While it is entered, it also tells what the client has to say of its connection.
     """
 
-    def __init__(self, out: Out, destinations: tuple[str, ...], *, as_json: bool) -> None:
+    def __init__(
+        self, out: Out, destinations: tuple[str, ...], *, as_json: bool, what: str = "worker"
+    ) -> None:
         super().__init__(logging.INFO)
+        # What is listening.
+        self._what = what
         self._out = out
         self._width = max(len(visible_line(one)) for one in destinations)
         self._json = as_json or out.settings.json
@@ -149,7 +171,10 @@ class Log(logging.Handler):
     def _text(self, event: Event) -> str:
         job, outcome = event.job, event.outcome
         if job is None:
-            return visible_line(event.text)
+            text = event.text
+            if event.kind == "listening":
+                text = self._what + text.removeprefix("worker")
+            return visible_line(text)
         place = visible_line(job.message.destination).ljust(self._width)
         head = f"{place} {visible_line(job.message.id)}"
         if event.kind == "begun":
@@ -157,16 +182,16 @@ class Log(logging.Handler):
             return f"{head} ({len(job.message.body):,} B{again}) …"
         if event.kind == "output":
             return f"{head} | {event.text}"
-        how = outcome.how if outcome is not None else ""
-        took = f"{how} in {event.seconds:.2f} s" if how else f"{event.seconds:.2f} s"
+        how = f", {outcome.how}" if outcome is not None and outcome.how else ""
+        took = f"{how} in {event.seconds:.2f} s"
         if event.kind == "lost":
-            return f"{head} {visible_line(event.text)}, {took}"
+            return f"{head} {visible_line(event.text)}{took}"
         action = visible_line(event.action)
         if event.kind == "done":
-            return f"{head} ok, {took}, {action}"
+            return f"{head} ok{took}, {action}"
         why = f": {visible_line(outcome.reason)}" if outcome is not None and outcome.reason else ""
         word = "FAILED" if event.kind == "failed" else "not now"
-        return f"{head} {word}, {took}, {action}{why}"
+        return f"{head} {word}{took}, {action}{why}"
 
 
 def _fields(event: Event) -> dict[str, object]:

@@ -217,7 +217,8 @@ class Engine:
             self._turn = (place.rank + 1) % len(self._places)
             self._begin(place, message, jobs)
             if self._begun == settings.max_jobs:
-                self._leave(f"{self._begun} jobs begun, as many as it may")
+                count = "1 job" if self._begun == 1 else f"{self._begun} jobs"
+                self._leave(f"{count} begun, as many as wanted")
 
     async def _let_come(self) -> None:
         """Give the next message of a destination the time to come before a later one's is begun.

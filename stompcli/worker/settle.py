@@ -73,6 +73,7 @@ async def settle(
                 await client.reply(
                     message,
                     outcome.output,
+                    headers=outcome.headers,
                     content_type=outcome.content_type,
                     transaction=transaction,
                 )

@@ -27,6 +27,7 @@ class Outcome:
     # What it put out: the answer to who asked for one.
     output: bytes = b""
     content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     # What the job itself asks for: seconds until the next attempt; that there be none.
     delay: float | None = None
     final: bool = False
