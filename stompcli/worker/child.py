@@ -169,7 +169,8 @@ class Processes:
                 self._graces.add(scope)
                 try:
                     while _signal(process, 0):
-                        process.poll()
+                        if process.poll() is not None:
+                            _bury(process)
                         await trio.sleep(_POLL)
                 finally:
                     self._graces.discard(scope)
@@ -308,6 +309,19 @@ def _signal(process: trio.Process, number: int) -> bool:
         # What is left of it has become somebody else, who must not be signalled.
         return False
     return True
+
+
+def _bury(process: trio.Process) -> None:
+    """Take the end of what a process has left behind, if that has become ours.
+
+    As the first process of a container a worker inherits the orphans; while nobody has waited for
+    them they count as being there.
+    """
+    try:
+        while os.waitpid(-process.pid, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
 
 
 # How a message becomes arguments, environment, a file.
