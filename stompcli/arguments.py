@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from stompcli.completing import completed
 from stompcli.options import DURATION, HEADER, RATE, SIZE, after_command
 from stompcli.receive_arguments import receiving
 
@@ -27,7 +28,7 @@ class Verb(click.Command):
     ) -> None:
         super().__init__(
             name,
-            params=[*params, *after_command(params)],
+            params=completed([*params, *after_command(params)]),
             help=help,
             context_settings={"help_option_names": ["-h", "--help"]},
             **attributes,

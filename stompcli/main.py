@@ -55,11 +55,17 @@ def run(args: list[str]) -> int:
     name = name if name in ("stomp", "stompcli") else "stomp"
     out = Out(Settings(json="--json" in args))
     stdout = sys.stdout
+    completing = f"_{name.upper()}_COMPLETE" in os.environ
+    if completing:
+        from stompcli import shells
+
+        shells.install()
     try:
         code = program().main(args, prog_name=name, standalone_mode=False)
         return int(code or ExitCode.DONE)
     except Failure as failure:
-        out.failure(failure)
+        if not completing:
+            out.failure(failure)
         return failure.code
     except click.exceptions.Exit as end:
         return end.exit_code

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
+from click.shell_completion import CompletionItem
 
 from stompcli import files
+from stompcli.completing import completed, completes
 from stompcli.failure import bad_input
 from stompcli.further_options import FURTHER, Spelled, joined
 
@@ -104,6 +106,12 @@ class Header(_Type):
     """``name:value``; in a shell also ``name`` alone, which takes a default header away."""
 
     name = "k:v"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return names of headers, and then their usual values."""
+        return completes(param, ctx, incomplete)
 
     def convert(
         self,
@@ -354,4 +362,4 @@ def before_command() -> list[click.Parameter]:
             help="Record every octet that comes or goes in this new file.",
         ),
     ]
-    return options
+    return completed(options)

@@ -95,12 +95,14 @@ async def completion(session: Session, params: dict[str, Any], out: Out) -> Exit
     """Print click's completion script for both names of this program."""
     from click.shell_completion import get_completion_class
 
+    from stompcli import shells
     from stompcli.main import program
 
+    shells.install()
     shell = get_completion_class(params["shell"])
     if shell is None:
         raise usage(f"there is no completion for {params['shell']}")
-    for name in ("stomp", "stompcli"):
+    for name in shells.NAMES:
         script = shell(program(), {}, name, f"_{name.upper()}_COMPLETE").source()
         await out.line(script)
     return None
