@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from stompcli import files, precedence, table
+from stompcli import files, table
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
 from stompcli.options import Settings, before_command
@@ -215,6 +215,8 @@ def _no_command(**params: object) -> int:
         if params["file"] is not None or params["listen"]:
             raise usage("-F and -L are for a session; give no command with them")
         return ExitCode.DONE
+    from stompcli import precedence
+
     settings = _checked(precedence.settled(context))
     data = None
     if settings.file not in (None, "-"):
@@ -242,6 +244,8 @@ def run_command(context: click.Context) -> int:
     assert context.parent is not None  # noqa: S101 - for the type checker; a group made it
     record = table.find(str(context.info_name))
     assert record is not None  # noqa: S101 - for the type checker; the group found it
+    from stompcli import precedence
+
     settings = precedence.settled(context.parent, context.params, offline=record.offline)
     settings = _checked(settings)
     out = Out(settings)
@@ -261,5 +265,7 @@ def _checked(settings: Settings) -> Settings:
         complaint = check_pattern(settings.format)
         if complaint is not None:
             raise usage(complaint)
+    from stompcli import precedence
+
     precedence.check(settings)
     return settings
