@@ -143,3 +143,12 @@ async def _transport(address: urls.Address, settings: Settings) -> trio.abc.Stre
         await trio.aclose_forcefully(stream)
         raise
     return stream
+
+
+async def open_stream(address: urls.Address, **options: Unpack[Options]) -> trio.abc.Stream:
+    """Return a stream to a broker, for who wants to write the octets himself.
+
+    Of the ``options`` those of TLS and the timeout count. Raises `UsageError` and `ConnectError`.
+    """
+    settings = tls.prepared(Settings(**options), [address])
+    return await _dial(address, settings, trio.current_time() + settings.timeout)
