@@ -11,6 +11,7 @@ from contextlib import aclosing
 
 import trio
 
+from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import of
 from stompcli.history import History, place
@@ -65,18 +66,18 @@ class Reader:
             self._history = History(place())
             self._lines.prefer(self._history)
         await self._lines.greet()
-        async with trio.open_nursery() as nursery:
+        async with tasks_beside() as nursery:
             nursery.start_soon(self._lines.watch, self._lost)
             if session.interactive:
                 session.ask = self._ask
                 session.compose = self._compose
+                session.type = self._type
                 out.on_disturbed = self._disturbed.unpark_all
                 nursery.start_soon(self._prompt_again)
             try:
                 await self._run_lines()
             except StdoutClosed:
                 session.stop(ExitCode.DONE)
-            nursery.cancel_scope.cancel()
         return self._lines.code
 
     async def _run_lines(self) -> None:
@@ -150,6 +151,13 @@ class Reader:
         if session.lost is not None:
             self._lines.fail(of(session.lost))
         return True
+
+    async def _type(self, prompt: str) -> str | None:
+        """Return a line typed behind another prompt; see `Session.type`."""
+        line = await self._typed(lambda: prompt)
+        if line is None:
+            self._out.fresh_line()
+        return line
 
     async def _compose(self) -> str | None:
         """Have a text of several lines typed, up to ``^@``; None at the end of input."""

@@ -139,6 +139,9 @@ class Session:
         # Puts a question to whoever types, and returns the line typed, None at the end of input;
         # None if nobody types.
         self.ask: Callable[[str], Awaitable[str | None]] | None = None
+        # Returns a line typed behind a prompt of its own, None at the end of input and "\x03" for
+        # an interrupt; None if nobody types.
+        self.type: Callable[[str], Awaitable[str | None]] | None = None
         # Has whoever types write a text of several lines; None if it was given up, or nobody types.
         self.compose: Callable[[], Awaitable[str | None]] | None = None
         # Runs a line of a shell; raises what went wrong. How deep files that run files are.

@@ -5,6 +5,8 @@ from typing import Final
 import click
 
 from stompcli.arguments import Verb
+from stompcli.options import DURATION
+from stompcli.rawframes import EOLS
 
 _NUMBER: Final = click.Argument(["message"], metavar="#N")
 
@@ -86,4 +88,40 @@ RUN: Final = Verb(
     [click.Argument(["file"])],
     help="Run the lines of a file, up to the first that fails.",
     examples=("run setup.stomp",),
+)
+RAW: Final = Verb(
+    "raw",
+    [
+        click.Argument(["file"], required=False, metavar="[FILE|-]"),
+        click.Option(
+            ["--eol"], type=click.Choice(list(EOLS)), default="lf", help="What ends a line."
+        ),
+        click.Option(["--no-lint"], is_flag=True, help="Do not say what is wrong with a frame."),
+        click.Option(["--escapes"], is_flag=True, help=r"\0 \r \xff in the text are octets."),
+        click.Option(["--hex"], is_flag=True, help="Show octets in hexadecimal."),
+        click.Option(
+            ["--chunk"], type=click.IntRange(1), metavar="N", help="Write N octets at a time."
+        ),
+        click.Option(
+            ["--delay"], type=DURATION, metavar="DUR", help="Wait so long between two writes."
+        ),
+        click.Option(
+            ["--expect"],
+            multiple=True,
+            metavar="TEXT",
+            help="Wait for this in what comes back; several, in this order. Exit code 75 if it "
+            "does not come.",
+        ),
+        click.Option(
+            ["--auto-connect"], is_flag=True, help="Send CONNECT first, and wait for the answer."
+        ),
+    ],
+    help="Write frames as they are typed, as over telnet, over a connection of their own. A frame "
+    "ends with ^@ (Ctrl-@, or the two characters) at the end of a line. Instead of a frame: beat "
+    'sends a line feed, send-bytes "..." exactly that, quit ends it.',
+    examples=(
+        "stomp raw",
+        "stomp raw --expect RECEIPT < frames.txt",
+        "stomp raw --auto-connect --chunk 1 --delay 10ms frames.txt",
+    ),
 )

@@ -510,6 +510,14 @@ TABLE: Final = (
         one_shot=False,
     ),
     Command(
+        "raw",
+        "Write frames as they are typed, octet by octet",
+        SESSION,
+        "raw [file|-]",
+        f"{_SHELL}:RAW",
+        f"{_COMMANDS}.raw:raw",
+    ),
+    Command(
         "clear",
         "Clear the screen",
         SESSION,

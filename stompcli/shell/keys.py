@@ -99,6 +99,24 @@ def of_body(view: "View") -> KeyBindings:  # noqa: ARG001 - all of them are give
     return keys
 
 
+def of_frames() -> KeyBindings:
+    """Return the keys of frames that are typed line by line."""
+    keys = KeyBindings()
+
+    @keys.add("c-@")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        buffer.cursor_position = len(buffer.text)
+        buffer.insert_text(_NUL)
+        buffer.validate_and_handle()
+
+    @keys.add("c-c")
+    def _(event: KeyPressEvent) -> None:
+        event.app.exit(result="\x03")
+
+    return keys
+
+
 def of_answer() -> KeyBindings:
     """Return the keys of a question."""
     keys = KeyBindings()

@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from stompcli import table
+from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
 from stompcli.history import History, place
 from stompcli.lines import Lines
@@ -65,9 +66,10 @@ class Shell:
         await self._lines.greet()
         session.ask = self._prompt.answer
         session.compose = self._prompt.body
+        session.type = self._prompt.raw_line
         session.show = self._show
         session.on_signal = self._signalled
-        async with trio.open_nursery() as nursery:
+        async with tasks_beside() as nursery:
             nursery.start_soon(self._lines.watch, self._renew)
             nursery.start_soon(self._keep_looking)
             nursery.start_soon(self._destinations.keep_asking, session)
@@ -77,7 +79,6 @@ class Shell:
                 await self._run_lines()
             except StdoutClosed:
                 session.stop(ExitCode.DONE)
-            nursery.cancel_scope.cancel()
         await self._screen.drain()
         return self._lines.code
 

@@ -24,6 +24,7 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History as KeptLines
+from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.key_binding import KeyBindingsBase
 from prompt_toolkit.output import Output
@@ -31,6 +32,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Attrs, ConditionalStyleTransformation, Style, StyleTransformation
 from prompt_toolkit.styles.base import DEFAULT_ATTRS
 
+from stompcli.client.beside import tasks_beside
 from stompcli.history import History
 from stompcli.shell.screen import Screen
 from stompcli.shell.suggest import Known, suggest
@@ -167,6 +169,12 @@ class Prompt:
             multiline=True,
             prompt_continuation=_continuation,
         )
+        self._raw = self._new(
+            InMemoryHistory(),
+            keys.of_frames(),
+            auto_suggest=AutoSuggestFromHistory(),
+            bottom_toolbar=self._toolbar,
+        )
         # The application that runs, while one does.
         self._app: Application[str] | None = None
         # True once the line that is being read is wanted no more.
@@ -212,6 +220,14 @@ class Prompt:
 
         return await self._read(self._new(None, keys.of_answer()), question)
 
+    async def raw_line(self, prompt: str) -> str | None:
+        """Return a line of a frame, see `Session.type`; Ctrl-@ ends the line and the frame."""
+        self.view.mode = 'raw: ^@ ends a frame │ beat │ send-bytes "…" │ Ctrl-D: back'
+        try:
+            return await self._read(self._raw, prompt)
+        finally:
+            self.view.mode = ""
+
     def say(self, text: str) -> None:
         """Show a line of text above the prompt; any thread may call it."""
         self._screen.put(f"{text}\n".encode("utf-8", "replace"))
@@ -231,11 +247,10 @@ class Prompt:
         self._unwanted = False
         line: str | None = None
         try:
-            async with trio.open_nursery() as nursery:
+            async with tasks_beside() as nursery:
                 nursery.start_soon(self._give_way)
                 # It ends soon when it is to end; abandoned it would leave the terminal raw.
                 line = await trio.to_thread.run_sync(partial(self._type, session, message))
-                nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
                 await self._screen.lower_prompt()

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from stompcli.options import Settings
-from stompcli.output import Out, captured_here
+from stompcli.output import Out, StdoutClosed, captured_here
 
 # Octets that may wait for the terminal before messages are counted only.
 _MARK: Final = 4 * 2**20
@@ -46,6 +46,7 @@ class Screen:
         self.standing = False
         # True if the last line that was written has no end.
         self.unfinished = False
+        self._broken = False
         self._turn = trio.Lock()
 
     @property
@@ -67,10 +68,15 @@ class Screen:
             self._schedule()
 
     async def drain(self) -> None:
-        """Write what waits, unless a prompt stands there, whose thread does it."""
+        """Write what waits, unless a prompt stands there, whose thread does it.
+
+        Raises `StdoutClosed` if the terminal has gone.
+        """
         async with self._turn:
             while not self.standing and (data := self._take()):
                 await trio.to_thread.run_sync(self._write, data)
+        if self._broken:
+            raise StdoutClosed
 
     async def raise_prompt(self) -> None:
         """A prompt is about to be put up: write what waits, and leave the terminal to it."""
@@ -133,8 +139,12 @@ class Screen:
     def _write(self, data: bytes) -> None:
         if data:
             self.unfinished = not data.endswith(b"\n")
-        while data:
-            data = data[os.write(self._fd, data) :]
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            # The terminal has gone; whoever drains next ends.
+            self._broken = True
 
 
 class ShellOut(Out):
