@@ -39,8 +39,9 @@ async def read_lines(
     """Run the commands of ``script``, or of standard input; return the exit code."""
     session = Session(settings, out, in_shell=True, interactive=interactive)
     source = StandardInput() if script is None else Text(script)
-    async with aclosing(pieces(source, b"\n")) as lines:
-        return await supervise(session, Reader(session, lines).run)
+    reader = Reader(session, pieces(source, b"\n"))
+    async with aclosing(reader):
+        return await supervise(session, reader.run)
 
 
 class Reader:
@@ -58,6 +59,10 @@ class Reader:
         # Whether there was any line.
         self._run_any = False
         self._history = History(None)
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        await self._typing.aclose()
 
     async def run(self) -> ExitCode:
         """Connect, run the lines, and return the exit code."""
@@ -125,7 +130,9 @@ class Reader:
             try:
                 raw = await anext(self._typing)
             except StopAsyncIteration:
-                raw = None
+                if self._session.interactive:
+                    # At a terminal Ctrl-D ends one answer, and others may follow.
+                    self._typing = pieces(StandardInput(), b"\n")
         self._standing = None
         if raw is None:
             return None

@@ -14,7 +14,7 @@ class Terminal:
         self.child: pexpect.spawn[str] = pexpect.spawn(
             command,
             args,
-            env=environment(TERM="xterm", NO_COLOR="1", **(env or {})),
+            env=environment(**{"TERM": "xterm", "NO_COLOR": "1", **(env or {})}),
             dimensions=(40, width),
             encoding="utf-8",
             timeout=30,

@@ -585,6 +585,7 @@ def test_questions_in_the_line_reader(stomp_admin: Stomp, admin: AdminBroker) ->
     terminal.answer(prompt, "queues --columns name")
     terminal.answer(prompt, "purge /queue/a")
     terminal.answer("Type its name to go on: ", None)
+    terminal.answer(prompt, None)
     assert terminal.end() == 0
     shown = terminal.seen
     assert "not confirmed; nothing was done\n" in shown

@@ -156,8 +156,10 @@ def test_what_is_expected_does_not_come(stomp: Stomp) -> None:
 
 def test_an_error_is_a_failure(stomp: Stomp) -> None:
     """An ERROR gives the code 1, unless it was expected."""
-    assert stomp("raw", stdin=b"ACK\n\n^@\n").code == ExitCode.FAILED
-    assert stomp("raw", "--expect", "ERROR", stdin=b"ACK\n\n^@\n").code == 0
+    done = stomp("raw", stdin=b"ACK\n\n^@\n")
+    assert done.code == ExitCode.FAILED, done
+    done = stomp("raw", "--expect", "ERROR", stdin=b"ACK\n\n^@\n")
+    assert done.code == 0, done
 
 
 def test_half_a_frame(stomp: Stomp) -> None:
