@@ -35,6 +35,9 @@ _FLAGS = (
     "--remote-debugging-port=0",
 )
 
+# Of keys that are more than what they write.
+_CODES = {"Enter": 13, "Escape": 27}
+
 
 class Page:
     """One page. What takes its time is waited for."""
@@ -87,13 +90,10 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def until(self, script: str) -> Any:  # noqa: ANN401 - whatever it returns
-        """Wait until an expression has a true value, and return it."""
+    def until(self, script: str) -> None:
+        """Wait until an expression has a true value."""
         give_up = time.monotonic() + PATIENCE
-        while True:
-            value = self.run(script)
-            if value:
-                return value
+        while not self.run(f"Boolean({script})"):
             assert time.monotonic() < give_up, f"not true: {script}\n{self.text()}\n{self.troubles}"
             time.sleep(0.05)
 
@@ -101,6 +101,14 @@ class Page:
         """Go to an address."""
         self("Page.navigate", url=address)
         self.until("document.readyState === 'complete'")
+
+    def leave(self) -> list[str]:
+        """Go to an empty page; return what went wrong until then, and forget it."""
+        self.run("0")
+        troubles = list(self.troubles)
+        self.go("about:blank")
+        self.troubles.clear()
+        return troubles
 
     def text(self) -> str:
         """Return what the page shows."""
@@ -133,12 +141,14 @@ class Page:
         """Press keys, one after the other."""
         for key in keys:
             text = key if len(key) == 1 else ("\r" if key == "Enter" else "")
+            code = _CODES.get(key, 0)
             for kind in ("keyDown", "keyUp"):
                 self(
                     "Input.dispatchKeyEvent",
                     type=kind,
                     key=key,
                     text=text if kind == "keyDown" else "",
+                    windowsVirtualKeyCode=code,
                 )
 
     def size(self, width: int, height: int, *, scale: float = 1, dark: bool = False) -> None:

@@ -1,7 +1,7 @@
 // The console: which page is shown, and what stands round it.
 
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.module.js";
-import { onRefused, setLogin } from "./api.js";
+import { currentLogin, onRefused, setLogin } from "./api.js";
 import { live } from "./live.js";
 import { Trouble, useLive } from "./parts.js";
 import { Overview } from "./overview.js";
@@ -151,7 +151,7 @@ function App() {
     live.start();
     return () => removeEventListener("hashchange", move);
   }, []);
-  if (asking) return html`<${Login} error=${error} onDone=${() => { setAsking(false); live.start(); }} />`;
+  if (asking) return html`<${Login} error=${currentLogin() ? error : ""} onDone=${() => { setAsking(false); live.start(); }} />`;
   const [path, , title, Page] = PAGES.find(([one]) => one === at.page) || PAGES[0];
   const queue = at.page === "queue" ? at.rest : null;
   document.title = `${queue || title} – stompd`;

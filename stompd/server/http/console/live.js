@@ -122,6 +122,7 @@ class Live extends EventTarget {
       if (this.mode === "live") return;
       this.error = error.code ? error.message : "";
       this.#set(error.code ? "refused" : "offline");
+      this.#changed();
     }
   }
 

@@ -192,7 +192,7 @@ export function Ask({ title, text, doing, typed, fields = [], onDo, onClose }) {
         <input name=${field.name} required=${field.required} placeholder=${field.hint || ""}
           value=${values[field.name]}
           onInput=${(event) => setValues({ ...values, [field.name]: event.target.value })} /></label>`)}
-      ${typed && html`<label>Type <code>${typed}</code> to go on
+      ${typed && html`<label><span>Type <code>${typed}</code> to go on</span>
         <input class="typed" autocomplete="off" value=${word} onInput=${(event) => setWord(event.target.value)} /></label>`}
       <${Trouble} text=${error} />
       <div class="bar end">
