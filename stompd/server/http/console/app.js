@@ -1,6 +1,6 @@
 // The console: which page is shown, and what stands round it.
 
-import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.module.js";
+import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/htm-preact.module.js";
 import { currentLogin, onRefused, setLogin } from "./api.js";
 import { live } from "./live.js";
 import { Trouble, useLive } from "./parts.js";
@@ -50,11 +50,11 @@ function useTheme() {
   }, []);
   const shown = theme === "auto" ? (wide.matches ? "dark" : "light") : theme;
   document.documentElement.dataset.theme = shown;
-  const turn = () => {
-    const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  const turn = useCallback(() => setTheme((now) => {
+    const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
     localStorage.setItem("theme", next);
-    setTheme(next);
-  };
+    return next;
+  }), []);
   return [theme, turn];
 }
 
