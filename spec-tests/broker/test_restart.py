@@ -541,6 +541,21 @@ def test_a_last_value_is_replaced_before_it_was_there(core: RestartingCore, orde
     assert retained(core) == (["2"] if order == "set" else [])
 
 
+def test_a_last_value_that_the_store_has_lost(core: RestartingCore) -> None:
+    """An answer without it is as if there were none, and nobody waits for ever."""
+    core.client().send("/topic/t", "1", retain="set", **P)
+    core.sync()
+    core.crash()
+    client = core.client()
+    client.subscribe("/topic/t", receipt="r")
+    for records in core.restarting.kept.values():
+        records.clear()
+    core.answer_all()
+    assert client.receipts() == ["r"]
+    core.client().send("/topic/t", "2")
+    assert client.bodies() == ["2"]
+
+
 def test_a_topic_is_removed_before_its_last_value_is_there(core: RestartingCore) -> None:
     """Nobody waits for it any more."""
     core.client().send("/topic/t", "1", retain="set", **P)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from store.keeping import A, B, plain
 
 from stompd.broker.message import Message
+from stompd.broker.storage import Kind
 from stompd.broker.terms import Terms
 from stompd.store.batch import Batch, Drop, Pending, QueueBatch
 
@@ -180,6 +181,34 @@ def test_what_belongs_to_a_put_stays_with_it() -> None:
     pending.put(("", "/queue/c"), message_of(1, 4, 0), 0.0)
     pending.end_group()
     assert not pending.take(Batch(3, 0.0)).take_light()
+
+
+def test_a_definition_stays_with_what_is_forgotten_with_it() -> None:
+    """A queue and its definition go together; if something is defined instead, with that."""
+    name: tuple[Kind, tuple[str, str]] = ("queue", ("", "a"))
+    other: tuple[Kind, tuple[str, str]] = ("queue", ("", "b"))
+    pending = Pending(Batch(1, 0.0), [A, B])
+    pending.begin_group()
+    pending.forget(A)
+    pending.define(*name, None)
+    pending.end_group()
+    batch = pending.take(Batch(2, 0.0))
+    light = batch.take_light()
+    assert light.queues[A].forgotten
+    assert light.definitions == {name: None}
+    assert not batch
+    batch.put_back(light)
+    assert batch.definitions == {name: None}
+    assert batch.queues[A].forgotten
+    pending.begin_group()
+    pending.forget(B)
+    pending.define(*name, None)
+    pending.define(*other, "{}")
+    pending.end_group()
+    batch = pending.take(Batch(3, 0.0))
+    assert not batch.take_light()
+    pending.take_back(batch)
+    assert not pending.take(Batch(4, 0.0)).take_light()
 
 
 def test_a_group_is_never_torn() -> None:

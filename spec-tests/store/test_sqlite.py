@@ -13,6 +13,7 @@ from store.keeping import EPOCH, A, B, Keeper, faults, kept_in, plain
 from stompd.broker.storage import Fetch, KeptLane
 from stompd.broker.terms import Terms
 from stompd.store import sqlite, tables
+from stompd.store.database import connect
 from stompd.store.errors import (
     StoreFailedError,
     StoreFullError,
@@ -496,6 +497,25 @@ def test_a_long_log_is_brought_into_the_file(
             keeper.commit()
         assert (tmp_path / "stompd.db-wal").stat().st_size < 2_000_000
         assert (tmp_path / "stompd.db").stat().st_size > 10_000_000
+
+
+def test_a_log_that_is_too_long_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader lets the log grow, and is not waited for; once it has ended the log is cut off."""
+    monkeypatch.setattr(sqlite, "_WAL_PAGES", 100)
+    monkeypatch.setattr(sqlite, "_WAL_MOST", 1_000_000)
+    log = tmp_path / "stompd.db-wal"
+    with kept_in(tmp_path) as keeper:
+        reader = connect(tmp_path / "stompd.db", read_only=True)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM message").fetchall()
+        for _ in range(10):
+            keeper.put(A, plain(b"x" * 500_000))
+            keeper.commit()
+        assert log.stat().st_size > 4_000_000
+        reader.close(force=True)
+        keeper.put(A, plain(b"x" * 500_000))
+        keeper.commit()
+        assert log.stat().st_size < 1_000_000
 
 
 def test_the_end_of_a_shortage_is_found_out(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store.keeping import A, B, faults, kept_in, plain
+from store.keeping import A, B, Keeper, faults, kept_in, plain
 
 from stompd.broker.message import Message
 from stompd.broker.storage import RETAINED
 from stompd.broker.terms import Terms
 from stompd.protocol.frame import Head
+from stompd.store.errors import StoreFailedError
 
 PATIENCE = 60.0
 
@@ -325,6 +326,88 @@ def test_no_store(tmp_path: Path, command: str) -> None:
     assert "no store in" in run(command, *more, "--data", str(tmp_path), expect=78)[1]
 
 
+@pytest.mark.parametrize("command", ["ls", "verify", "compact", "export", "backup", "import"])
+def test_a_file_in_place_of_a_directory(data: Path, tmp_path: Path, command: str) -> None:
+    """Who names the file gets told that the directory is meant."""
+    more = [str(tmp_path / "target")] if command == "backup" else []
+    status = 74 if command == "import" else 78
+    words = (command, *more, "--data", str(data / "stompd.db"))
+    error = run(*words, lines="", expect=status)[1]
+    assert "stompd.db is a file: give" in error
+    assert "--data DIR" in error
+
+
+def test_import_of_nothing(tmp_path: Path) -> None:
+    """An input without a line is none of an export; empty lines before the first do not matter."""
+    words = ("import", "--data", str(tmp_path / "new"))
+    for lines in ("", "\n\n"):
+        assert "there are no lines" in run(*words, lines=lines, expect=74)[1]
+    assert "0 messages" in run(*words, lines='\n{"stompd-export": 1}\n')[0]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE definition SET record = '{'",
+        "UPDATE definition SET key = '5'",
+        "UPDATE definition SET key = CAST(x'ff' AS TEXT)",
+        "UPDATE queue SET name = CAST(x'ff' AS TEXT) WHERE number = 1",
+        "UPDATE dedup SET host = '\"'",
+    ],
+)
+def test_text_that_is_damaged(data: Path, statement: str) -> None:
+    """A start and the commands say in words that the file is damaged."""
+    db = sqlite3.connect(data / "stompd.db")
+    db.execute(statement)
+    db.commit()
+    db.close()
+    with pytest.raises(StoreFailedError, match=r"is damaged \(.*stompd store verify"):
+        Keeper(data)
+    # Nothing but a start minds a key that is no list.
+    error = run("export", "--data", str(data), expect=0 if "'5'" in statement else 74)[1]
+    assert "is damaged" in error or "'5'" in statement
+    assert "Traceback" not in error
+    assert run("verify", "--data", str(data), expect=1)
+
+
+def test_what_waits_in_the_journal(tmp_path: Path) -> None:
+    """After a crash the commands see what the journal holds, and change nothing else."""
+    with kept_in(tmp_path, clean=False) as keeper:
+        keeper.put(A, plain(b"one"))
+        keeper.commit()
+        run("backup", str(tmp_path / "copy.db"), "--data", str(tmp_path))
+    assert "ok" in run("verify", "--data", str(tmp_path))[0]
+    for command in ("ls", "export"):
+        assert "/queue/a" in run(command, "--data", str(tmp_path))[0]
+    with kept_in(tmp_path, clean=False) as keeper:
+        assert keeper.bodies() == [b"one"]
+        keeper.put(A, plain(b"two"))
+        keeper.commit()
+    run("compact", "--data", str(tmp_path))
+    with kept_in(tmp_path) as keeper:
+        assert keeper.bodies() == [b"one", b"two"]
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copy.db").replace(tmp_path / "copied" / "stompd.db")
+    assert "/queue/a" in run("ls", "--data", str(tmp_path / "copied"))[0]
+
+
+def test_verify_of_the_journal(tmp_path: Path) -> None:
+    """A journal that is missing or damaged is told."""
+    with kept_in(tmp_path, clean=False) as keeper:
+        for _ in range(3):
+            keeper.put(A, plain(b"one"))
+            keeper.commit()
+    journal = tmp_path / "stompd.journal"
+    data = bytearray(journal.read_bytes())
+    data[50] ^= 1
+    journal.write_bytes(data)
+    text, _ = run("verify", "--data", str(tmp_path), expect=1)
+    assert "stompd.journal is damaged at octet 0" in text
+    assert "stompd.journal is damaged" in run("ls", "--data", str(tmp_path), expect=74)[1]
+    journal.unlink()
+    assert "stompd.journal is missing" in run("verify", "--data", str(tmp_path), expect=1)[0]
+
+
 def test_a_file_of_somebody_elses(tmp_path: Path) -> None:
     """Another program's database, and one of another schema, are told apart from ours."""
     db = sqlite3.connect(tmp_path / "stompd.db")
@@ -336,7 +419,16 @@ def test_a_file_of_somebody_elses(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "newer" / "stompd.db")
     db.execute("PRAGMA user_version = 9")
     db.close()
-    assert "schema 9" in run("ls", "--data", str(tmp_path / "newer"), expect=74)[1]
+    for command in ("ls", "verify", "export"):
+        error = run(command, "--data", str(tmp_path / "newer"), expect=74)[1]
+        assert "written by a newer stompd (schema 9" in error
+        assert "take the commands of that one" in error
+    db = sqlite3.connect(tmp_path / "newer" / "stompd.db")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    error = run("ls", "--data", str(tmp_path / "newer"), expect=74)[1]
+    assert "written by an older stompd (schema 1" in error
+    assert "start this one once" in error
 
 
 def test_help() -> None:

@@ -384,7 +384,8 @@ class Topic:
         if self._retained_lane is not None:
             # No other one has come meanwhile.
             self._retained_lane = None
-            self.retained = messages[0]
+            # None if the counters of the file said more than was there.
+            self.retained = messages[0] if messages else None
             newcomers, self._newcomers = self._newcomers, []
             for feed in newcomers:
                 self.give_last_value(feed)

@@ -131,7 +131,7 @@ class QueueBatch:
 class Batch:
     """What becomes durable together, as `SqliteStore.take` gives it up."""
 
-    __slots__ = ("definitions", "epoch", "fetches", "octets", "probe", "queues", "ticket")
+    __slots__ = ("bound", "definitions", "epoch", "fetches", "octets", "probe", "queues", "ticket")
 
     def __init__(self, ticket: int, epoch: float) -> None:
         # Its number; they only ever rise.
@@ -141,6 +141,8 @@ class Batch:
         self.queues: dict[Key, QueueBatch] = {}
         # By kind and key: the record as JSON, None if it is to be forgotten.
         self.definitions: dict[tuple[Kind, tuple[str, ...]], str | None] = {}
+        # Those of them that belong to a put or to another definition.
+        self.bound: set[tuple[Kind, tuple[str, ...]]] = set()
         # What was asked for with it; to be read once it is written.
         self.fetches: list[Fetch] = []
         # What its new messages measure.
@@ -168,6 +170,9 @@ class Batch:
         for key, pending in self.queues.items():
             if part := pending.take_light():
                 light.queues[key] = part
+        for definition, record in list(self.definitions.items()):
+            if record is None and definition not in self.bound:
+                light.definitions[definition] = self.definitions.pop(definition)
         return light
 
     def put_back(self, light: Batch) -> None:
@@ -175,12 +180,21 @@ class Batch:
         for key, part in light.queues.items():
             part.merge(self.queues[key])
             self.queues[key] = part
+        self.definitions = light.definitions | self.definitions
 
 
 class Pending:
     """Collects what becomes the next batch."""
 
-    __slots__ = ("_depth", "_group", "_group_puts", "batch", "count", "known")
+    __slots__ = (
+        "_depth",
+        "_group",
+        "_group_definitions",
+        "_group_puts",
+        "batch",
+        "count",
+        "known",
+    )
 
     def __init__(self, batch: Batch, known: Collection[Key] = ()) -> None:
         self.batch = batch
@@ -189,8 +203,10 @@ class Pending:
         # Queues of which there may be something in the file.
         self.known = set(known)
         self._depth = 0
-        # Settlements of the group at hand, and whether it puts something.
+        # Settlements of the group at hand, what it defines or undefines, and whether it puts or
+        # defines something.
         self._group: list[tuple[QueueBatch, int]] = []
+        self._group_definitions: list[tuple[Kind, tuple[str, ...]]] = []
         self._group_puts = False
 
     def of(self, queue: Key) -> QueueBatch:
@@ -276,6 +292,9 @@ class Pending:
         if (kind, key) not in self.batch.definitions:
             self.count += 1
         self.batch.definitions[kind, key] = record
+        if self._depth:
+            self._group_definitions.append((kind, key))
+            self._group_puts |= record is not None
 
     def begin_group(self) -> None:
         """Begin what belongs together."""
@@ -289,7 +308,9 @@ class Pending:
         if self._group_puts:
             for pending, place in self._group:
                 pending.bound.add(place)
+            self.batch.bound.update(self._group_definitions)
         self._group.clear()
+        self._group_definitions.clear()
         self._group_puts = False
 
     def take(self, following: Batch) -> Batch:
@@ -319,6 +340,7 @@ class Pending:
         # What was to be forgotten is not gone yet.
         self.known.update(key for key, p in batch.queues.items() if p.forgotten)
         batch.definitions.update(later.definitions)
+        batch.bound |= later.bound
         batch.fetches += later.fetches
         batch.octets = sum(pending.octets for pending in batch.queues.values())
         self.batch = batch

@@ -46,6 +46,9 @@ _CANONICAL: Final = 1
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\r": "\\r", "\n": "\\n", ":": "\\c"})
 _EXPIRES: Final = b"expires:"
 
+# What comes of text, or of JSON in it, that is damaged.
+UNREADABLE: Final = (ValueError, TypeError, KeyError)
+
 # Blocks of headers whose heads are kept for the next message with the same.
 _HEADS: Final = 1024
 _HEAD_OCTETS: Final = 1024

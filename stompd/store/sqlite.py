@@ -47,7 +47,7 @@ from stompd.store.database import (
 from stompd.store.errors import StoreFailedError, StoreFullError
 from stompd.store.journal import Journal, OpenFile
 from stompd.store.lock import DirectoryLock
-from stompd.store.record import Reader, Writer, from_text, to_seconds
+from stompd.store.record import UNREADABLE, Reader, Writer, from_text, to_seconds
 from stompd.store.statements import drop_transient, give_back, probe
 from stompd.store.tables import Tables
 
@@ -333,7 +333,8 @@ class SqliteStore:
                 "empty file to go on without it"
             )
         its = Journal(path, self._open_file)
-        tables = Tables(db)
+        with self._read_from_file():
+            tables = Tables(db)
         self._files = _Files(db, tables, Answers(db, tables, self._reader), its)
         self._ahead = True
         lost = 0
@@ -350,7 +351,8 @@ class SqliteStore:
             begin_generation(db)
         tables.load()
         its.begin(generation_of(db))
-        kept = self._kept(db)
+        with self._read_from_file():
+            kept = self._kept(db)
         kept.lost_count = lost
         self.starts = kept.starts
         # The main thread waits for this.
@@ -416,6 +418,17 @@ class SqliteStore:
         except StoreFailedError as error:
             self._failure = str(error)
             raise
+
+    @contextmanager
+    def _read_from_file(self) -> Iterator[None]:
+        """Say that what is in the file makes no sense."""
+        try:
+            yield
+        except UNREADABLE as error:
+            raise StoreFailedError(
+                f"{self.file} is damaged ({type(error).__name__}: {error}): see `stompd store "
+                "verify`"
+            ) from error
 
     def _free(self) -> int:
         """Return the octets that are free on the disk."""
@@ -577,7 +590,8 @@ class SqliteStore:
                         raise
                 else:
                     hidden = None
-            return answers.read(fetch, self.epoch, hidden.settles if hidden else ())
+            with self._read_from_file():
+                return answers.read(fetch, self.epoch, hidden.settles if hidden else ())
 
     # Tidying up.
 

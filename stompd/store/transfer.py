@@ -131,17 +131,23 @@ def import_lines(directory: Path, lines: Iterable[str]) -> int:
 
 def _take_all(store: SqliteStore, places: dict[Key, int], lines: Iterable[str]) -> int:
     count = 0
+    first = True
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            count += _take(store, places, json.loads(line), first=number == 1)
+            count += _take(store, places, json.loads(line), first=first)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImportFailedError(
                 f"line {number} is not of an export: {type(error).__name__}: {error}"
             ) from error
+        first = False
         if count % _BATCH == 0 or store.pending_octets > _OCTETS:
             _commit(store)
+    if first:
+        raise ImportFailedError(
+            "there are no lines: an export has at least the one that says that it is one"
+        )
     return count
 
 

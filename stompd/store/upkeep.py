@@ -14,11 +14,17 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from stompd.store.backup import apply_journal
+from stompd.store.backup import apply_journal, unapplied
 from stompd.store.database import APPLICATION_ID, FILE, VERSION, connect
-from stompd.store.errors import StoreFailedError, StoreFullError, StoreVersionError
+from stompd.store.errors import (
+    StoreFailedError,
+    StoreFullError,
+    StoreLockedError,
+    StoreVersionError,
+)
+from stompd.store.journal import FILE as JOURNAL
 from stompd.store.lock import DirectoryLock
-from stompd.store.record import PLACE_MASK, RARE_COLUMNS, Reader, from_text
+from stompd.store.record import PLACE_MASK, RARE_COLUMNS, UNREADABLE, Reader, from_text
 
 # Faults of one sort that are told before the rest is only counted.
 _TOLD: Final = 10
@@ -43,6 +49,7 @@ class QueueRow(NamedTuple):
 def opened(directory: Path, *, read_only: bool = False) -> Iterator[apsw.Connection]:
     """Open the file of a directory; what SQLite says of it is said in our words."""
     file = directory / FILE
+    _check_directory(directory)
     if not file.is_file():
         raise StoreMissingError(
             f"there is no store in {directory}: give its directory with --data DIR"
@@ -54,10 +61,16 @@ def opened(directory: Path, *, read_only: bool = False) -> Iterator[apsw.Connect
             if db.pragma("application_id") != APPLICATION_ID:
                 raise StoreVersionError(f"{file} is not a file of stompd's")
             version = db.pragma("user_version")
-            if version != VERSION:
+            if version > VERSION:
                 raise StoreVersionError(
-                    f"{file} is of schema {version}, and this stompd works with {VERSION}: start "
-                    "it once with this directory, or take the stompd that wrote it"
+                    f"{file} was written by a newer stompd (schema {version}, this one knows "
+                    f"{VERSION}): take the commands of that one"
+                )
+            if version < VERSION:
+                raise StoreVersionError(
+                    f"{file} was written by an older stompd (schema {version}, this one works with "
+                    f"{VERSION}): start this one once with --data {directory}, which brings it up "
+                    "to date, or take the commands of that one"
                 )
             yield db
         finally:
@@ -68,11 +81,23 @@ def opened(directory: Path, *, read_only: bool = False) -> Iterator[apsw.Connect
         raise StoreFailedError(f"another program holds {file}: end its transaction") from error
     except apsw.Error as error:
         raise StoreFailedError(f"{file}: {type(error).__name__}: {error}") from error
+    except UNREADABLE as error:
+        raise StoreFailedError(
+            f"{file} is damaged ({type(error).__name__}: {error}): see `stompd store verify`"
+        ) from error
+
+
+def _check_directory(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise StoreMissingError(
+            f"{directory} is a file: give the directory that it is in with --data DIR"
+        )
 
 
 @contextmanager
 def held(directory: Path) -> Iterator[apsw.Connection]:
     """Open the file of a directory that no stompd uses, and keep it so meanwhile."""
+    _check_directory(directory)
     if not directory.is_dir():
         raise StoreMissingError(
             f"there is no directory {directory}: give another one with --data DIR"
@@ -86,8 +111,30 @@ def held(directory: Path) -> Iterator[apsw.Connection]:
         lock.release()
 
 
+def apply_what_waits(directory: Path) -> None:
+    """Bring what the journal of a stompd that has ended holds into its tables.
+
+    Nothing if there is no store, if a stompd works with it, or if it may only be read.
+    """
+    if not (directory / FILE).is_file():
+        return
+    try:
+        lock = DirectoryLock(directory)
+    except (StoreLockedError, StoreFailedError):
+        return
+    try:
+        with opened(directory) as db:
+            apply_journal(db, directory / FILE)
+    finally:
+        lock.release()
+
+
 def queues(directory: Path) -> list[QueueRow]:
-    """Return what holds messages, by name."""
+    """Return what holds messages, by name.
+
+    What a running stompd was told within the last second or so may not be counted yet.
+    """
+    apply_what_waits(directory)
     with opened(directory, read_only=True) as db:
         rows = db.execute(
             "SELECT host, queue, count, octets, delayed_count, delayed_octets FROM queues"
@@ -105,21 +152,33 @@ def verify(directory: Path) -> list[str]:
     """
     try:
         with opened(directory, read_only=True) as db:
+            journal = list(_of_journal(db, directory))
             db.execute("BEGIN")
-            found = [
+            found = journal + [
                 line
                 for (text,) in db.execute("PRAGMA integrity_check")
                 for line in text.splitlines()
                 if line != "ok" and not line.startswith("***")
             ]
-            if not found:
+            if found == journal:
                 for faults in (_counters(db), _strays(db), _unreadable(db)):
                     found += _shortened(faults)
             return found
     except StoreFailedError as error:
-        if isinstance(error.__cause__, apsw.CorruptError | apsw.NotADBError):
+        if isinstance(error.__cause__, apsw.CorruptError | apsw.NotADBError | ValueError):
             return [str(error)]
         raise
+
+
+def _of_journal(db: apsw.Connection, directory: Path) -> Iterator[str]:
+    try:
+        generation, _ = unapplied(db, directory / FILE)
+    except StoreFailedError as error:
+        yield str(error)
+        return
+    clean = db.execute("SELECT value FROM meta WHERE name = 'clean'").get
+    if generation and not clean and not (directory / JOURNAL).exists():
+        yield f"{directory / JOURNAL} is missing, and may hold what was confirmed last"
 
 
 def _shortened(faults: Iterator[str]) -> Iterator[str]:
@@ -202,9 +261,17 @@ def _unreadable(db: apsw.Connection) -> Iterator[str]:
             yield f"message {identity} cannot be read: {type(error).__name__}: {error}"
     for kind, key, record in db.execute("SELECT kind, key, record FROM definition"):
         try:
-            json.loads(key), json.loads(record)
-        except ValueError as error:
+            if not isinstance(json.loads(key), list) or not isinstance(json.loads(record), dict):
+                raise TypeError("there is something else than a list and an object")
+        except UNREADABLE as error:
             yield f"the definition of {kind} {key} cannot be read: {error}"
+    for table, columns in (("dedup", "host, name, dedup_id"), ("queue", "host, name")):
+        for names in db.execute(f"SELECT {columns} FROM {table}"):  # noqa: S608 - our own words
+            try:
+                for name in names:
+                    from_text(name)
+            except UNREADABLE as error:
+                yield f"{table} {names} cannot be read: {error}"
 
 
 def compact(directory: Path) -> tuple[int, int]:
