@@ -27,9 +27,9 @@ from store.keeping import A, B, Keeper, faults, kept_in, plain
 
 from stompd.broker.message import Message
 from stompd.broker.storage import Key
-from stompd.broker.terms import Terms
-from stompd.store import sqlite
-from stompd.store.journal import SyncedFile
+from stompd.broker.terms import NORMAL, Terms
+from stompd.store import journal, sqlite
+from stompd.store.record import priority_of
 
 SECTOR: Final = 512
 _QUEUES: Final = (A, B, ("", "/queue/c"))
@@ -71,7 +71,7 @@ class _File(apsw.VFSFile):
         self._events.append(Event("sync", self._name))
 
 
-class _Journal(SyncedFile):
+class JournalFile(journal.SyncedFile):
     """The journal, whose writes are written down: each is synced, but not before it ends."""
 
     def __init__(self, path: Path, events: list[Event]) -> None:
@@ -118,9 +118,9 @@ class Disk(apsw.VFS):
         super().xDelete(filename, syncdir)
         self.events.append(Event("delete", Path(filename).name))
 
-    def open_journal(self, path: Path) -> SyncedFile:
+    def open_journal(self, path: Path) -> journal.SyncedFile:
         """Open the journal on it."""
-        return _Journal(path, self.events)
+        return JournalFile(path, self.events)
 
     def promise(self, number: int) -> None:
         """Note that a batch was said to be durable."""
@@ -235,13 +235,15 @@ class History:
             self.disk.promise(len(self.states) - 1)
         if chance.random() < self.quiet:
             keeper.fold()
+        elif chance.random() < 0.05:
+            keeper.read(chance.choice(_QUEUES))
 
     def _tell(self, keeper: Keeper) -> None:
         chance = self.chance
         store = keeper.store
         queue = chance.choice(_QUEUES)
         rows = self.persistent.setdefault(queue, {})
-        match chance.choice(["put", "put", "put", "settle", "settle", "requeue", "rare"]):
+        match chance.choice(["put", "put", "put", "settle", "settle", "requeue", "drop", "rare"]):
             case "put":
                 size = chance.choice([0, 10, 1000, 5000, 20_000])
                 if chance.random() < 0.02:
@@ -271,6 +273,12 @@ class History:
                 due = chance.choice([0.0, 70.0])
                 store.requeue(queue, message, due)
                 rows[place] = (message.body, message.count, due)
+            case "drop" if rows and chance.random() < 0.3:
+                after, upto = sorted(chance.choices(range(max(rows) + 1), k=2))
+                store.drop(queue, NORMAL, after, upto, ())
+                for place in [place for place in rows if after < place <= upto]:
+                    if not rows[place][2] and priority_of(self.held[queue, place]) == NORMAL:
+                        del rows[place]
             case "rare":
                 if chance.random() < 0.1:
                     store.forget(queue)
@@ -320,11 +328,14 @@ def run(cuts: int, seed: int) -> int:
     Raises `AssertionError` with the seed of the history if a promise was broken.
     """
     kept = sqlite._WAL_KEPT  # noqa: SLF001 - so that cutting off the log is a part of it
+    size = journal.SIZE
     done = 0
     number = seed
     try:
         while done < cuts:
             sqlite._WAL_KEPT = kept if number % 2 else 0  # type: ignore[misc]  # noqa: SLF001
+            # So that it gets full, and begins anew, now and then.
+            journal.SIZE = size if number % 3 else 30_000  # type: ignore[misc]
             with tempfile.TemporaryDirectory() as name:
                 history = History(number, Path(name) / "data")
                 chance = random.Random(number)  # noqa: S311 - as above
@@ -341,6 +352,7 @@ def run(cuts: int, seed: int) -> int:
             number += 1
     finally:
         sqlite._WAL_KEPT = kept  # type: ignore[misc]  # noqa: SLF001 - as above
+        journal.SIZE = size  # type: ignore[misc]
     return number - seed
 
 

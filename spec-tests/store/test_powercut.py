@@ -10,7 +10,7 @@ from typing import cast
 
 import apsw
 import pytest
-from store.powercut import Event, cut, run
+from store.powercut import Event, JournalFile, cut, run
 
 from stompd.store import database, sqlite
 
@@ -51,6 +51,13 @@ def test_a_store_that_does_not_sync_is_found_out(monkeypatch: pytest.MonkeyPatch
         return cast("apsw.Connection", Hasty())
 
     monkeypatch.setattr(sqlite, "connect", hasty)
+    with pytest.raises(AssertionError, match=r"seed \d+, cut before event"):
+        run(200, _SEED)
+
+
+def test_a_journal_that_does_not_sync_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of the journal."""
+    monkeypatch.setattr(JournalFile, "sync", lambda _: None)
     with pytest.raises(AssertionError, match=r"seed \d+, cut before event"):
         run(200, _SEED)
 
