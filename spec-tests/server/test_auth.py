@@ -8,7 +8,7 @@ import trio
 from argon2 import PasswordHasher
 from server.edge import Peer, serving, settings
 
-from stompd.broker.principal import ANONYMOUS
+from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.broker.session import Login
 from stompd.server.accounts import Accounts
 from stompd.server.auth import Anonymous, LoginRefusedError, log_in
@@ -320,3 +320,40 @@ async def test_a_flood_of_log_ins_is_told_to_come_again(tmp_path: Path) -> None:
             await peer.fatal("login refused")
         assert len(edge.log.of("login refused")) == 2
         assert len(edge.log.of("too many log-ins")) == 3
+
+
+async def test_other_ways_in_ask_the_same(tmp_path: Path) -> None:
+    """Who somebody is, and whether he may: with the same users, rules, delays and logs."""
+    given = with_users(users_file(tmp_path, "ann", "bob:admin"))
+    async with serving(given) as edge:
+        service = edge.service
+
+        async def come(name: str, passcode: str) -> Principal:
+            login = Login(name, passcode, None, {})
+            return await service.identify(login, "192.0.2.1:80", "192.0.2.1", "/")
+
+        ann, bob = await come("ann", "ann's"), await come("bob", "bob's")
+        assert service.may(ann, "send", "/queue/a", "/")
+        assert not service.may(ann, "monitor", "/admin/status", "/")
+        assert service.may(bob, "monitor", "/topic/$SYS/events/#", "/")
+        with pytest.raises(LoginRefusedError, match="wrong login or passcode"):
+            await come("ann", "bob's")
+        assert edge.log.of("login refused")[0]["peer"] == "192.0.2.1:80"
+        assert len(service.failures) == 2
+
+
+async def test_who_is_taken_out_while_he_logs_in_is_not_let_in(tmp_path: Path) -> None:
+    """What is true at the end counts."""
+    gate = threading.Event()
+
+    def verify(encoded: str, passcode: bytes) -> bool:  # noqa: ARG001 - as the real one
+        return gate.wait(20)
+
+    accounts = Accounts(verify=verify)
+    accounts.configure(with_users(users_file(tmp_path, "ann", "bob")))
+    async with serving(authenticator=accounts) as edge:
+        peer = await connect(await edge.connect(), "ann", "x")
+        await edge.until(lambda: accounts.passcodes.waiting)
+        accounts.configure(with_users(users_file(tmp_path, "bob")))
+        gate.set()
+        await peer.fatal("login refused")

@@ -18,7 +18,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from stompd.broker.session import CloseReason, State
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.errors import RemoteProtocolError
-from stompd.server.auth import WRONG, LoginRefusedError, log_in
+from stompd.server.auth import LoginRefusedError
 from stompd.server.failures import network_of
 from stompd.server.tls import HANDSHAKE, TlsSocket
 
@@ -213,40 +213,16 @@ class Connection:
         try:
             with trio.CancelScope() as asking:
                 self._asking = asking
-                principal = await log_in(
-                    service.authenticator,
-                    login,
-                    self.peer,
-                    address=self.address,
-                    failures=service.failures,
+                principal = await service.identify(
+                    login, self.peer, self.address, session.host.name, connection=session.id
                 )
             if asking.cancelled_caught:
                 return
         except LoginRefusedError as refusal:
-            log.info(
-                refusal.message,
-                connection=session.id,
-                peer=self.peer,
-                user=login.user,
-                reason=refusal.reason,
-            )
-            service.audit.tell(
-                "login-failed",
-                user=login.user,
-                peer=self.peer,
-                connection=session.id,
-                vhost=session.host.name,
-                message=refusal.message,
-                reason=refusal.reason,
-            )
             session.refuse(refusal.message, str(refusal))
         else:
-            # Users may have changed while it was asked.
-            known = service.renew(principal, self.address)
-            if known is None:
-                session.refuse("login refused", WRONG)
-            elif not session.over:
-                session.welcome(known, trio.current_time())
+            if not session.over:
+                session.welcome(principal, trio.current_time())
             if not session.over:
                 self._decoder.begin(session.wire_version, service.settings.limits.of_frames())
                 service.logged_in(self)

@@ -10,12 +10,13 @@ import structlog
 import trio
 
 from stompd.broker.principal import Principal
+from stompd.broker.rights import named
 from stompd.broker.session import CloseReason
 from stompd.protocol.decoder import HeadTable
 from stompd.protocol.errors import RemoteProtocolError, shown
 from stompd.server.accounts import authenticator_of
 from stompd.server.audit import Audit
-from stompd.server.auth import Anonymous, Renewing, is_trusted
+from stompd.server.auth import WRONG, Anonymous, LoginRefusedError, Renewing, is_trusted, log_in
 from stompd.server.buckets import LAG, Buckets
 from stompd.server.connection import Connection
 from stompd.server.failures import Failures
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from stompd.broker.access import Refusal
     from stompd.broker.admin.request import Act
     from stompd.broker.broker import Broker
-    from stompd.broker.rights import Rights
-    from stompd.broker.session import Session
+    from stompd.broker.rights import Right, Rights
+    from stompd.broker.session import Login, Session
     from stompd.server.auth import Authenticator
+    from stompd.server.certificates import PeerCertificate
     from stompd.server.commit import Committer
     from stompd.server.config import Settings
     from stompd.server.tls import TlsSocket
@@ -359,6 +361,55 @@ class Service:
                 await self._due.wait()
             if until.cancelled_caught:
                 self.lag.add(max(trio.current_time() - until.deadline, 0.0))
+
+    # Who somebody is, and what he may do: for every way in.
+
+    async def identify(
+        self,
+        login: Login,
+        peer: str,
+        address: str,
+        vhost: str,
+        *,
+        connection: str = "",
+        certificate: PeerCertificate | None = None,
+    ) -> Principal:
+        """Return who it is that logs in; takes its time, and longer with each failure.
+
+        ``peer`` is for people, ``address`` is its address alone. Raises `LoginRefusedError`, and
+        has told the logs of it.
+        """
+        try:
+            principal = await log_in(
+                self.authenticator,
+                login,
+                peer,
+                address=address,
+                failures=self.failures,
+                certificate=certificate,
+            )
+            return self._still(principal, address)
+        except LoginRefusedError as refusal:
+            told = {"user": login.user, "peer": peer, "connection": connection}
+            log.info(refusal.message, **told, reason=refusal.reason)
+            self.audit.tell(
+                "login-failed", **told, vhost=vhost, message=refusal.message, reason=refusal.reason
+            )
+            raise
+
+    def _still(self, principal: Principal, address: str) -> Principal:
+        """Return who it is now: users may have changed while it was asked."""
+        known = self.renew(principal, address)
+        if known is None:
+            raise LoginRefusedError(WRONG, "gone meanwhile")
+        return known
+
+    def may(self, principal: Principal, right: Right, destination: str, vhost: str) -> bool:
+        """Return whether somebody has a right to a destination, or to all that a pattern matches.
+
+        ``vhost`` is one of the settings. Raises `RemoteProtocolError` for a name that is none.
+        """
+        return self.broker.host(vhost).access(principal).may(right, named(destination))
 
     def renew(self, principal: Principal, address: str) -> Principal | None:
         """Return what has become of who logged in from ``address``; None if it is not let in."""
