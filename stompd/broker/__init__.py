@@ -9,6 +9,8 @@ The map of this package, from the values to the whole:
 * ``selector``, ``predicate``: conditions on a message's headers, compiled to functions.
 * ``message``: one message and its octets for each version.
 * ``terms``: what is special about a message: priority, expiry, schedule, group.
+* ``principal``: who somebody is; ``rights``: what he may do; ``access``: where that is asked.
+* ``quota``: what users, addresses and virtual hosts may take.
 * ``storage``: what the broker needs of a store; ``definition``: what it keeps beside messages.
 * ``outbox``: octets waiting to be written to one connection.
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
