@@ -85,6 +85,18 @@ FRAMES: dict[str, tuple[Callable[[Client], object], list[Need]]] = {
         lambda c: c.send("/amq/queue/old"),
         [("send", "/queue/old")],
     ),
+    "SEND that says where dead letters go": (
+        lambda c: c.send("/queue/new", x_dead_letter_routing_key="letters"),
+        [("send", "/queue/new"), ("create", "/queue/new"), ("send", "/queue/letters")],
+    ),
+    "SEND that says nonsense of dead letters": (
+        lambda c: c.send("/queue/old", x_dead_letter_routing_key="/nowhere"),
+        [("send", "/queue/old")],
+    ),
+    "SUBSCRIBE that says where dead letters go": (
+        lambda c: c.subscribe("/queue/new", x_dead_letter_routing_key="letters"),
+        [("receive", "/queue/new"), ("create", "/queue/new"), ("send", "/queue/letters")],
+    ),
     "SEND to a topic": (lambda c: c.send("/topic/new"), [("send", "/topic/new")]),
     "SEND to the exchange of topics": (
         lambda c: c.send("/exchange/amq.topic/a.b"),

@@ -357,3 +357,12 @@ async def test_who_is_taken_out_while_he_logs_in_is_not_let_in(tmp_path: Path) -
         accounts.configure(with_users(users_file(tmp_path, "bob")))
         gate.set()
         await peer.fatal("login refused")
+
+
+async def test_a_users_file_that_others_can_read_is_told_of(tmp_path: Path) -> None:
+    """Once at the start, and whenever it is read again."""
+    file = users_file(tmp_path, "ann")
+    for mode, told in ((0o604, 1), (0o640, 0)):
+        file.chmod(mode)
+        async with serving(with_users(file)) as edge:
+            assert len(edge.log.of("others can read the users file")) == told

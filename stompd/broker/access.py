@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse_several
+from stompd.broker.destination import SUBSCRIBED_LIMIT, Destination, Kind, parse, parse_several
 from stompd.broker.event import OWN
 from stompd.broker.rights import EVERYTHING, named
 from stompd.protocol.errors import RemoteProtocolError, shown
@@ -18,6 +18,7 @@ from stompd.protocol.errors import RemoteProtocolError, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stompd.broker.dialect import QueueSettings
     from stompd.broker.queue import Queue
     from stompd.broker.rights import Grant, Right
     from stompd.broker.route import Router
@@ -87,6 +88,16 @@ class Access:
         """Raise `AccessRefusedError` if it is a queue that would be made and may not be."""
         if destination.kind is Kind.QUEUE and destination.name not in self._queues:
             self.demand("create", destination)
+
+    def demand_letters(self, settings: QueueSettings | None) -> None:
+        """Raise `AccessRefusedError` if a queue's dead letters would go where one may not send."""
+        if settings is not None and settings.dead_letter is not None:
+            try:
+                destination = parse(settings.dead_letter)
+            except RemoteProtocolError:
+                # A name that is none has no effect.
+                return
+            self.demand("send", destination)
 
     def demand_send(self, text: str) -> None:
         """Raise `AccessRefusedError` unless there may be sent to what ``text`` names.

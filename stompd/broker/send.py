@@ -193,6 +193,8 @@ def _plan(session: Session, head: Head) -> SendPlan:
     if target is None or target.gone or text != shape.text or shape.access is not access:
         if not text.startswith(ADMIN):
             access.demand_send(text)
+            if options is not None:
+                access.demand_letters(options.settings)
         target = host.target(text, session)
         # A temporary destination, and one that is gone, mean something else in every session.
         if "temp-queue/" not in text and "temp-topic/" not in text:

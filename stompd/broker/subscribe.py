@@ -121,6 +121,7 @@ def open_subscription(
         browser=options.browser,
         queue=_queue_name(options.durable_name or "") if options.shared else None,
     )
+    session.access.demand_letters(options.settings)
     is_queue = destination.kind is Kind.QUEUE
     if options.browser and not is_queue:
         raise RemoteProtocolError(

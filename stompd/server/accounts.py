@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from stompd.broker.principal import ANONYMOUS, Principal
 from stompd.broker.rights import USUAL, Rights, Rule
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
     from stompd.server.tokens import Tokens
     from stompd.server.users import User
 
+log = structlog.get_logger()
+
+# Permissions of those who are neither the file's owner nor of its group.
+_OTHERS: Final = 0o007
 # What a passcode is held against that nobody gave: it costs what every other one costs.
 _NOTHING: Final = ""
 
@@ -77,6 +84,8 @@ class Accounts:
         self._tokens = tokens
         self._certificates = Certificates(table.rule() for table in settings.certificate)
         given = settings.users
+        if given.file and stat.S_IMODE(Path(given.file).stat().st_mode) & _OTHERS:
+            log.warning("others can read the users file", file=given.file, remedy="chmod 600")
         self.takes_anonymous = settings.allow_anonymous
         self.passcodes.configure(given.hashing, given.waiting, given.remember)
         self.passcodes.know(found)

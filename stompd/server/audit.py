@@ -16,6 +16,8 @@ import structlog
 from stompd.server.log import without_secrets
 
 if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
     from stompd.broker.access import Refusal
     from stompd.broker.admin.request import Act
 
@@ -24,6 +26,11 @@ log = structlog.get_logger()
 STDERR: Final = "stderr"
 
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Have what people look for first come first."""
+    return {"time": event.pop("time"), "event": event.pop("event"), **event}
 
 
 class Audit:
@@ -39,6 +46,7 @@ class Audit:
             processors=[
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 without_secrets,
+                _in_order,
                 structlog.processors.JSONRenderer(sort_keys=False),
             ],
             wrapper_class=structlog.BoundLogger,
