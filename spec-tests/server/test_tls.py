@@ -245,6 +245,36 @@ async def test_clients_need_a_certificate_where_that_is_required(files: Files) -
         await peer.close()
 
 
+async def test_a_certificate_is_a_log_in_for_whom_the_settings_name(files: Files) -> None:
+    """It makes a user of who has it, with its groups; others still need a passcode."""
+    given = settings(
+        tls={
+            "listen": ["127.0.0.1:0"],
+            "certificate": str(files.certificate),
+            "client": "optional",
+            "client_ca": str(files.ca),
+        },
+        certificate=[{"subject": "CN=alice", "user": "{CN}", "groups": ["apps"]}],
+        rights=[
+            {"allow": ["connect"], "who": ["*"]},
+            {"allow": ["all"], "who": ["@apps"], "on": ["/queue/#"]},
+        ],
+    )
+    async with serving(given) as edge:
+        peer = await (await connect(edge, files.client(files.make("alice")))).login()
+        (connection,) = edge.service.connections.values()
+        assert connection.session.principal.name == "alice"
+        await peer.put("/queue/a")
+        await peer.write("SEND⏎destination:/topic/a⏎⏎x^@")
+        await peer.fatal("access refused")
+        await peer.close()
+        for context in (files.client(), files.client(files.make("bob"))):
+            other = await connect(edge, context)
+            await other.write("CONNECT⏎accept-version:1.2⏎host:x⏎⏎^@")
+            await other.fatal("login refused")
+            await other.close()
+
+
 async def test_reload_takes_a_new_certificate_and_drops_nobody(files: Files) -> None:
     """New connections see the new one; an open session goes on. A bad one changes nothing."""
     given = files.settings()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from stompd.broker.message import Message
     from stompd.protocol.frame import Frame
+    from stompd.server.certificates import PeerCertificate
     from stompd.server.service import Service
 
 log = structlog.get_logger()
@@ -214,7 +215,12 @@ class Connection:
             with trio.CancelScope() as asking:
                 self._asking = asking
                 principal = await service.identify(
-                    login, self.peer, self.address, session.host.name, connection=session.id
+                    login,
+                    self.peer,
+                    self.address,
+                    session.host.name,
+                    connection=session.id,
+                    certificate=self._certificate,
                 )
             if asking.cancelled_caught:
                 return
@@ -229,6 +235,11 @@ class Connection:
         finally:
             self._asking = None
         service.flush()
+
+    @property
+    def _certificate(self) -> PeerCertificate | None:
+        sock = self._socket
+        return sock.certificate if isinstance(sock, TlsSocket) else None
 
     def _wake(self) -> None:
         """Look at the session: it is over, or paused no more."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stompd.broker.admin.request import Caller
 from stompd.broker.rights import EVERYTHING
 from stompd.broker.session import Login
-from stompd.server.auth import Anonymous, LoginRefusedError, log_in
+from stompd.server.auth import Anonymous, LoginRefusedError
 
 if TYPE_CHECKING:
     from stompd.broker.principal import Principal
@@ -44,11 +44,11 @@ async def identify(service: Service, authorization: str | None, peer: str, addre
 
     Raises `LoginRefusedError`, at once if somebody has to log in and did not try to.
     """
-    authenticator = service.authenticator
-    if authorization is None and not isinstance(authenticator, Anonymous):
+    if authorization is None and not isinstance(service.authenticator, Anonymous):
         raise LoginRefusedError("log in")
     login = Login(None, None, None, {}) if authorization is None else _login(authorization)
-    principal = await log_in(authenticator, login, peer, address=address, failures=service.failures)
+    vhost = service.broker.settings.virtual_hosts[0]
+    principal = await service.identify(login, peer, address, vhost)
     return Visitor(principal.name, principal)
 
 
