@@ -83,6 +83,7 @@ SECTIONS: Final = (MESSAGES, LOOKING, ACTING, SESSION, PROGRAM)
 _PARSERS: Final = "stompcli.arguments"
 _BROKER: Final = "stompcli.broker_arguments"
 _BENCH: Final = "stompcli.bench_arguments"
+_FLOW: Final = "stompcli.flow_arguments"
 _REQUEST: Final = "stompcli.request_arguments"
 _WORKER: Final = "stompcli.worker_arguments"
 _SHELL: Final = "stompcli.shell_arguments"
@@ -161,6 +162,37 @@ TABLE: Final = (
         "worker <destination> -- <command>",
         f"{_WORKER}:WORKER",
         f"{_COMMANDS}.worker:worker",
+        in_shell=False,
+        stays=True,
+    ),
+    Command(
+        "save",
+        "Save messages of a queue or topic to a file",
+        MESSAGES,
+        "save <source> <file>",
+        f"{_FLOW}:SAVE",
+        f"{_COMMANDS}.record:save",
+        in_shell=False,
+        stays=True,
+    ),
+    Command(
+        "replay",
+        "Send the messages of a file again",
+        MESSAGES,
+        "replay <file> [destination]",
+        f"{_FLOW}:REPLAY",
+        f"{_COMMANDS}.record:replay",
+        in_shell=False,
+        stays=True,
+    ),
+    Command(
+        "bridge",
+        "Forward messages from one broker to another",
+        MESSAGES,
+        "bridge <url> <source> <url> <destination>",
+        f"{_FLOW}:BRIDGE",
+        f"{_COMMANDS}.bridge:bridge",
+        aliases=("shovel",),
         in_shell=False,
         stays=True,
     ),

@@ -169,7 +169,7 @@ async def _messages(params: dict[str, Any], *, in_shell: bool) -> AsyncGenerator
             number += 1
             if streams == ["json_in"]:
                 if piece.strip():
-                    yield _from_json(piece, number, outgoing(b""))
+                    yield from_json(piece, number, outgoing(b""))
             else:
                 yield outgoing(piece)
 
@@ -264,8 +264,13 @@ def _json_headers(data: bytes, path: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _from_json(line: bytes, number: int, model: Outgoing) -> Outgoing:
-    """Return the message that a line of `subscribe --json` describes, sent to our destination."""
+def from_json(
+    line: bytes, number: int, model: Outgoing, source: str = "standard input"
+) -> Outgoing:
+    """Return the message that a line of `subscribe --json` describes, sent to our destination.
+
+    Raises `Failure` for a line that describes none; it is that ``number`` of ``source``.
+    """
     import base64
 
     try:
@@ -277,7 +282,7 @@ def _from_json(line: bytes, number: int, model: Outgoing) -> Outgoing:
         )
         given = {str(name): str(text) for name, text in value.get("headers", {}).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise bad_input(f"line {number} of standard input is no message: {error}") from None
+        raise bad_input(f"line {number} of {source} is no message: {error}") from None
     kind = given.pop("content-type", None)
     overridden = {name for name, _ in model.headers}
     headers = [
@@ -322,7 +327,7 @@ def _guess(body: bytes) -> str | None:
 # Sending many.
 
 
-class _Stream:
+class Stream:
     """Messages on their way: what was sent, what is confirmed, what is still waited for."""
 
     def __init__(self, session: Session, *, receipts: bool, batch: int | None) -> None:
@@ -408,7 +413,7 @@ class _Progress:
 
 async def _send_stream(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     receipts = params["receipt"] is not False
-    stream = _Stream(session, receipts=receipts, batch=params["tx"])
+    stream = Stream(session, receipts=receipts, batch=params["tx"])
     pause = params["sleep"]
     if params["rate"] is not None:
         pause = max(pause or 0.0, 1 / params["rate"])
