@@ -14,10 +14,11 @@ from typing import Any, Final
 import trio
 
 from stompcli.client import Client, Message, SessionEndedError, Subscription
-from stompcli.commands.send import Outgoing, Stream, from_json
+from stompcli.commands.send import Stream, from_json
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, bad_input, of, usage
 from stompcli.listing import messages as so_many
+from stompcli.outgoing import Outgoing
 from stompcli.output import Out
 from stompcli.reading import Source, StandardInput, pieces
 from stompcli.render import as_json, visible_line
