@@ -86,6 +86,10 @@ cover-protocol cover-broker: cover-%: $(READY)
 	$(BIN)/coverage run --data-file=.coverage.$* --source=stompd.$* -m pytest --quiet spec-tests/$*
 	$(BIN)/coverage report --data-file=.coverage.$* --fail-under=100
 
+.PHONY: man
+man: $(READY) ## make the manual pages in docs/man anew, of the programs' tables
+	cd spec-tests && PYTHONPATH=.. ../$(BIN)/python -m docs.man_pages
+
 .PHONY: fuzz
 fuzz: $(READY) ## any octets give frames or one protocol error (ARGS="…")
 	$(BIN)/python spec-tests/fuzz.py $(ARGS)

@@ -15,6 +15,8 @@ import pytest
 import trio
 from client.programs import Stomp, environment
 
+from stompcli import table
+from stompcli.arguments import Verb
 from stompcli.client.testing import Script, ScriptedBroker, on_socket
 from stompcli.exitcodes import ExitCode
 
@@ -549,35 +551,36 @@ async def forbid(broker: ScriptedBroker) -> None:
 SEND = ["send", "/queue/a", "x"]
 
 
-@pytest.mark.parametrize(
-    ("code", "script", "words", "stdin", "err"),
-    [
-        (0, None, ["version"], b"", ""),
-        (
-            1,
-            say_error,
-            SEND,
-            b"",
-            "stomp: the broker answered ERROR: no such thing\n  line one\n  line two\n",
-        ),
-        (2, None, ["send"], b"", "stomp: Missing argument 'DEST'.\n  try: stomp help send\n"),
-        (3, confirm_one, ["send", "/queue/a", "--lines", "--sleep", "0.2"], b"1\n2\n3\n", None),
-        (65, None, ["send", "/queue/a", "x", "--headers", "BAD"], b"", None),
-        (66, None, ["-F", "/no/such/file"], b"", "stomp: File /no/such/file does not exist\n"),
-        (
-            66,
-            None,
-            ["send", "/queue/a", "-f", "/no/such/file"],
-            b"",
-            "stomp: File /no/such/file does not exist\n",
-        ),
-        (69, close_at_once, SEND, b"", None),
-        (75, answer_nothing, [*SEND, "--timeout", "1"], b"", "stomp: timed out after 1 s\n"),
-        (77, refusing("Access refused for user"), SEND, b"", None),
-        (77, forbid, SEND, b"", None),
-        (1, refusing("version not supported"), SEND, b"", None),
-    ],
-)
+ENDINGS: list[tuple[int, Script | None, list[str], bytes, str | None]] = [
+    (0, None, ["version"], b"", ""),
+    (
+        1,
+        say_error,
+        SEND,
+        b"",
+        "stomp: the broker answered ERROR: no such thing\n  line one\n  line two\n",
+    ),
+    (2, None, ["send"], b"", "stomp: Missing argument 'DEST'.\n  try: stomp help send\n"),
+    (3, confirm_one, ["send", "/queue/a", "--lines", "--sleep", "0.2"], b"1\n2\n3\n", None),
+    (65, None, ["send", "/queue/a", "x", "--headers", "BAD"], b"", None),
+    (66, None, ["-F", "/no/such/file"], b"", "stomp: File /no/such/file does not exist\n"),
+    (
+        66,
+        None,
+        ["send", "/queue/a", "-f", "/no/such/file"],
+        b"",
+        "stomp: File /no/such/file does not exist\n",
+    ),
+    (69, close_at_once, SEND, b"", None),
+    (75, answer_nothing, [*SEND, "--timeout", "1"], b"", "stomp: timed out after 1 s\n"),
+    (77, refusing("Access refused for user"), SEND, b"", None),
+    (77, forbid, SEND, b"", None),
+    (1, refusing("version not supported"), SEND, b"", None),
+    (78, None, ["-C", "nowhere", "ping"], b"", None),
+]
+
+
+@pytest.mark.parametrize(("code", "script", "words", "stdin", "err"), ENDINGS)
 async def test_exit_codes(
     code: int,
     script: Script | None,
@@ -601,6 +604,12 @@ async def test_exit_codes(
     assert "Traceback" not in text
     if err is not None:
         assert text == err
+
+
+def test_every_exit_code_is_proved() -> None:
+    """The rows above and the two signals are all the ways to end."""
+    signals = {ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+    assert {row[0] for row in ENDINGS} | signals == set(ExitCode)
 
 
 def test_bad_environment(stomp: Stomp) -> None:
@@ -705,6 +714,37 @@ def test_help_of_what_belongs_to_a_session(name: str) -> None:
     assert (done.code, done.err) == (0, "")
     assert f"Usage: stomp {name}" in done.text
     assert Stomp(1)(name, "--", "--help").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("record", table.TABLE, ids=lambda record: record.name)
+def test_help_begins_with_examples(record: table.Command) -> None:
+    """`help CMD` begins with examples, which are command lines of it."""
+    parser = record.load_parser()
+    assert isinstance(parser, Verb)
+    without = {"version", "help"}
+    assert bool(parser.examples) is (record.one_shot and record.name not in without)
+    text = Stomp(1)("help", record.name).text
+    assert text.startswith("Examples:\n  " if parser.examples else f"Usage: stomp {record.name}")
+    assert all(re.search(r"\bstomp\b", example) for example in parser.examples)
+    assert not parser.examples or any(record.name in example for example in parser.examples)
+
+
+@pytest.mark.parametrize("words", [["queues"], ["help"], ["frame", "decode"]])
+def test_anything_into_a_closed_pipe(stomp: Stomp, words: list[str]) -> None:
+    """Whatever is written, a reader that has gone is no error."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        stomp.argv(*words),
+        input=b"SEND\ndestination:/a\n\nx\0" * 1000,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 async def test_hostile_error_is_shown_harmless() -> None:
