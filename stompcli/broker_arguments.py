@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from stompcli.arguments import Verb
-from stompcli.options import COLUMNS, DURATION, HEADER, SIZE
+from stompcli.options import COLUMNS, DURATION, HEADER, RATE, SIZE
 
 DLQ_ACTIONS: Final = ("ls", "show", "requeue", "purge")
 DURABLE_ACTIONS: Final = ("ls", "rm")
@@ -309,6 +309,7 @@ DLQ: Final = Verb(
             metavar="DEST",
             help="requeue: there.  [default: where each message was sent to first]",
         ),
+        click.Option(["--rate"], type=RATE, metavar="N/s", help="requeue: N a second at most."),
         _count("show, requeue: no more than N.  [default: show 10, requeue all]"),
         _selector(),
         _older_than(),
@@ -334,7 +335,7 @@ DLQ: Final = Verb(
         "stomp dlq ls",
         "stomp dlq show /queue/DLQ.orders",
         "stomp dlq requeue /queue/DLQ.orders 4 5",
-        "stomp dlq requeue --all /queue/DLQ.orders",
+        "stomp dlq requeue --all /queue/DLQ.orders --rate 100/s",
         "stomp dlq purge /queue/DLQ.orders --older-than 24h",
     ),
 )

@@ -54,11 +54,13 @@ async def carry_out(
     place: str,
     ask: Callable[[str], Awaitable[None]],
     to: str = "",
+    act: Callable[[int | None], Awaitable[Outcome]] | None = None,
 ) -> Outcome:
     """Carry out a verb on the messages of a place, and say what was done.
 
     With --dry-run only says what would be. Without --yes ``ask`` is told how many messages it is,
     and raises `Failure` if nobody wants that; where there are none, nothing is asked or done.
+    ``act`` does it in its own way, given how many it is, None if nobody has counted.
     """
     outcome = None
     if params["dry_run"] or not params["yes"]:
@@ -70,7 +72,10 @@ async def carry_out(
         if outcome.done:
             await ask(listing.messages(outcome.done))
     if outcome is None or outcome.done:
-        outcome = await broker.act(verb, told=teller(out, _NOW[verb]), **fields)
+        if act is not None:
+            outcome = await act(None if outcome is None else outcome.done)
+        else:
+            outcome = await broker.act(verb, told=teller(out, _NOW[verb]), **fields)
     await report(out, verb, place, outcome, to)
     return outcome
 

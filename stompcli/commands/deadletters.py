@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from stompcli import listing
+from stompcli import listing, pacing
 from stompcli.actions import LISTING, SHAPE, check_options
-from stompcli.admin import Admin, admin, is_stompd, only_stompd
+from stompcli.admin import Admin, Outcome, admin, is_stompd, only_stompd
 from stompcli.asking import check_consent, consent
 from stompcli.commands.acting import carry_out, purge_one, report
 from stompcli.commands.browse import look
@@ -22,6 +22,7 @@ _OPTIONS: Final = {
     "count": "show requeue",
     "selector": "show requeue purge",
     "older_than": "requeue purge",
+    "rate": "requeue",
     "keep": "purge",
     "dry_run": "requeue purge",
     "yes": "requeue purge",
@@ -144,11 +145,24 @@ async def _requeue(
                 "to": params["to"],
                 **{name: params[name] for name in chosen},
             }
-            outcome = await carry_out(broker, "requeue", fields, params, out, place=place, ask=ask)
+
+            async def act(total: int | None) -> Outcome:
+                return await pacing.requeue(broker, fields, params["rate"], out, total=total)
+
+            outcome = await carry_out(
+                broker,
+                "requeue",
+                fields,
+                params,
+                out,
+                place=place,
+                ask=ask,
+                act=act if params["rate"] is not None else None,
+            )
             return outcome.code
-    if params["dry_run"] or params["older_than"] is not None:
-        option = "--dry-run" if params["dry_run"] else "--older-than"
-        raise only_stompd(client, f"dlq requeue {option}")
+    for name in ("dry_run", "older_than", "rate"):
+        if params[name]:
+            raise only_stompd(client, f"dlq requeue --{name.replace('_', '-')}")
     if queue is None:
         raise usage("dlq requeue: name the dead-letter queue; only stompd says which there are")
     job = Job(queue, params["to"], params["count"], params["selector"], ids)
