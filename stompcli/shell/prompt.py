@@ -39,9 +39,12 @@ from stompcli.shell.suggest import Known, suggest
 from stompcli.shell.toolbar import State, toolbar
 
 _CONTINUED: Final = "...  "
+_DEFAULT: Final = "ansidefault"
 _STYLE: Final = Style.from_dict(
     {
-        "prompt": "",
+        # A blank at the end of a line is drawn only if it has a colour, and expect scripts wait for
+        # that of the prompt.
+        "prompt": "ansidefault",
         "prompt.down": "ansired",
         "bottom-toolbar": "noreverse",
         "toolbar.bar": "ansibrightblack",
@@ -72,9 +75,9 @@ class _Out(Vt100_Output):
 class _Plain(StyleTransformation):
     """Takes every colour and weight away."""
 
-    def transform_attrs(self, attrs: Attrs) -> Attrs:  # noqa: ARG002 - prompt-toolkit's signature
-        """Return no attributes at all."""
-        return DEFAULT_ATTRS
+    def transform_attrs(self, attrs: Attrs) -> Attrs:
+        """Return no attributes at all, but what makes a blank worth drawing."""
+        return DEFAULT_ATTRS._replace(color=_DEFAULT) if attrs.color else DEFAULT_ATTRS
 
 
 class _Lines(KeptLines):
@@ -210,7 +213,7 @@ class Prompt:
         """Return a text of several lines, None if it was given up."""
         self.view.mode = "Esc-Enter, or ^@ at the end of a line: send     Ctrl-C: give up"
         try:
-            return await self._read(self._body, _CONTINUED)
+            return await self._read(self._body, lambda: [("class:prompt", _CONTINUED)])
         finally:
             self.view.mode = ""
 
@@ -218,13 +221,15 @@ class Prompt:
         """Return the answer to a question, None for Ctrl-D or Ctrl-C."""
         from stompcli.shell import keys
 
-        return await self._read(self._new(None, keys.of_answer()), question)
+        return await self._read(
+            self._new(None, keys.of_answer()), lambda: [("class:prompt", question)]
+        )
 
     async def raw_line(self, prompt: str) -> str | None:
         """Return a line of a frame, see `Session.type`; Ctrl-@ ends the line and the frame."""
         self.view.mode = 'raw: ^@ ends a frame │ beat │ send-bytes "…" │ Ctrl-D: back'
         try:
-            return await self._read(self._raw, prompt)
+            return await self._read(self._raw, lambda: [("class:prompt", prompt)])
         finally:
             self.view.mode = ""
 
@@ -241,7 +246,7 @@ class Prompt:
     async def _read(
         self,
         session: PromptSession[str],
-        message: str | Callable[[], StyleAndTextTuples],
+        message: Callable[[], StyleAndTextTuples],
     ) -> str | None:
         await self._screen.raise_prompt()
         self._unwanted = False
@@ -265,7 +270,7 @@ class Prompt:
             self._screen.call(self._leave)
 
     def _type(
-        self, session: PromptSession[str], message: str | Callable[[], StyleAndTextTuples]
+        self, session: PromptSession[str], message: Callable[[], StyleAndTextTuples]
     ) -> str | None:
         try:
             return asyncio.run(self._type_in_loop(session, message))
@@ -273,7 +278,7 @@ class Prompt:
             return None
 
     async def _type_in_loop(
-        self, session: PromptSession[str], message: str | Callable[[], StyleAndTextTuples]
+        self, session: PromptSession[str], message: Callable[[], StyleAndTextTuples]
     ) -> str:
         self._app = session.app
         loop = asyncio.get_running_loop()
