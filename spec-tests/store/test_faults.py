@@ -129,7 +129,7 @@ def taken(keeper: Keeper) -> Batch:
 @pytest.mark.parametrize("fault", ["bad_writes", "bad_syncs"])
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(1, r"cannot write .*stompd\.journal: nothing"), (300_000, r"stompd\.db: IOError")],
+    [(1, r"cannot write .*stompd\.journal: nothing"), (1_200_000, r"stompd\.db: IOError")],
 )
 def test_an_io_error_is_the_end(
     tmp_path: Path, disk: FaultyDisk, fault: str, size: int, words: str
@@ -321,7 +321,7 @@ def test_another_program_in_a_transaction(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         keeper.put(A, plain(b"x"))
         assert keeper.commit()
-        keeper.put(A, plain(b"y" * 300_000))
+        keeper.put(A, plain(b"y" * 1_200_000))
         batch = taken(keeper)
         with pytest.raises(StoreFullError, match="another program holds"):
             store.write(batch)
@@ -329,7 +329,7 @@ def test_another_program_in_a_transaction(tmp_path: Path) -> None:
         other.execute("ROLLBACK")
         other.close()
         assert keeper.commit()
-        assert keeper.bodies() == [b"x", b"y" * 300_000]
+        assert keeper.bodies() == [b"x", b"y" * 1_200_000]
 
 
 def damage(path: Path) -> None:

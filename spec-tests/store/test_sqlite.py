@@ -490,6 +490,7 @@ def test_a_long_log_is_brought_into_the_file(
 ) -> None:
     """Without a quiet moment the log does not grow without end."""
     monkeypatch.setattr(sqlite, "_WAL_PAGES", 100)
+    monkeypatch.setattr(sqlite, "_JOURNALED", 0)
     with kept_in(tmp_path) as keeper:
         for _ in range(30):
             for message in [keeper.put(A, plain(b"x" * 100_000)) for _ in range(5)]:
@@ -502,6 +503,7 @@ def test_a_long_log_is_brought_into_the_file(
 def test_a_log_that_is_too_long_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader lets the log grow, and is not waited for; once it has ended the log is cut off."""
     monkeypatch.setattr(sqlite, "_WAL_PAGES", 100)
+    monkeypatch.setattr(sqlite, "_JOURNALED", 0)
     monkeypatch.setattr(sqlite, "_WAL_MOST", 1_000_000)
     log = tmp_path / "stompd.db-wal"
     with kept_in(tmp_path) as keeper:

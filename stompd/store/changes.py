@@ -22,6 +22,7 @@ from stompd.store.record import PLACE_MASK, Writer, as_text, priority_of, to_mil
 # `PLAIN` of these are always there.
 Row = tuple[Any, ...]
 PLAIN: Final = 5
+_SIZE: Final = 1
 
 
 class QueueChanges(Struct, array_like=True):
@@ -46,13 +47,25 @@ class QueueChanges(Struct, array_like=True):
             + len(self.dedup)
         )
 
-    def merge(self, later: QueueChanges) -> None:
-        """Have what came later happen after this; nothing of it is kept if that forgets all."""
+    @property
+    def octets(self) -> int:
+        """What its new messages measure."""
+        return sum(row[_SIZE] for row in self.puts.values())
+
+    def merge(self, later: QueueChanges) -> int:
+        """Have what came later happen after this; return what settled messages of this measured.
+
+        It must not forget all.
+        """
         puts = self.puts
+        octets = 0
         for place, priority in later.settles.items():
-            if puts.pop(place, None) is None:
+            row = puts.pop(place, None)
+            if row is None:
                 self.requeues.pop(place, None)
                 self.settles[place] = priority
+            else:
+                octets += row[_SIZE]
         for place, changed in later.requeues.items():
             row = puts.get(place)
             if row is None:
@@ -61,6 +74,7 @@ class QueueChanges(Struct, array_like=True):
                 puts[place] = (*row[:PLAIN], *changed[1:])
         puts.update(later.puts)
         self.dedup.update(later.dedup)
+        return octets
 
 
 class Changes(Struct, array_like=True):
@@ -70,13 +84,14 @@ class Changes(Struct, array_like=True):
     # By kind and key: the record, None if it is to be forgotten. Key and record are JSON.
     definitions: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
-    def merge(self, later: Changes) -> int:
-        """Have what came later happen after this; return how many rows there are more then.
+    def merge(self, later: Changes) -> tuple[int, int]:
+        """Have what came later happen after this, and become a part of it.
 
-        What came later becomes a part of this.
+        Returns how many rows there are more then, and how many octets of messages that were new
+        are gone.
         """
         queues = self.queues
-        more = 0
+        more = gone = 0
         for key, changes in later.queues.items():
             before = queues.get(key)
             if before is None:
@@ -85,12 +100,13 @@ class Changes(Struct, array_like=True):
             elif changes.forgotten:
                 queues[key] = changes
                 more += len(changes) - len(before)
+                gone += before.octets
             else:
                 more -= len(before)
-                before.merge(changes)
+                gone += before.merge(changes)
                 more += len(before)
         self.definitions.update(later.definitions)
-        return more
+        return more, gone
 
     def __len__(self) -> int:
         return sum(map(len, self.queues.values())) + len(self.definitions)

@@ -42,7 +42,7 @@ from stompd.store.errors import StoreFailedError
 
 FILE: Final = "stompd.journal"
 # No record ends behind that.
-SIZE: Final = 2 * 1024 * 1024
+SIZE: Final = 4 * 1024 * 1024
 
 _HEADER: Final = struct.Struct("<4sIQII")
 _MAGIC: Final = b"SJ01"

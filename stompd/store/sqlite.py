@@ -65,9 +65,10 @@ _CHECKED: Final = 256 * MIB
 _FREE_AGE: Final = 0.5
 # Batches with no more octets of messages wait in the journal, for so many seconds at most, and
 # until there are so many rows.
-_JOURNALED: Final = 256 * 1024
+_JOURNALED: Final = MIB
 _WAIT: Final = 1.0
 _UNAPPLIED: Final = 3000
+_UNAPPLIED_OCTETS: Final = 3 * MIB // 2
 
 
 class _Files(NamedTuple):
@@ -129,8 +130,8 @@ class SqliteStore:
         # What the journal holds, and since when it does.
         self._unapplied = Changes()
         self._since = 0.0
-        # How many rows that are.
-        self._waiting = 0
+        # How many rows that are, and what the new messages among them measure.
+        self._waiting = self._waiting_octets = 0
         self._failure: str | None = None
         self._writer = Writer()
         self._reader = Reader()
@@ -450,7 +451,7 @@ class SqliteStore:
                 if batch.octets or batch.probe:
                     self._check_room(batch.octets)
                 changes = changes_of(batch, self._writer)
-                if not self._may_wait(batch, changes) or not self._append(changes):
+                if not self._may_wait(batch, changes) or not self._append(changes, batch.octets):
                     if batch.probe and not batch and not its.count:
                         probe(db)
                     elif batch or its.count:
@@ -468,7 +469,7 @@ class SqliteStore:
 
     def _may_wait(self, batch: Batch, changes: Changes) -> bool:
         """Return whether a batch may wait in the journal before it is applied."""
-        if batch.probe or batch.octets > _JOURNALED or self._waiting > _UNAPPLIED:
+        if batch.probe or batch.octets > _JOURNALED or self._full_of_rows:
             return False
         if any(pending.drops for pending in batch.queues.values()):
             return False
@@ -480,8 +481,16 @@ class SqliteStore:
                 return False
         return not self._opened().journal.count or time.monotonic() < self._since + _WAIT
 
-    def _append(self, changes: Changes) -> bool:
-        """Add changes to the journal; False if there is no room in it."""
+    @property
+    def _full_of_rows(self) -> bool:
+        """True if applying what the journal holds would hold up receipts soon."""
+        return self._waiting > _UNAPPLIED or self._waiting_octets > _UNAPPLIED_OCTETS
+
+    def _append(self, changes: Changes, octets: int) -> bool:
+        """Add changes to the journal; False if there is no room in it.
+
+        ``octets`` are what new messages measure.
+        """
         if not changes:
             return True
         its = self._opened().journal
@@ -489,7 +498,9 @@ class SqliteStore:
             return False
         if its.count == 1:
             self._since = time.monotonic()
-        self._waiting += self._unapplied.merge(changes)
+        more, gone = self._unapplied.merge(changes)
+        self._waiting += more
+        self._waiting_octets += octets - gone
         return True
 
     def _fold(self, changes: Changes | None = None, batch: Batch | None = None) -> None:
@@ -525,7 +536,7 @@ class SqliteStore:
         if its.count:
             its.begin(its.generation + 1)
         self._unapplied = Changes()
-        self._waiting = 0
+        self._waiting = self._waiting_octets = 0
 
     def _check_room(self, octets: int) -> None:
         # Asking costs a wait, too; what is written twice, and a bit, is taken off meanwhile.
@@ -548,7 +559,7 @@ class SqliteStore:
         try:
             changes = changes_of(light, self._writer)
             drops = any(pending.drops for pending in light.queues.values())
-            if light and (drops or not self._append(changes)):
+            if light and (drops or not self._append(changes, 0)):
                 self._fold(changes, light)
             light = Batch(light.ticket, light.epoch)
             if its.count:
