@@ -5,12 +5,18 @@ Proved over a store that writes when the test says so, on real sockets.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import trio
 from server.edge import PATIENCE, Edge, Peer, serving, settings
-from server.gated import GatedStore
+from server.gated import GatedBatch, GatedStore
 
+from stompd.broker.broker import Broker
+from stompd.broker.message import Message
+from stompd.broker.storage import Fetch
+from stompd.protocol.frame import Head
+from stompd.server.commit import Committer
 from stompd.server.config import Settings
 from stompd.store.errors import StoreError, StoreFailedError, StoreFullError
 
@@ -198,6 +204,29 @@ async def test_a_full_disk_refuses_and_recovers() -> None:
         await late.write(send("three"))
         await late.expect("RECEIPT", receipt_id="three")
         assert b"three" in store.bodies
+
+
+def test_a_question_without_a_true_answer_stays_open() -> None:
+    """While there is no room, what is in the file is an answer only if the store says so."""
+    asked = [
+        Fetch(("", f"/queue/{name}"), "ready", lambda _m, _d: None, count=1, octets=1, priority=4)
+        for name in "abc"
+    ]
+    message = Message(Head.of("SEND", {}), b"x", None, True)  # noqa: FBT003 - it is persistent
+
+    class Store(GatedStore):
+        def read(self, fetch: Fetch) -> tuple[list[Message], list[float]]:
+            """Answer the first question, have nothing for the second, fail with the third."""
+            if fetch is asked[2]:
+                raise StoreFullError("no room")
+            return ([message], []) if fetch is asked[0] else ([], [])
+
+    committer = Committer(Store(), cast("Broker", None))
+    batch = GatedBatch(1)
+    batch.fetches = list(asked)
+    committer._read_what_is_there(batch)  # noqa: SLF001 - what the worker does with it
+    assert batch.fetches == asked[1:]
+    committer.stop()
 
 
 # -- A disk that fails -----------------------------------------------------------------------------

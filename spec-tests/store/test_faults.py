@@ -11,6 +11,7 @@ import apsw
 import pytest
 from store.keeping import A, B, Keeper, faults, kept_in, plain
 
+from stompd.store import sqlite
 from stompd.store.batch import Batch
 from stompd.store.errors import StoreError, StoreFailedError, StoreFullError
 from stompd.store.journal import SyncedFile
@@ -264,6 +265,69 @@ def test_no_room_for_the_last_batch(tmp_path: Path, disk: FaultyDisk, before: li
     disk.room = None
     with kept_in(tmp_path) as keeper:
         assert keeper.bodies() == ([*before, b"last"] if before else [])
+
+
+def test_a_full_disk_with_a_journal_before_the_tables(
+    tmp_path: Path, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the journal holds goes on being true for consumers while it cannot be applied."""
+    monkeypatch.setattr(sqlite, "_WAL_KEPT", 0)
+    with kept_in(tmp_path, vfs=disk.name, open_file=disk.open_journal, min_free=0) as keeper:
+        store = keeper.store
+        old = [keeper.put(A, plain(b"old %d" % number)) for number in range(4)]
+        later = keeper.put(B, plain(b"later"), 50.0)
+        keeper.commit()
+        keeper.fold()
+        disk.room = 0
+        # These need no room.
+        store.settle(A, old[1])
+        keeper.put(A, plain(b"new"))
+        keeper.commit()
+        assert keeper.bodies() == [b"old 0", b"old 2", b"old 3"]
+        assert keeper.read(B, "delayed")[0][0].body == b"later"
+        keeper.put(A, plain(b"delayed"), 40.0)
+        store.requeue(B, later, 60.0)
+        keeper.commit()
+        # What comes first of these is not in the tables.
+        for queue in (A, B):
+            with pytest.raises(StoreFullError):
+                keeper.read(queue, "delayed")
+        assert store.ticket() == 0
+        disk.room = None
+        assert keeper.bodies() == [b"old 0", b"old 2", b"old 3", b"new"]
+        assert keeper.read(B, "delayed")[1] == [pytest.approx(60.0)]
+    assert faults(tmp_path) == []
+
+
+def test_settlements_make_room_for_the_journal(
+    tmp_path: Path, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When new messages in the journal find no room, what was settled makes some nevertheless."""
+    monkeypatch.setattr(sqlite, "_WAL_KEPT", 0)
+    with kept_in(
+        tmp_path, clean=False, vfs=disk.name, open_file=disk.open_journal, min_free=0
+    ) as keeper:
+        store = keeper.store
+        old = [keeper.put(A, plain(b"x" * 100_000)) for _ in range(10)]
+        keeper.commit()
+        keeper.fold()
+        new = b"y" * 150_000
+        keeper.put(B, plain(new))
+        for message in old[1:]:
+            store.settle(A, message)
+        keeper.commit()
+        disk.room = 130_000
+        keeper.put(B, plain(b"z" * 1_200_000))
+        batch = taken(keeper)
+        with pytest.raises(StoreFullError):
+            store.write(batch)
+        store.take_back(batch)
+        assert store._opened().db.execute("SELECT count(*) FROM message").get == 1  # noqa: SLF001
+        disk.room = None
+    with kept_in(tmp_path) as keeper:
+        assert keeper.bodies() == [b"x" * 100_000]
+        assert keeper.bodies(B) == [new]
+    assert faults(tmp_path) == []
 
 
 def test_the_end_of_a_real_shortage(tmp_path: Path, disk: FaultyDisk) -> None:

@@ -370,7 +370,11 @@ class Committer:
         """
         open_questions = []
         for fetch in batch.fetches:
-            messages, dues = self.store.read(fetch)
+            try:
+                messages, dues = self.store.read(fetch)
+            except StoreFullError:
+                # There is more to it than what is in the file.
+                messages, dues = [], []
             if messages:
                 self._tell(partial(self._fetched, fetch, messages, dues))
             else:
