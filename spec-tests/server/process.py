@@ -60,8 +60,8 @@ class Daemon:
 
     def close(self) -> None:
         """Close the connections that `connect` has opened."""
-        for wire in self._wires:
-            wire.close()
+        while self._wires:
+            self._wires.pop().close()
 
     def logged(self, event: str) -> dict[str, Any]:
         """Return the next entry about ``event`` that was not returned before; wait for it."""

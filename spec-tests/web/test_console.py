@@ -2,12 +2,14 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import trio
 from server.edge import serving, settings, web
-from server.process import Daemon, daemon
+from server.process import PATIENCE, Daemon, daemon
 from web.browser import Page, chromium
 
 from stompd.broker.session import Login
@@ -39,11 +41,26 @@ def browser() -> Iterator[Page]:
         yield page
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Daemon]:
+    """A stompd with a console, for all but those that have one of their own."""
+    with daemon("--http-listen", "127.0.0.1:0") as stompd:
+        yield stompd
+
+
 @pytest.fixture
-def stompd() -> Iterator[Daemon]:
-    """A stompd with a console."""
-    with daemon("--http-listen", "127.0.0.1:0") as running:
-        yield running
+def stompd(running: Daemon) -> Daemon:
+    """That stompd, without connections and queues."""
+    running.close()
+    url = f"{running.url}/api/v1"
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        give_up = time.monotonic() + PATIENCE
+        while client.get(f"{url}/connections").json()["result"]:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        for row in client.get(f"{url}/queues").json()["result"]:
+            client.post(f"{url}/delete", json={"destination": row["name"]}).raise_for_status()
+    return running
 
 
 @pytest.fixture
@@ -238,7 +255,8 @@ def test_it_is_used_by_keys_alone(page: Page, stompd: Daemon) -> None:
 
 def test_an_open_page_outlives_a_restart(browser: Page) -> None:
     """It says that there is nobody, and goes on by itself when there is."""
-    with daemon("--http-listen", "127.0.0.1:0") as first:
+    words = ["--set", "timeouts.linger=100ms", "--http-listen"]
+    with daemon(*words, "127.0.0.1:0") as first:
         browser.go(f"{first.url}/#/queues")
         live(browser)
         first.connect().put("/queue/before", b"x")
@@ -246,7 +264,7 @@ def test_an_open_page_outlives_a_restart(browser: Page) -> None:
         first.signal(signal.SIGTERM)
         assert first.ended() == 0
         browser.until("document.querySelector('.mode').dataset.mode === 'offline'")
-    with daemon("--http-listen", first.url.removeprefix("http://")) as second:
+    with daemon(*words, first.url.removeprefix("http://")) as second:
         second.connect().put("/queue/after", b"x")
         live(browser)
         browser.shows("/queue/after")

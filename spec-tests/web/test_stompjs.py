@@ -20,16 +20,19 @@ def test_stompjs_speaks_with_stompd_in_each_version() -> None:
     versions = ("1.0", "1.1", "1.2")
     with daemon("--http-listen", "127.0.0.1:0") as stompd:
         url = stompd.url.replace("http:", "ws:") + "/ws"
-        for version in versions:
-            done = subprocess.run(
+        programs = [
+            subprocess.Popen(
                 ["node", str(PROGRAM), str(LIBRARY), url, version],
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
-                timeout=PATIENCE,
-                check=False,
             )
-            assert done.returncode == 0, done.stderr
-            seen = json.loads(done.stdout)
+            for version in versions
+        ]
+        for version, program in zip(versions, programs, strict=True):
+            written, told = program.communicate(timeout=PATIENCE)
+            assert program.returncode == 0, told
+            seen = json.loads(written)
             assert seen.pop("closed")[1] == 1002
             assert seen == {
                 "version": version,

@@ -149,7 +149,16 @@ function App() {
     addEventListener("hashchange", move);
     onRefused(() => { live.stop(); setAsking(true); });
     live.start();
-    return () => removeEventListener("hashchange", move);
+    // A page that was left may be kept by the browser for the way back, with its connection open.
+    const hide = () => live.stop();
+    const back = (event) => event.persisted && live.start();
+    addEventListener("pagehide", hide);
+    addEventListener("pageshow", back);
+    return () => {
+      removeEventListener("hashchange", move);
+      removeEventListener("pagehide", hide);
+      removeEventListener("pageshow", back);
+    };
   }, []);
   if (asking) return html`<${Login} error=${currentLogin() ? error : ""} onDone=${() => { setAsking(false); live.start(); }} />`;
   const [path, , title, Page] = PAGES.find(([one]) => one === at.page) || PAGES[0];

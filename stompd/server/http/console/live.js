@@ -72,7 +72,8 @@ class Live extends EventTarget {
 
   stop() {
     clearInterval(this.#timer);
-    if (this.stomp) this.stomp.deactivate();
+    // A page that is left has no time for a receipt.
+    if (this.stomp) this.stomp.deactivate({ force: true });
   }
 
   #set(mode) {
