@@ -187,3 +187,58 @@ def test_what_a_topic_delays_comes_page_by_page_after_a_restart() -> None:
     for second in range(11, 20):
         _pass(core, 1)
         assert listener.bodies() == [str(second)]
+
+
+# While an answer is on its way.
+
+
+def _asking(core: PagedCore) -> PagedCore:
+    """Have a queue ask for what is due next, while others wait; the answer is not there yet."""
+    publish(core.client(), "/queue/a", numbers(101, 108))
+    _send(core, "/queue/a", range(1, 12), **P)
+    while not core.paging.asked:
+        core.tick(1)
+    return core
+
+
+def test_a_slow_answer_does_not_have_everything_wait_in_memory(core: PagedCore) -> None:
+    """What is due later goes to the store meanwhile, and comes in its time all the same."""
+    _asking(core)
+    now = round(core.now)
+    _send(core, "/queue/a", range(40, 4, -1))
+    queue = _queue(core)
+    assert queue.delayed.here <= 3
+    consumer = core.client()
+    consumer.subscribe("/queue/a")
+    came = []
+    for _ in range(60):
+        _pass(core, 1)
+        came += [int(body) for body in consumer.bodies()]
+    assert [number for number in came if number > 100] == [*range(101, 109)]
+    rest = sorted(number for number in came if number < 100)
+    assert rest == sorted([*range(1, 12), *range(5, 41)])
+    assert came.index(40) > came.index(30) > came.index(12 + now)
+    assert (core.paging.count, queue.count, queue.octets) == (0, 0, 0)
+
+
+def test_what_comes_while_the_store_is_asked_is_not_given_up(core: PagedCore) -> None:
+    """An answer without anything is not believed if something came since."""
+    _asking(core)
+    queue = _queue(core)
+    for place in [place for place, record in core.paging.kept[queue.key].items() if record.due]:
+        if place not in {message.place for _, message in queue.delayed.entries()}:
+            del core.paging.kept[queue.key][place]
+    answer = core.paging.answer()
+    assert answer[1] == []
+    _send(core, "/queue/a", range(40, 4, -1))
+    core.broker.fetched(*answer)
+    consumer = core.client()
+    consumer.subscribe("/queue/a")
+    core.answer_all()
+    consumer.take()
+    came = []
+    for _ in range(60):
+        _pass(core, 1)
+        came += [int(body) for body in consumer.bodies()]
+    assert {number for number in came if number > 11} == {*range(12, 41)}
+    assert len(queue.delayed) == 0

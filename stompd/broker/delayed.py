@@ -30,6 +30,9 @@ Moment = tuple[float, int]
 # has milliseconds of a clock that is set by and by.
 _MARGIN: Final = 1.0
 
+# Seconds; what is due before that is kept in memory while it is not certain what the store has.
+_SOON: Final = 3.0
+
 _START: Final[Moment] = (-NEVER, 0)
 
 # One part in so many of the window is for what is not due yet, whatever waits.
@@ -72,6 +75,7 @@ class Delayed:
         "_held",
         "_horizon",
         "_looks",
+        "_missed",
         "_queue",
         "octets",
         "tail",
@@ -90,6 +94,9 @@ class Delayed:
         # True while a part of it is on its way into memory; and how many look at it.
         self._asking = False
         self._looks = 0
+        # When the first of those is due that were left to the store since that was asked for: the
+        # answer may not have it.
+        self._missed = NEVER
         # Places of what has left since the first question that is not answered yet.
         self._gone: set[int] = set()
 
@@ -139,14 +146,23 @@ class Delayed:
 
         The queue counts its octets as being in memory.
         """
+        left = message.place in self._gone
         self._gone.discard(message.place)
-        if self.tail and not self._asking and not self._looks and due - _MARGIN > self._horizon[0]:
+        far = self.tail and not self._looks and due - _MARGIN > self._horizon[0]
+        if far and not self._asking:
+            self._leave(due, message)
+            return
+        room, octets = self._room()
+        full = len(self._agenda) >= room or self._held + message.size > octets
+        # An answer that takes its time must not have all that comes meanwhile wait for it here. It
+        # may have what has left since the question as it was.
+        if far and full and not left and due > self._queue.host.broker.now + _SOON:
+            self._missed = min(self._missed, due)
             self._leave(due, message)
             return
         self._held += message.size
         self._agenda.add(due, message)
-        room, octets = self._room()
-        if len(self._agenda) > room or self._held > octets:
+        if full:
             self._give_up(room, octets)
 
     def _leave(self, due: float, message: Message) -> None:
@@ -249,6 +265,9 @@ class Delayed:
             self._held += message.size
             self._grow(-1, -message.size)
             self._agenda.add(due, message)
+        if self._missed - _MARGIN < self._horizon[0]:
+            self._horizon = (self._missed - _MARGIN, 0)
+        self._missed = NEVER
         self._forget_gone()
         queue.delayed_came()
 
@@ -257,7 +276,10 @@ class Delayed:
 
         If that brought nothing the store is believed: it has fewer than it had counted.
         """
-        if self._anew:
+        if self._missed != NEVER:
+            # It got something since.
+            self._anew = True
+        elif self._anew:
             self._grow(-self.tail, -self.octets)
         self._anew = not self._anew
         self._horizon = _START
