@@ -200,9 +200,11 @@ class Out:
             self._passing = False
             _to_stderr("\r\x1b[K")
 
-    def wire(self, direction: str, data: bytes, *, dump: bool = False) -> None:
-        """Show octets that came or went, as a line or a dump."""
-        self._say(render.wire(direction, data, dump=dump))
+    def wire(
+        self, direction: str, data: bytes, *, dump: bool = False, most: int | None = None
+    ) -> None:
+        """Show octets that came or went, as a line or a dump, ``most`` of them."""
+        self._say(render.wire(direction, data, dump=dump, most=most))
 
     def clear(self) -> None:
         """Clear the screen; raises `Failure` where there is none that could be."""

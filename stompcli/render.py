@@ -239,20 +239,24 @@ def _unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
 
 
-def wire(direction: str, data: bytes, *, dump: bool = False) -> str:
+def wire(direction: str, data: bytes, *, dump: bool = False, most: int | None = None) -> str:
     r"""Return octets that came (``<``) or went (``>``) as one readable line, passcodes hidden.
 
     Line feeds are ``\n``, each with a blank after it. With ``dump`` rows of hexadecimal follow
-    instead.
+    instead. Of more than ``most`` octets the others are counted only.
     """
     head = f"{direction * 3} {len(data)} B"
     if data.startswith((b"CONNECT\n", b"STOMP\n")):
         data = re.sub(rb"(\npasscode:)[^\n]*", rb"\1***", data)
+    rest = ""
+    if most is not None and len(data) > most:
+        rest = f" ... {len(data) - most:,} more octets"
+        data = data[:most]
     if dump:
-        return f"{head}\n{hex_dump(data)}"
+        return f"{head}\n{hex_dump(data)}{rest}"
     if data.strip(b"\r\n") == b"" and direction in "<>":
         return f"{head}  {_wire_text(data).strip()} (beat)"
-    return f"{head}  {_wire_text(data).strip()}"
+    return f"{head}  {_wire_text(data).strip()}{rest}"
 
 
 def _wire_text(data: bytes) -> str:

@@ -40,6 +40,8 @@ _VERSIONS: Final = ("1.0", "1.1", "1.2")
 # Messages, and octets of their bodies, that a shell keeps for being looked at again.
 _KEPT: Final = 1000
 _KEPT_OCTETS: Final = 32 * 2**20
+# Octets of one chunk that are shown at a prompt.
+_SHOWN: Final = 2048
 _SIGNALS: Final = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -246,7 +248,10 @@ class Session:
 
     def forget(self, link: Link) -> None:
         """What belonged to this connection is gone with it; its subscriptions are remembered."""
-        self.before = link.client.subscriptions
+        left = link.client.subscriptions
+        ids = {one.id for one in left}
+        # Those that it had not got back yet are still wanted.
+        self.before = [*left, *(one for one in self.before if one.id not in ids)]
         self.transaction = None
         self.received.unsettled.clear()
 
@@ -289,7 +294,8 @@ class Session:
     def _trace(self, direction: Literal["<", ">"], data: bytes) -> None:
         self.traffic.note(direction)
         if self.wire != "off":
-            self.out.wire(direction, data, dump=self.wire == "hex")
+            most = _SHOWN if self.interactive and self.settings.verbose <= 1 else None
+            self.out.wire(direction, data, dump=self.wire == "hex", most=most)
         if self.transcript is not None:
             self.transcript.octets(direction, data)
 

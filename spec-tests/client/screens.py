@@ -64,11 +64,17 @@ class Screen:
 
 @contextmanager
 def screen(
-    stomp: Stomp, folder: Path, *words: str, width: int = 78, height: int = 18, **env: str
+    stomp: Stomp,
+    folder: Path,
+    *words: str,
+    width: int = 78,
+    height: int = 18,
+    inside: str | None = None,
+    **env: str,
 ) -> Iterator[Screen]:
-    """Run the program in a terminal of this size, until the block ends."""
+    """Run the program, or what is ``inside``, in a terminal of this size during the block."""
     tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
-    command = shlex.join(stomp.argv(*words)) + "; echo code $?; read line"
+    command = inside or shlex.join(stomp.argv(*words)) + "; echo code $?; read line"
     variables = {
         "STOMP_HISTFILE": str(folder / "history"),
         "STOMP_CONFIG": str(folder / "config.toml"),

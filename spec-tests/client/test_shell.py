@@ -1,6 +1,7 @@
 """The interactive shell, on a terminal: what people see, and what expect scripts get."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -352,6 +353,26 @@ def test_frames_in_the_shell(stomp: Stomp, tmp_path: Path) -> None:
         ]
         shown.keys("C-d")
         shown.until("raw>\n")
+
+
+@pytest.mark.needs_tool("tmux", "bash")
+def test_suspended(stomp: Stomp, tmp_path: Path) -> None:
+    """Ctrl-Z gives the terminal to the shell outside, and fg gives it back with the half line."""
+    with screen(stomp, tmp_path, inside="PS1='sh> ' exec bash --norc -i", width=100) as shown:
+        shown.until("sh>")
+        shown.type(shlex.join(stomp.argv("-q")))
+        prompt = prompt_of(stomp)
+        shown.until(f"{prompt}>")
+        shown.keys("-l", "send /queue/a half")
+        shown.until("half")
+        shown.keys("C-z")
+        shown.until("Stopped")
+        shown.type("echo out$((1+1))side")
+        shown.until("out2side")
+        shown.type("fg")
+        shown.until(f"{prompt}> send /queue/a half\n───")
+        shown.keys("-l", " of it")
+        shown.until(f"{prompt}> send /queue/a half of it")
 
 
 # What expect scripts get.

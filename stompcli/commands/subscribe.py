@@ -137,10 +137,11 @@ async def subscribe_again(session: Session, out: Out) -> None:
     """Subscribe to what the connection before was subscribed to, in the same words."""
     client = await session.link()
     while session.before:
-        old = session.before.pop(0)
+        old = session.before[0]
         subscription = await client.open_subscription(
             old.destination, ack=old.ack, id=old.id, headers=old.headers
         )
+        session.before.remove(old)
         session.nursery.start_soon(_show_all, session, subscription, out)
 
 

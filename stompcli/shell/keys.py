@@ -1,6 +1,8 @@
 """What the keys of the shell do, beyond those of every line editor."""
 
 import os
+import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +22,29 @@ _TWICE: Final = 1.0
 _NUL: Final = "^@"
 
 
+def _stop() -> None:
+    """Stop this process, and go on when somebody continues it.
+
+    The signal for the group may be taken by any thread, a little later; that for this thread stops
+    us here, where the terminal is as the shell outside wants it.
+    """
+    os.kill(0, signal.SIGTSTP)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+
+
+def _suspending(keys: KeyBindings) -> KeyBindings:
+    """Return keys with Ctrl-Z among them."""
+
+    @keys.add("c-z")
+    def _(event: KeyPressEvent) -> None:  # noqa: ARG001 - prompt-toolkit's signature
+        run_in_terminal(_stop)
+
+    return keys
+
+
 def of_lines(prompt: "Prompt", view: "View") -> KeyBindings:
     """Return the keys of a prompt at which commands are typed."""
-    keys = KeyBindings()
+    keys = _suspending(KeyBindings())
     in_line = has_focus(DEFAULT_BUFFER)
     last_interrupt = 0.0
 
@@ -81,7 +103,7 @@ def of_lines(prompt: "Prompt", view: "View") -> KeyBindings:
 
 def of_body(view: "View") -> KeyBindings:  # noqa: ARG001 - all of them are given it
     """Return the keys of a text with several lines."""
-    keys = KeyBindings()
+    keys = _suspending(KeyBindings())
 
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:
@@ -101,7 +123,7 @@ def of_body(view: "View") -> KeyBindings:  # noqa: ARG001 - all of them are give
 
 def of_frames() -> KeyBindings:
     """Return the keys of frames that are typed line by line."""
-    keys = KeyBindings()
+    keys = _suspending(KeyBindings())
 
     @keys.add("c-@")
     def _(event: KeyPressEvent) -> None:
@@ -119,7 +141,7 @@ def of_frames() -> KeyBindings:
 
 def of_answer() -> KeyBindings:
     """Return the keys of a question."""
-    keys = KeyBindings()
+    keys = _suspending(KeyBindings())
 
     @keys.add("c-c")
     def _(event: KeyPressEvent) -> None:

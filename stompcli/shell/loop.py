@@ -1,7 +1,7 @@
 """The interactive shell: prompt, line, command, and what goes on beside them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -117,10 +117,13 @@ class Shell:
             self._destinations.use(line)
             await self._interruptible(partial(self._lines.run, line))
 
-    async def _interruptible(self, work: Callable[[], object]) -> None:
+    async def _interruptible(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do some work that Ctrl-C ends."""
         with trio.CancelScope() as self._command:
-            await work()  # type: ignore[misc] # it is a coroutine function
+            await work()
+        if self._command.cancelled_caught:
+            # The terminal has written ^C.
+            self._screen.put(b"\n")
         self._command = None
 
     def _signalled(self, code: ExitCode) -> bool:

@@ -197,7 +197,6 @@ class Prompt:
             style_transformation=self._style,
             include_default_pygments_style=False,
             complete_while_typing=False,
-            enable_suspend=True,
             **options,  # type: ignore[arg-type] # what the callers give are options of it
         )
 
