@@ -1,8 +1,9 @@
 """The disk below a durable broker: which one it is, what a sync costs, what a broker writes to it.
 
-A broker that promises to keep a message has to tell the disk to (fsync, fdatasync, msync) and to
-wait for the answer; so what that costs here, and how often each broker does it, belong beside its
-figures. `strace` counts the calls: it slows a broker down, so no rate is taken meanwhile.
+A broker that promises to keep a message has to tell the disk to and to wait for the answer: by a
+call (fsync, fdatasync, msync), or by a write to a file that it opened so that each one is synced. So
+what that costs here, and how often each broker does it, belong beside its figures. `strace` counts
+the calls: it slows a broker down, so no rate is taken meanwhile.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 APPEND_OCTETS = 4096
 APPENDS = 300
 IN_MEMORY = frozenset(("tmpfs", "ramfs", "devtmpfs", "hugetlbfs", "zram"))
 CALLS = ("fsync", "fdatasync", "msync", "sync_file_range", "sync", "syncfs")
+WRITES = ("pwrite64", "pwritev")
+SYNCED_WRITE = "synced write"
 ATTACH_SECONDS = 20.0
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+# Of a call that begins: its name, and the file if the first argument is one.
+_CALL = re.compile(r"^\d+ +(\w+)\((?:\d+<(.*?)>)?", re.MULTILINE)
 _ATTACHED = re.compile(r"Process (\d+) attached(?: with (\d+) threads)?")
 
 
@@ -148,8 +153,10 @@ def counted(pids: Sequence[int]) -> Iterator[Syncs]:
     """
     syncs = Syncs()
     with tempfile.TemporaryDirectory(prefix="strace-") as temporary:
-        table, said = Path(temporary, "table"), Path(temporary, "said")
-        command = ["strace", "-f", "-c", "-e", f"trace={','.join(CALLS)}", "-o", str(table)]
+        calls, said = Path(temporary, "calls"), Path(temporary, "said")
+        # Paths beside descriptors, and nothing of what is written.
+        command = ["strace", "-f", "-y", "-s", "0", "-o", str(calls)]
+        command += ["-e", f"trace={','.join((*CALLS, *WRITES))}"]
         command += [f"--attach={pid}" for pid in pids]
         with said.open("wb") as output:
             tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=output)
@@ -159,7 +166,8 @@ def counted(pids: Sequence[int]) -> Iterator[Syncs]:
         finally:
             tracer.send_signal(signal.SIGINT)
             tracer.wait(ATTACH_SECONDS)
-        syncs.calls.update(counts(table.read_text()))
+        synced = {path for pid in pids for path in synced_files(pid)}
+        syncs.calls.update(counts(calls.read_text(errors="replace"), synced))
 
 
 def _wait_until_attached(tracer: subprocess.Popen[bytes], said: Path, processes: int) -> None:
@@ -174,12 +182,26 @@ def _wait_until_attached(tracer: subprocess.Popen[bytes], said: Path, processes:
         time.sleep(0.01)
 
 
-def counts(table: str) -> dict[str, int]:
-    """The calls in the table that `strace -c` writes, by name; none if it has none."""
-    found = {}
-    for line in table.splitlines():
-        cells = line.split()
-        # % time, seconds, usecs/call, calls, [errors,] syscall
-        if len(cells) > 4 and cells[-1] in CALLS:  # noqa: PLR2004 - as above
-            found[cells[-1]] = int(cells[3])
+def synced_files(pid: int) -> set[str]:
+    """The files that a process has open so that each write to them is synced."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            told = Path(f"/proc/{pid}/fdinfo/{link.name}").read_text()
+            flags = int(told.partition("flags:")[2].split()[0], 8)
+            if flags & os.O_DSYNC:
+                found.add(str(link.readlink()))
+    return found
+
+
+def counts(calls: str, synced: Collection[str]) -> dict[str, int]:
+    """The calls that sync, by name, in lines of `strace -f -y`; of writes those to files ``synced``."""
+    found: dict[str, int] = {}
+    for name, path in _CALL.findall(calls):
+        kind = name
+        if name in WRITES:
+            if path not in synced:
+                continue
+            kind = SYNCED_WRITE
+        found[kind] = found.get(kind, 0) + 1
     return found

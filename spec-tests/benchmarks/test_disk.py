@@ -80,19 +80,31 @@ def test_processes_that_are_gone_have_written_nothing() -> None:
     assert disk.octets_written([os.getpid()]) >= 0
 
 
-def test_calls_are_read_from_the_table_of_strace() -> None:
-    """With and without a column of errors; the head, the total and other calls do not count."""
-    table = """\
-% time     seconds  usecs/call     calls    errors syscall
------- ----------- ----------- --------- --------- ----------------
- 91.47    0.002616          53        49           fsync
-  8.53    0.000244          12        20         3 fdatasync
-  0.00    0.000000           0         7           write
------- ----------- ----------- --------- --------- ----------------
-100.00    0.002860          41        76         3 total
+def test_calls_are_read_from_the_lines_of_strace() -> None:
+    """Each call counts once, though it may have two lines; a write counts if its file is synced."""
+    lines = """\
+12 fsync(5</data/stompd.db>) = 0
+1234 fdatasync(6</data/stompd.db-wal> <unfinished ...>
+12 pwrite64(7</data/stompd.journal>, ""..., 1400, 0) = 1400
+1234 <... fdatasync resumed>) = 0
+12 pwrite64(6</data/stompd.db-wal>, ""..., 4096, 32) = 4096
+12 sync() = 0
+1234 +++ exited with 0 +++
 """
-    assert disk.counts(table) == {"fsync": 49, "fdatasync": 20}
-    assert disk.counts("") == {}
+    found = {"fsync": 1, "fdatasync": 1, "sync": 1}
+    assert disk.counts(lines, []) == found
+    assert disk.counts(lines, ["/data/stompd.journal"]) == {**found, "synced write": 1}
+    assert disk.counts("", []) == {}
+
+
+def test_files_that_sync_each_write_are_known(tmp_path: Path) -> None:
+    """They are told by how they were opened."""
+    with (tmp_path / "other").open("wb"):
+        descriptor = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT | os.O_DSYNC, 0o600)
+        try:
+            assert disk.synced_files(os.getpid()) == {str(tmp_path / "file")}
+        finally:
+            os.close(descriptor)
 
 
 def test_syncs_are_told_with_the_messages_for_each() -> None:
@@ -115,11 +127,13 @@ def sync():
     with open({str(tmp_path / "file")!r}, "wb") as file:
         for _ in range(3):
             os.fdatasync(file.fileno())
+synced = os.open({str(tmp_path / "synced")!r}, os.O_WRONLY | os.O_CREAT | os.O_DSYNC)
 print("ready", flush=True)
 sys.stdin.read(1)
 thread = threading.Thread(target=sync)
 thread.start()
 thread.join()
+os.pwrite(synced, b"x", 0)
 print("done", flush=True)
 sys.stdin.read(1)
 """
@@ -139,8 +153,8 @@ sys.stdin.read(1)
             if "not permitted" not in str(error):
                 raise
             pytest.skip(f"this machine lets nobody trace: {error}")
-    assert syncs.calls == {"fdatasync": 3}
-    assert syncs.total == 3
+    assert syncs.calls == {"fdatasync": 3, "synced write": 1}
+    assert syncs.total == 4
 
 
 @pytest.mark.needs_tool("strace")
