@@ -1,9 +1,9 @@
 """The disk below a durable broker: which one it is, what a sync costs, what a broker writes to it.
 
 A broker that promises to keep a message has to tell the disk to and to wait for the answer: by a
-call (fsync, fdatasync, msync), or by a write to a file that it opened so that each one is synced. So
-what that costs here, and how often each broker does it, belong beside its figures. `strace` counts
-the calls: it slows a broker down, so no rate is taken meanwhile.
+call (fsync, fdatasync, msync), or by a write to a file that it opened so that each one is synced.
+So what that costs here, and how often each broker does it, belong beside its figures. `strace`
+counts the calls: it slows a broker down, so no rate is taken meanwhile.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def synced_files(pid: int) -> set[str]:
 
 
 def counts(calls: str, synced: Collection[str]) -> dict[str, int]:
-    """The calls that sync, by name, in lines of `strace -f -y`; of writes those to files ``synced``."""
+    """The calls of lines of `strace -f -y` that sync, by name; of writes those to ``synced``."""
     found: dict[str, int] = {}
     for name, path in _CALL.findall(calls):
         kind = name
