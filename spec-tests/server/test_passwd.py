@@ -152,3 +152,47 @@ def test_from_the_first_passcode_to_a_log_in(tmp_path: Path) -> None:
             error = stranger.expect("ERROR", "message:login refused")
         assert error.body == b"wrong login or passcode\n"
         assert stompd.logged("login refused")["user"] == "ann"
+
+
+# -- may -------------------------------------------------------------------------------------------
+
+
+def test_what_the_rules_come_to_can_be_asked(tmp_path: Path) -> None:
+    """With the rule that decides, for a name and for a pattern."""
+    (tmp_path / "users.txt").write_text(f"ann:{HASH}:ops\nbob:{HASH}\n")
+    (tmp_path / "rights.txt").write_text(
+        "deny * receive /queue/secret\nallow @ops all\nallow bob send /queue/a in /b\n"
+    )
+    file = tmp_path / "stompd.toml"
+    file.write_text(
+        f'[users]\nfile = "{tmp_path}/users.txt"\nrights = "{tmp_path}/rights.txt"\n'
+        '[virtual-hosts]\nnames = ["/", "/b"]\n'
+    )
+
+    def ask(*words: str) -> tuple[int, str]:
+        result = run("may", *words, "-c", file)
+        return result.exit_code, result.stdout.removesuffix("\n")
+
+    assert ask("ann", "send", "/queue/a") == (0, "yes: allow @ops all #")
+    assert ask("ann", "receive", "/queue/#") == (77, "no: deny * receive /queue/secret")
+    assert ask("ann", "connect") == (0, "yes: allow @ops all #")
+    assert ask("bob", "send", "/queue/a") == (77, "no: no rule says so")
+    assert ask("bob", "send", "/queue/a", "--vhost", "/b")[0] == 0
+    assert ask("eve", "send", "/queue/a", "--groups", "ops,dev")[0] == 0
+    assert ask("eve", "send", "/queue/a", "--groups", "admin") == (0, "yes: allow @admin all #")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["ann", "write", "/queue/a"], 2, '"write" is no right; there are connect, send'),
+        (["ann", "send", "/nowhere"], 2, "unknown kind of destination"),
+        (["ann", "send", "/queue/a", "--groups", "a b"], 2, "is no name of a group"),
+        (["ann", "send", "/queue/a", "-c", "/none.toml"], 78, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(words: list[str], status: int, told: str) -> None:
+    """In a sentence."""
+    result = run("may", *words)
+    assert result.exit_code == status
+    assert told in result.stderr

@@ -265,7 +265,7 @@ class Rights:
         None if no rule concerns it; then it is denied. Raises `RemoteProtocolError` for a name that
         is none.
         """
-        destination = named(name)
+        destination = EVERYTHING if name == ALL else named(name)
         words = () if right == "connect" else destination.words
         for rule, pattern in self._of(principal, vhost):
             if right in rule.rights and _decides(

@@ -215,6 +215,8 @@ def rights_of(settings: Settings, given: Authenticator | None = None) -> Rights 
     """
     rules = read_rules(settings)
     if rules:
+        if not any(rule.allows and "connect" in rule.rights for rule in rules):
+            log.warning("no rule lets anybody connect but the group admin")
         return Rights(rules)
     exist = settings.has_users() if given is None else not isinstance(given, Anonymous)
     return Rights(USUAL) if exist else None

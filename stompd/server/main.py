@@ -22,7 +22,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 import stompd
 from stompd.server.exitcodes import Exit
-from stompd.server.user_commands import hash_password, passwd
+from stompd.server.user_commands import hash_password, may, passwd
 
 if TYPE_CHECKING:
     from stompd.server.config import Settings
@@ -378,6 +378,7 @@ def store() -> None:
 
 commands.add_command(passwd)
 commands.add_command(hash_password)
+commands.add_command(may)
 
 
 @commands.command()

@@ -1,7 +1,8 @@
-"""``stompd passwd`` and ``stompd hash-password``: making a users file."""
+"""``stompd passwd``, ``hash-password`` and ``may``: making a users file, and trying the rules."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,62 @@ def hash_password(*, stdin: bool) -> None:
 
     passcode = _new_passcode("passcode", stdin=stdin)
     click.echo(make_hash(passcode))
+
+
+@click.command("may")
+@click.argument("name", metavar="USER")
+@click.argument("right")
+@click.argument("destination", required=False, default="#")
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    envvar="STOMPD_CONFIG",
+    help="The settings with the users and the rules (also: STOMPD_CONFIG).",
+)
+@click.option("--groups", metavar="A,B", help="The user's groups, in place of the file's.")
+@click.option("--vhost", metavar="NAME", help="In this virtual host, in place of the first.")
+def may(
+    *,
+    name: str,
+    right: str,
+    destination: str,
+    file: Path | None,
+    groups: str | None,
+    vhost: str | None,
+) -> None:
+    """Say whether USER has RIGHT to DESTINATION, and which rule says so.
+
+    A pattern needs the right for all that it matches. The status is 0 if so, 77 if not. Whoever has a token or a certificate needs --groups.
+    """
+    from stompd.broker.principal import Principal
+    from stompd.broker.rights import RIGHTS, Rights
+    from stompd.protocol.errors import RemoteProtocolError
+    from stompd.server import users
+    from stompd.server.accounts import read_users, rights_of
+    from stompd.server.sources import ConfigurationError, read
+
+    if right not in RIGHTS:
+        raise click.UsageError(f'"{right}" is no right; there are {", ".join(RIGHTS)}')
+    try:
+        settings = read(file, os.environ).settings
+        found = read_users(settings)
+        rights = rights_of(settings) or Rights()
+    except ConfigurationError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(Exit.CONFIGURATION)
+    try:
+        given = found[name].groups if groups is None and name in found else ()
+        principal = Principal(name, frozenset(given or users.groups_of(groups or "")))
+        host = vhost or settings.virtual_hosts.names[0]
+        rule = rights.deciding(principal, host, right, destination)
+    except (ValueError, RemoteProtocolError) as error:
+        raise click.UsageError(str(error)) from error
+    allows = rule is not None and rule.allows
+    click.echo(f"{'yes' if allows else 'no'}: {rule or 'no rule says so'}")
+    sys.exit(Exit.OK if allows else Exit.NOT_ALLOWED)
 
 
 def _set(file: Path, name: str, *, admin: bool, groups: str | None, stdin: bool) -> None:
