@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 # Two Ctrl-C within so many seconds are from somebody who wants to leave.
 _TWICE: Final = 1.0
+# Seconds after which a signal was taken by one of the threads for sure.
+_TAKEN: Final = 0.2
 _NUL: Final = "^@"
 
 
 def _stop() -> None:
     """Stop this process, and go on when somebody continues it.
 
-    The signal for the group may be taken by any thread, a little later; that for this thread stops
-    us here, where the terminal is as the shell outside wants it.
+    Here the terminal is as the shell outside wants it, so it has to be here that we stop: a signal
+    for the process is taken by any of its threads, a little later.
     """
-    os.kill(0, signal.SIGTSTP)
-    signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+    if os.getpgrp() == os.getpid():
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+    else:
+        # Who has started us, such as a script, stops with us.
+        os.kill(0, signal.SIGTSTP)
+        time.sleep(_TAKEN)
 
 
 def _suspending(keys: KeyBindings) -> KeyBindings:
