@@ -17,6 +17,12 @@ from stompd.store.errors import StoreError, StoreFailedError, StoreFullError
 from stompd.store.journal import SyncedFile
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing applied because the machine is slow."""
+    monkeypatch.setattr(sqlite, "_WAIT", 1000.0)
+
+
 class _File(apsw.VFSFile):
     """A file on a disk that fails when it is told to."""
 

@@ -25,6 +25,12 @@ GENERATION = 77
 PLACE = Path(FILE)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing applied because the machine is slow."""
+    monkeypatch.setattr(sqlite, "_WAIT", 1000.0)
+
+
 def numbered(number: int) -> Changes:
     """Return changes that can be told apart."""
     return Changes({("", "/queue/a"): QueueChanges(settles={number: 4})})
