@@ -398,6 +398,20 @@ def test_a_port_in_use_is_told_with_a_way_out() -> None:
     )
 
 
+def test_http_is_off_or_somewhere_not_both() -> None:
+    """Several addresses may be given, and off alone."""
+    words = ["--check", "--memory", "--http-listen", "127.0.0.1:0", "--http-listen"]
+    assert CliRunner().invoke(commands, [*words, "[::1]:0"]).exit_code == 0
+    result = CliRunner().invoke(commands, [*words, "off"])
+    assert result.exit_code == Exit.USAGE
+    assert "--http-listen off and an address exclude each other" in result.stderr
+    result = CliRunner().invoke(commands, ["--check", "--memory", "--http-listen", "off"])
+    assert (result.exit_code, result.output) == (0, "settings: ok\n")
+    result = CliRunner().invoke(commands, ["--check", "--memory", "--http-listen", "0.0.0.0:0"])
+    assert result.exit_code == Exit.CONFIGURATION
+    assert "http.listen[0]: will not listen on 0.0.0.0:0" in result.stderr
+
+
 def test_a_socket_in_use_is_told_and_left_alone(tmp_path: Path) -> None:
     """A Unix socket that another program serves stays what it is."""
     path = tmp_path / "s.sock"

@@ -60,8 +60,9 @@ export function Trouble({ text }) {
 export function Spark({ values, label }) {
   const shown = values.slice(-120);
   const most = Math.max(1, ...shown);
+  const span = Math.max(30, shown.length);
   const points = shown
-    .map((v, at) => `${((at + 120 - shown.length) / 119) * 100},${19 - (v / most) * 18}`)
+    .map((v, at) => `${((at + span - shown.length) / (span - 1)) * 100},${19 - (v / most) * 18}`)
     .join(" ");
   return html`<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" role="img"
     aria-label=${`${label}: now ${format.count(shown.at(-1) ?? 0)}, at most ${format.count(Math.max(0, ...shown))}`}>

@@ -83,7 +83,7 @@ const transfer = (source, vhost, { target, count, selector }) => ({
 function Explain({ destination, vhost }) {
   const [told, error] = useRows("explain", { destination, vhost }, { every: 5000 });
   return html`<${Trouble} text=${error} />
-    ${told && told.reasons.length > 0 && html`<h2>Why nothing is delivered</h2>
+    ${told && told.reasons.length > 0 && html`<h2>What keeps messages here</h2>
       <ul class="reasons">${told.reasons.map((reason) => html`<li><code>${reason.code}</code> ${format.visible(reason.text)}</li>`)}</ul>`}`;
 }
 
