@@ -118,7 +118,7 @@ def _scheduled(work: Workload, life: int, port: int, chance: Random) -> None:
                     work.uid(),
                     SCHEDULED,
                     delay=chance.choice((1, 50, 300)),
-                    period=chance.choice((20, 100, 300)),
+                    period=chance.choice((20, 100, 300, 700)),
                     times=chance.randrange(2, 5),
                 )
             _take(client, chance, nack=0.03, dead=0.02)
