@@ -94,7 +94,8 @@ def may(
 ) -> None:
     """Say whether USER has RIGHT to DESTINATION, and which rule says so.
 
-    A pattern needs the right for all that it matches. The status is 0 if so, 77 if not. Whoever has a token or a certificate needs --groups.
+    A pattern needs the right for all that it matches. The status is 0 if so, 77 if not. Whoever has
+    a token or a certificate needs --groups.
     """
     from stompd.broker.principal import Principal
     from stompd.broker.rights import RIGHTS, Rights
