@@ -664,6 +664,27 @@ def test_what_is_not_there_is_not_told_to_those_who_may_not_know() -> None:
     assert ask.refused("pause", destination="/queue/mine")[0] == "not-found"
 
 
+def test_answers_do_not_name_what_one_may_not_monitor() -> None:
+    """Where a SEND goes on, and where dead letters come from."""
+    rules = (
+        allow("connect"),
+        allow("monitor", "/queue/old"),
+        allow("monitor", "/queue/seen"),
+        allow("monitor", "/queue/DLQ.dead"),
+        allow("monitor", "/topic/news"),
+    )
+    core = filled(rules)
+    core.broker.host("/").add_route(Route("r", "/queue/old", ("/queue/seen", "/queue/hidden")))
+    ask = asker(core)
+    rows = ask("explain", destination="/queue/old")["goes_to"]
+    assert [row["destination"] for row in rows] == ["/queue/old", "/queue/seen"]
+    rows = ask("explain", destination="/topic/news")["goes_to"]
+    assert [row["destination"] for row in rows] == ["/topic/news"]
+    (row,) = ask("dlq")
+    assert row["sources"] == []
+    assert asker(filled(OPEN))("dlq")[0]["sources"] == ["/queue/dead"]
+
+
 def test_requests_look_into_other_virtual_hosts_with_the_rights_there() -> None:
     """And lists tell of each host what one may monitor in it."""
     core = ruled(

@@ -32,6 +32,7 @@ _EXITS = {
     Exit.UNAVAILABLE: "An address cannot be listened on; most often another program has the port.",
     Exit.SOFTWARE: "A fault in stompd itself; the log has the traceback.",
     Exit.STORE: "The store cannot be opened, another stompd has it, or the disk failed.",
+    Exit.NOT_ALLOWED: "A passcode is not that of its user (stompd passwd --verify).",
     Exit.CONFIGURATION: "The configuration is wrong, or stompd refuses it as unsafe.",
     Exit.INTERRUPTED: "Ctrl-C before the broker had begun.",
 }

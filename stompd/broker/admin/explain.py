@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stompd.broker.admin.errand import Later
 from stompd.broker.admin.messages import destination_of, find_queue, host_of, place_of
 from stompd.broker.admin.request import AdminError
-from stompd.broker.admin.rows import Row, age, pauser_name
+from stompd.broker.admin.rows import Row, age, knows, pauser_name
 from stompd.broker.course import goes_to
 from stompd.broker.destination import Kind
 from stompd.broker.durable import DURABLE
@@ -68,7 +68,13 @@ def explain(
         "destination": name,
         "kind": kind,
         "reasons": reasons,
-        "goes_to": [] if name.startswith(DURABLE) else _goes_to(host, destination, headers or {}),
+        "goes_to": [
+            row
+            for row in (
+                [] if name.startswith(DURABLE) else _goes_to(host, destination, headers or {})
+            )
+            if row["destination"] == name or knows(caller.sees, host, row["destination"])
+        ],
     }
     if queue is None or id is None:
         return told

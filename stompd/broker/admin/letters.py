@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from stompd.broker.admin.errand import Later
-from stompd.broker.admin.rows import Row, hosts, oldest, queues_of
+from stompd.broker.admin.rows import Row, hosts, knows, oldest, queues_of
 from stompd.broker.destination import SUBSCRIBED_LIMIT, parse
 from stompd.broker.walk import READY, Entry, walk
 from stompd.protocol.errors import RemoteProtocolError
@@ -44,7 +44,8 @@ def dead_letters(caller: Caller, *, vhost: str | None = None) -> Later:
                 continue
             causes = _Causes(queue)
             yield from walk(queue, causes.visit)
-            of = sorted(sources | causes.sources)
+            names = sorted(sources | causes.sources)
+            of = [name for name in names if knows(caller.sees, queue.host, name)]
             rows.append(
                 {
                     "vhost": queue.host.name,

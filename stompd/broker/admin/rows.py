@@ -16,10 +16,10 @@ from stompd.broker.destination import Destination
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
 from stompd.broker.quota import Quota
-from stompd.broker.rights import request
+from stompd.broker.rights import EVERYTHING, named, request
 from stompd.broker.subscription import Subscription
 from stompd.broker.walk import behind
-from stompd.protocol.errors import shown
+from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
     from stompd.broker.broker import Broker
@@ -41,6 +41,15 @@ def everything(_host: VirtualHost, _destination: Destination) -> bool:
 
 # Where nobody keeps the time.
 _NO_TIMES: Final[Row] = {"count": 0, "seconds": 0.0, "max": 0.0, "buckets": {}}
+
+
+def knows(sees: Sees, host: VirtualHost, name: str) -> bool:
+    """Return whether somebody may be told a name; what is none is for who may look at all."""
+    try:
+        destination = named(name)
+    except RemoteProtocolError:
+        destination = EVERYTHING
+    return sees(host, destination)
 
 
 def hosts(broker: Broker, vhost: str | None) -> list[VirtualHost]:
