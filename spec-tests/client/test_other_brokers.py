@@ -8,6 +8,7 @@ import json
 import os
 import random
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from typing import cast
 
@@ -30,6 +31,7 @@ from stompcli.client import (
 from stompcli.client import dialect as dialects
 from stompcli.client import url as urls
 from stompcli.client.dialect import DialectName
+from stompcli.worker import work
 
 pytestmark = [pytest.mark.other_broker, pytest.mark.slow]
 
@@ -315,3 +317,45 @@ def test_checks(url: str, dialect: DialectName) -> None:
     assert program(url, dialect, "check", "roundtrip").code == 0
     assert program(url, dialect, "check", "dlq").code == 3
     assert program(url, dialect, "bench", "connect", "--msgs", "10").code == 0
+
+
+async def test_worker(url: str, dialect: DialectName) -> None:
+    """A worker tries again and dead-letters, as far as the broker lets it, and ends its burst."""
+    queue = f"/queue/worker-{secrets.token_hex(4)}"
+    tried = Counter[str]()
+
+    async def job(message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        tried[message.text] += 1
+        if message.text == "bad" or tried[message.text] < 2:
+            raise ValueError(message.text)
+
+    async with connect(url, dialect=dialect) as client:
+        for text in ("bad", "late"):
+            await client.send(queue, text, receipt=True)
+        worker = await work(client, queue, job, burst=True, retries=3, retry_delay=0.01)
+    assert worker.lost == 0
+    if dialect == "rabbitmq":
+        assert tried == {"bad": 3, "late": 2}
+        assert (worker.done, worker.failed, worker.requeued) == (1, 1, 3)
+    else:
+        # Whatever is NACKed there is a dead letter.
+        assert tried == {"bad": 1, "late": 1}
+
+
+async def test_dead_letters_of_a_worker(url: str, dialect: DialectName) -> None:
+    """On each broker a failed job's message can be sent elsewhere, in a transaction."""
+    queue = f"/queue/worker-{secrets.token_hex(4)}"
+
+    async def job(message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError(message.text)
+
+    async with connect(url, dialect=dialect) as client:
+        await client.send(queue, "bad", receipt=True)
+        worker = await work(client, queue, job, max_jobs=1, on_fail=f"dlq:{queue}.dead")
+        assert worker.failed == 1
+        async with client.subscribe(f"{queue}.dead") as messages:
+            letter = await messages.receive()
+    assert letter.headers["dead-letter-detail"] == "ValueError: bad"
+    assert letter.headers["original-destination"] == queue

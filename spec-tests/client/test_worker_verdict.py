@@ -118,10 +118,23 @@ def test_attempts_are_counted_here_otherwise() -> None:
     assert attempts.of(delivery("m1")) == 1
 
 
+def test_attempts_under_other_names() -> None:
+    """Where each delivery has a message-id of its own, what comes again is known by the rest."""
+    attempts = Attempts()
+    assert attempts.of(delivery("1", kind="a")) == 1
+    assert attempts.of(delivery("2", kind="b")) == 1
+    assert attempts.of(delivery("3", kind="a", redelivered="true")) == 2
+    assert attempts.of(delivery("4", kind="a", redelivered="true")) == 3
+    # One that is alike, and new, is no repetition.
+    assert attempts.of(delivery("5", kind="a")) == 1
+    attempts.forget(delivery("5", kind="a"))
+    assert attempts.of(delivery("6", kind="a", redelivered="true")) == 1
+
+
 def test_attempts_are_forgotten_in_the_end() -> None:
     """So many messages are remembered, the latest ones."""
     attempts = Attempts()
     for number in range(10_001):
-        attempts.of(delivery(str(number)))
-    assert attempts.of(delivery("0")) == 1
-    assert attempts.of(delivery("10000")) == 2
+        attempts.of(delivery(str(number), n=str(number)))
+    assert attempts.of(delivery("0", n="0")) == 1
+    assert attempts.of(delivery("10000", n="10000")) == 2
