@@ -14,6 +14,8 @@ _NOT_ALLOWED: Final = re.compile(
     r"|not allowed|access refused|permission",
     re.IGNORECASE,
 )
+# RabbitMQ is told the name of the machine, and knows no such virtual host.
+_NO_VIRTUAL_HOST: Final = re.compile(r"Virtual host '.*' access denied")
 
 
 class Failure(Exception):  # noqa: N818 - it is no error of the program
@@ -51,6 +53,8 @@ def of(error: "StompError") -> Failure:
         refused = _NOT_ALLOWED.search(f"{error.message} {error.detail}")
         code = ExitCode.REFUSED if refused else ExitCode.FAILED
         detail = error.detail if error.detail != error.reason else ""
+        if _NO_VIRTUAL_HOST.search(error.detail):
+            detail += "\nRabbitMQ calls its usual virtual host /; try: --vhost /"
         return Failure(code, "refused", f"{error.address} refused: {error.reason}", detail)
     if isinstance(error, client.ConnectError):
         hint = ""
