@@ -48,8 +48,10 @@ _HEADER: Final = struct.Struct("<4sIQII")
 _MAGIC: Final = b"SJ01"
 # Behind the CRC.
 _CHECKED_FROM: Final = 8
-# From some 5 KiB on zlib lets other threads have the interpreter, and waits to get it back.
+# From some 5 KiB on zlib lets other threads have the interpreter, and waits to get it back. That is
+# worth it from so many on.
 _PIECE: Final = 5000
+_LONG: Final = 64 * 1024
 # Room is made in steps of so many octets: a sync that does not change the length is quicker.
 _STEP: Final = 256 * 1024
 _PAGE: Final = 4096
@@ -227,7 +229,9 @@ def _record_at(data: bytes, at: int, generation: int) -> tuple[int, memoryview] 
 
 
 def crc32(data: memoryview) -> int:
-    """Return the CRC-32 of some octets, without a pause."""
+    """Return the CRC-32 of some octets; of few of them without a pause."""
+    if len(data) > _LONG:
+        return zlib.crc32(data)
     found = 0
     for at in range(0, len(data), _PIECE):
         found = zlib.crc32(data[at : at + _PIECE], found)
