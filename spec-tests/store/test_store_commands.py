@@ -178,6 +178,7 @@ def test_compact(tmp_path: Path) -> None:
     with kept_in(tmp_path) as keeper:
         messages = [keeper.put(A, plain(b"x" * 10_000)) for _ in range(100)]
         keeper.commit()
+        keeper.fold()
         for message in messages[1:]:
             keeper.store.settle(A, message)
     before = (tmp_path / "stompd.db").stat().st_size
