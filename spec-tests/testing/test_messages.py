@@ -297,6 +297,7 @@ def test_text_follows_the_content_type() -> None:
     ("settings", "words"),
     [
         ({"listen": ["127.0.0.1:1"]}, "listen is a setting of the daemon"),
+        ({"http": {}}, "http is a setting of the daemon"),
         ({"log": {}}, "log is a setting of the daemon"),
         ({"limits": {"conections": 1}}, "conections"),
         ({"heart-beat": {"minimum": "2 parsecs"}}, "is not a duration"),

@@ -230,6 +230,54 @@ async def test_a_message_that_is_too_large_ends_it() -> None:
         await edge.until_open(0)
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"\x81\x05hello",
+        b"\x81\x82\0\0\0\0\xff\xff",
+        b"\x83\x80\0\0\0\0",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x88\x81\0\0\0\0x",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+    ids=["unmasked", "no UTF-8", "no opcode", "all bits", "half a code", "HTTP"],
+)
+async def test_what_is_no_websocket_ends_it_and_nothing_else(octets: bytes) -> None:
+    """The session goes, and the port goes on."""
+    tables = {"timeouts": {"linger": "50ms"}}
+    async with serving(here(tables=tables)) as edge:
+        async with opened(edge) as sock:
+            sock.sock.sendall(octets)
+            await edge.until_open(0)
+        async with opened(edge):
+            pass
+        assert not edge.log.of("an http connection failed")
+
+
+async def test_who_is_stuck_is_cut_off_by_a_stop_at_once() -> None:
+    """A write that waits for a peer is shielded by hypercorn, and does not keep stompd alive."""
+    async with serving(here()) as edge:
+        sock = await Socket.open(edge)
+        await sock.login()
+        await sock.send("SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:r\n\n\0")
+        await sock.text()
+        peer = await edge.login()
+        for _ in range(20):
+            await peer.put("/queue/a", b"x" * 1_000_000)
+        assert edge.depth("/queue/a") > 0
+    sock.cut()
+
+
+async def test_settings_that_are_read_again_count_for_what_comes_then() -> None:
+    """The limit of a message, and the pages that may connect."""
+    fresh = here(max_message=100, origins=["https://shop.example"])
+    async with serving(here(), reread=lambda: fresh) as edge:
+        edge.service.reload(fresh, "stompd/test")
+        async with await Socket.open(edge, origin="https://shop.example") as sock:
+            await sock.send("\n" * 101)
+            assert await sock.closed() == 1009
+
+
 async def test_a_slow_websocket_holds_its_producer_and_not_the_broker() -> None:
     """Who does not read gets no more than buffers hold; who reads again gets the rest."""
     async with serving(here()) as edge, opened(edge) as sock:

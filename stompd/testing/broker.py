@@ -33,7 +33,7 @@ PATIENCE: Final = 5.0
 """How long, in seconds, a test waits by default for what has to happen."""
 
 # What concerns the daemon and has no meaning for a broker in a test.
-_DAEMONS: Final = frozenset(("listen", "unix", "allow_anonymous", "log"))
+_DAEMONS: Final = frozenset(("listen", "unix", "http", "allow_anonymous", "log"))
 
 T = TypeVar("T")
 

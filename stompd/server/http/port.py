@@ -88,7 +88,6 @@ class HttpPort:
         self._sockets: list[socket.socket] = []
         self.ports: list[int] = []
         """One for each address of the settings, in their order."""
-        self._most = settings.connections
         self._connections: set[HttpConnection] = set()
         self._refusing = False
         self._context = WorkerContext(None)
@@ -111,7 +110,7 @@ class HttpPort:
         self._nursery = service.nursery
         # ASGI, which its two users have each their own types for.
         self._app = ASGIWrapper(cast("Any", application(service, self)))
-        self._config = _configuration(service.settings.http)
+        self._configure()
         try:
             with self._accepting:
                 async with trio.open_nursery() as nursery:
@@ -123,9 +122,9 @@ class HttpPort:
 
     def accept(self, sock: socket.socket, peer: str, address: str) -> None:
         """Serve a new connection, unless there are too many."""
-        if len(self._connections) >= self._most:
+        if len(self._connections) >= self._service.settings.http.connections:
             if not self._refusing:
-                log.warning("http connections refused", peer=peer, open=self._most)
+                log.warning("http connections refused", peer=peer, open=self.count)
             self._refusing = True
             sock.close()
             return
@@ -146,9 +145,15 @@ class HttpPort:
 
     def start(self, connection: HttpConnection) -> TCPServer:
         """Return hypercorn's part of a connection, to be awaited."""
+        if self._service.settings.http is not self._settings:
+            self._configure()
         state = ConnectionState({"connection": connection})
         # It is written for streams over TLS, and takes others.
         return TCPServer(self._app, self._config, self._context, state, connection.stream)  # type: ignore[arg-type]
+
+    def _configure(self) -> None:
+        self._settings = self._service.settings.http
+        self._config = _configuration(self._settings)
 
     def gone(self, connection: HttpConnection) -> None:
         """Forget a connection that is closed."""
