@@ -3,7 +3,6 @@
 import json
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -205,8 +204,8 @@ def test_settings_of_the_prompt(stomp: Stomp, queue: str, tmp_path: Path) -> Non
         f'prompt = "me> "\nformat = "{{n}}={{body}}\\\\n"\non_connect = ["sub {queue}"]\n'
         f'[aliases]\ns = "send {queue}"\n'
     )
-    env: dict[str, Any] = {"STOMP_CONFIG": str(config), "STOMP_HISTFILE": str(tmp_path / "history")}
-    terminal = Terminal(stomp, "--plain", "-q", **env)
+    env = {"STOMP_CONFIG": str(config), "STOMP_HISTFILE": str(tmp_path / "history")}
+    terminal = Terminal(stomp, "--plain", "-q", env=env)
     terminal.answer("me> ", "s  two  words")
     terminal.answer("me> ", "history")
     terminal.answer("me> ", "set format body")
@@ -218,7 +217,7 @@ def test_settings_of_the_prompt(stomp: Stomp, queue: str, tmp_path: Path) -> Non
     assert "    1  s  two  words\n    2  history\n" in terminal.seen
     assert "me> again\n" in terminal.seen
     assert "me> 2\n" in terminal.seen
-    terminal = Terminal(stomp, "--plain", "-q", "--no-rc", "--no-shell", **env)
+    terminal = Terminal(stomp, "--plain", "-q", "--no-rc", "--no-shell", env=env)
     terminal.answer(f"localhost:{stomp.port}> ", "help | cat")
     terminal.answer(f"localhost:{stomp.port}> ", None)
     assert terminal.end() == 0
