@@ -162,12 +162,14 @@ class _Wire:
         self._unseen = b""
         self._news = trio.lowlevel.ParkingLot()
         self._closed = False
+        # False once nothing can be written any more.
+        self._writable = True
         self._input = trio.CancelScope()
 
     async def until_closed(self, work: Callable[[], Awaitable[_T]]) -> _T | None:
         """Return what some work gives, None if the connection ends before."""
         with trio.CancelScope() as self._input:
-            if not self._closed:
+            if self._writable and not self._closed:
                 return await work()
         return None
 
@@ -185,7 +187,9 @@ class _Wire:
                     await trio.sleep(self._delay)
                 await self._stream.send_all(piece)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._end("the connection is broken")
+            # What the broker said about it may still be on its way.
+            self._writable = False
+            self._input.cancel()
 
     def _pieces(self, octets: bytes) -> list[bytes]:
         if self._chunk is not None:
