@@ -272,7 +272,7 @@ async def test_settings_that_are_read_again_count_for_what_comes_then() -> None:
     """The limit of a message, and the pages that may connect."""
     fresh = here(max_message=100, origins=["https://shop.example"])
     async with serving(here(), reread=lambda: fresh) as edge:
-        edge.service.reload(fresh, "stompd/test")
+        edge.service.reload(fresh, "stompd/test", None)
         async with await Socket.open(edge, origin="https://shop.example") as sock:
             await sock.send("\n" * 101)
             assert await sock.closed() == 1009
