@@ -1,10 +1,13 @@
 """A message as text in an editor: headers, an empty line, the body."""
 
+import re
 from typing import Final
 
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, bad_input
 
+# What would begin a comment, and what already is so written that it does not.
+_HASH: Final = re.compile(r"^\\*#", re.MULTILINE)
 _ADVICE: Final = """\
 # A message to {destination}: headers, an empty line, the body.
 # Lines that begin with # are left out; \\# begins a line with #.
@@ -16,10 +19,7 @@ def text(destination: str, headers: list[tuple[str, str]], body: bytes) -> bytes
     """Return what the editor is given."""
     advice = _ADVICE.format(destination=destination.replace("\n", " "))
     lines = [f"{name}:{value}" for name, value in headers]
-    inner = "".join(
-        f"\\{line}" if line.startswith(("#", "\\#")) else line
-        for line in body.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    )
+    inner = _HASH.sub(r"\\\g<0>", body.decode("utf-8", "surrogateescape"))
     whole = advice + "".join(f"{line}\n" for line in lines) + "\n" + inner
     return (whole if whole.endswith("\n") else whole + "\n").encode("utf-8", "surrogateescape")
 
@@ -31,7 +31,7 @@ def parsed(edited: bytes) -> tuple[list[tuple[str, str]], bytes]:
     without a colon, and if nothing is left.
     """
     lines = [
-        line.removeprefix("\\") if line.startswith("\\#") else line
+        line[1:] if line.startswith("\\") and _HASH.match(line) else line
         for line in edited.decode("utf-8", "surrogateescape").split("\n")
         if not line.startswith("#")
     ]
