@@ -189,7 +189,7 @@ class Lines:
         alias = self._session.preferences.aliases.get(word)
         if alias is not None:
             word, rest = words.split(f"{alias} {rest}")
-        record = table.find(word)
+        record = table.find(word, in_shell=True)
         if record is None or not record.in_shell:
             raise unknown(word)
         if self._session.interactive and not record.verbatim:

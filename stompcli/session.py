@@ -279,8 +279,9 @@ class Session:
             options["cert_file"] = settings.tls_cert
             options["key_file"] = settings.tls_key
             options["insecure"] = settings.tls_insecure
-        if not self._stays:
-            # Several places are tried in turn; what is lost on the way is an error.
+        if not self._stays or self.in_shell:
+            # Several places are tried in turn; what is lost on the way is an error, and a shell
+            # says so before it connects again.
             options["reconnect"] = False
         if settings.timeout is not None:
             # A command's time is limited as a whole, see `supervise`.

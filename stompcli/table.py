@@ -678,11 +678,23 @@ TABLE: Final = (
 )
 
 _BY_WORD: Final = {word: record for record in TABLE for word in (record.name, *record.aliases)}
+# A word may mean one thing on a command line and another in a shell.
+_ONE_SHOT: Final = {
+    word: record for record in TABLE if record.one_shot for word in (record.name, *record.aliases)
+}
+_IN_SHELL: Final = {
+    word: record for record in TABLE if record.in_shell for word in (record.name, *record.aliases)
+}
 
 
-def find(word: str) -> Command | None:
-    """Return the command that a word names, None if there is none."""
-    return _BY_WORD.get(word)
+def find(word: str, *, in_shell: bool = False) -> Command | None:
+    """Return the command that a word names, None if there is none.
+
+    It is one for the command line, or for a shell with ``in_shell``; one for the other if there is
+    no such.
+    """
+    first = _IN_SHELL if in_shell else _ONE_SHOT
+    return first.get(word) or _BY_WORD.get(word)
 
 
 def closest(word: str) -> str | None:

@@ -48,7 +48,7 @@ async def show_help(session: Session, params: dict[str, Any], out: Out) -> ExitC
                     names = ", ".join((record.name, *record.aliases))
                     await out.line(f"  {names:<24}{record.summary}")
         return None
-    found = table.find(word)
+    found = table.find(word, in_shell=session.in_shell)
     if found is None:
         close = table.closest(word)
         raise usage(f"Unknown command: {word}", f'did you mean "{close}"?' if close else "")

@@ -1,6 +1,7 @@
 """send, sendrec and sendreply."""
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -75,7 +76,8 @@ async def sendreply(session: Session, params: dict[str, Any], out: Out) -> ExitC
 
 async def _send_in_shell(session: Session, params: dict[str, Any]) -> None:
     """Send without a word; a script waits for the receipt, so that it stops at the right line."""
-    async with aclosing(_messages(params, in_shell=True)) as messages:
+    wanted_editor = {"editor": session.preferences.editor}
+    async with aclosing(_messages(params | wanted_editor, in_shell=True)) as messages:
         message = await anext(messages)
     client = await session.link()
     wanted = params["receipt"]
@@ -181,7 +183,9 @@ async def _edited(params: dict[str, Any], model: Outgoing) -> Outgoing:
     headers = list(model.headers)
     headers.insert(0, ("content-type", params["content_type"] or model.content_type or _PLAIN))
     first = draft.text(model.destination, headers, body)
-    left = await trio.to_thread.run_sync(lambda: edited(first, suffix=".stomp"))
+    editor = params.get("editor")
+    environ = {**os.environ, "VISUAL": editor} if editor else os.environ
+    left = await trio.to_thread.run_sync(lambda: edited(first, suffix=".stomp", environ=environ))
     headers, body = draft.parsed(left)
     kinds = [value for name, value in headers if name == "content-type"]
     others = [pair for pair in headers if pair[0] not in ("content-type", "content-length")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from stompcli import table
+from stompcli import color, table
 from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
 from stompcli.history import History, place
@@ -89,7 +89,10 @@ class Shell:
         view.toolbar = wanted.toolbar
         view.vi = wanted.keys == "vi"
         view.editor = wanted.editor
-        view.color = _has_color(wanted.color)
+        # What was said at the start is said more explicitly.
+        said = self._session.settings.color
+        when = wanted.color if said == "auto" else said
+        view.color = color.is_wanted(when, tty=True, environ=os.environ)
         self._other_change(name)
 
     # In the thread of the prompt: F2 and F4.
@@ -222,15 +225,11 @@ class Shell:
 def _help(typed: str) -> str:
     """Return what F1 says of a line: the syntax of its command, or which commands there are."""
     word = typed.split(maxsplit=1)[0] if typed.split() else ""
-    record = table.find(word)
+    record = table.find(word, in_shell=True)
     if record is None or not record.in_shell:
         return "help lists the commands, help COMMAND explains one"
     parser = record.load_parser()
     return f"{signature(record)}\n  {record.summary}. {parser.help}"
-
-
-def _has_color(when: str) -> bool:
-    return when == "always" or (when == "auto" and not os.environ.get("NO_COLOR"))
 
 
 def _paths(begun: str) -> list[str]:

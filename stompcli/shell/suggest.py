@@ -78,10 +78,10 @@ def suggest(text: str, known: Known) -> list[Suggestion]:
     word = "" if not typed or text[-1:].isspace() else typed.pop()
     if not typed:
         return _offered(_commands(known), word)
-    record = table.find(typed[0])
+    record = table.find(typed[0], in_shell=True)
     if record is None or not record.in_shell:
         alias = known.aliases.get(typed[0], "")
-        record = table.find(alias.partition(" ")[0]) if alias else None
+        record = table.find(alias.partition(" ")[0], in_shell=True) if alias else None
         if record is None:
             return []
     return _of_command(record, typed[1:], word, known)[:_MOST]

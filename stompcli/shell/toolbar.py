@@ -112,7 +112,7 @@ def _beats(state: State, now: float) -> Fragments:
 def syntax_of(typed: str) -> str:
     """Return the syntax of the command that is being typed, empty if it is none yet."""
     word, rest = words.split(typed)
-    record = table.find(word)
+    record = table.find(word, in_shell=True)
     if record is None or not record.in_shell:
         return ""
     if not rest and not typed[-1:].isspace() and _continues(word):

@@ -26,6 +26,8 @@ class Visitor:
 
     user: str | None
     principal: Principal
+    # The address, for people.
+    peer: str
 
     def monitors(self, service: Service) -> bool:
         """Return whether he may look at all that there is."""
@@ -36,7 +38,7 @@ class Visitor:
         """Return who asks for a verb: somebody of the first virtual host, unless he names one."""
         broker = service.broker
         host = broker.host(broker.settings.virtual_hosts[0])
-        return Caller(host, "", self.user, self.principal)
+        return Caller(host, "", self.user, self.principal, self.peer)
 
 
 async def identify(service: Service, authorization: str | None, peer: str, address: str) -> Visitor:
@@ -49,7 +51,7 @@ async def identify(service: Service, authorization: str | None, peer: str, addre
     login = Login(None, None, None, {}) if authorization is None else _login(authorization)
     vhost = service.broker.settings.virtual_hosts[0]
     principal = await service.identify(login, peer, address, vhost)
-    return Visitor(principal.name, principal)
+    return Visitor(principal.name, principal, peer)
 
 
 def _login(authorization: str) -> Login:
