@@ -22,10 +22,14 @@ def test_every_record_is_whole(record: table.Command) -> None:
     assert record.load_parser().help
 
 
-def test_words_are_unambiguous() -> None:
-    """No word names two commands."""
-    names = [word for record in table.TABLE for word in (record.name, *record.aliases)]
+@pytest.mark.parametrize("in_shell", [False, True])
+def test_words_are_unambiguous(in_shell: bool) -> None:  # noqa: FBT001 - the table's place
+    """No word names two commands of a command line, or two of a shell; each is found there."""
+    here = [record for record in table.TABLE if (record.in_shell if in_shell else record.one_shot)]
+    names = [word for record in here for word in (record.name, *record.aliases)]
     assert len(names) == len(set(names))
+    for record in here:
+        assert table.find(record.name, in_shell=in_shell) is record
 
 
 def test_closest() -> None:
