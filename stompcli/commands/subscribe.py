@@ -18,7 +18,6 @@ from stompcli.client import (
     SubscribeOptions,
     Subscription,
 )
-from stompcli.drained import Drained
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
 from stompcli.output import Out, StdoutClosed
@@ -26,11 +25,10 @@ from stompcli.receive_arguments import ONE_SHOT
 from stompcli.render import visible_line
 from stompcli.session import Session
 from stompcli.shower import Graph, Shower
+from stompcli.worker.drain import Drain
 
 # Messages that --count lets the broker send ahead of what was shown.
 _AHEAD: Final = 1000
-# The longest pause, in seconds, between two questions whether anything is left.
-_OFTEN: Final = 1.0
 
 
 async def subscribe(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
@@ -220,9 +218,10 @@ async def _receive(
         ack = "auto" if count is None else "client-individual"
     headers, options = _headers(client, params), _options(client, params)
     progress = _Progress(count)
-    drained = Drained(session, destinations) if params["drain"] else None
-    if drained is not None:
-        await drained.begin()
+    drain = None
+    if params["drain"]:
+        drain = Drain(client, destinations, selective=params["selector"] is not None)
+        _tell_guess(drain, out)
     session.on_timeout = partial(_too_few, progress, "timed out")
     failure: StompError | StdoutClosed | Failure | None = None
 
@@ -268,8 +267,8 @@ async def _receive(
         if graph is not None:
             nursery.start_soon(work, graph.run())
         progress.last_at = trio.current_time()
-        if drained is not None:
-            nursery.start_soon(work, _watch_drained(drained, progress))
+        if drain is not None:
+            nursery.start_soon(work, _watch_drain(drain, progress, out))
         while not progress.done.is_set():
             with trio.move_on_at(progress.last_at + idle):
                 await progress.done.wait()
@@ -285,24 +284,31 @@ async def _receive(
     return None
 
 
-async def _watch_drained(drained: Drained, progress: _Progress) -> None:
+def _tell_guess(drain: Drain, out: Out) -> None:
+    if drain.guessing:
+        out.notice(
+            f"{visible_line(drain.guessing)}; drained is when nothing came for {drain.quiet:g} s"
+        )
+
+
+async def _watch_drain(drain: Drain, progress: _Progress, out: Out) -> None:
     """End the command once its queues are empty and all that came was shown."""
-    pause = drained.quiet
     while True:
         seen = progress.begun
-        await trio.sleep(pause)
+        await trio.sleep(drain.quiet)
         if progress.begun != seen or progress.shown != seen:
-            pause = drained.quiet
+            drain.restart()
             continue
-        over = await drained.is_over()
+        guessed = drain.guessing
+        over = await drain.is_over()
+        if not guessed:
+            _tell_guess(drain, out)
         # Whoever shows what came before the answer has its turn first.
         await trio.lowlevel.checkpoint()
         if over and progress.begun == seen:
             progress.drained = True
             progress.done.set()
             return
-        # A queue that holds what does not come, perhaps for others, is not asked all the time.
-        pause = drained.quiet if drained.guessing else min(pause * 2, _OFTEN)
 
 
 def _too_few(progress: _Progress, why: str) -> Failure | None:
