@@ -242,3 +242,29 @@ def test_what_comes_while_the_store_is_asked_is_not_given_up(core: PagedCore) ->
         came += [int(body) for body in consumer.bodies()]
     assert {number for number in came if number > 11} == {*range(12, 41)}
     assert len(queue.delayed) == 0
+
+
+def test_an_answer_may_reach_beyond_what_came_meanwhile(core: PagedCore) -> None:
+    """Then the next question begins before that: nothing is passed over."""
+    publish(core.client(), "/queue/a", numbers(101, 108))
+    _send(core, "/queue/a", range(10, 200, 10), **P)
+    while not core.paging.asked:
+        core.tick(1)
+    now = round(core.now)
+    answer = core.paging.answer()
+    later = range(now + 5, now + 9)
+    client = core.client()
+    for seconds in later:
+        client.send("/queue/a", str(seconds), delay=str(1000 * (seconds - now)), **P)
+    core.broker.fetched(*answer)
+    consumer = core.client()
+    consumer.subscribe("/queue/a")
+    core.answer_all()
+    consumer.take()
+    came = []
+    for _ in range(200):
+        _pass(core, 1)
+        came += [int(body) for body in consumer.bodies()]
+    assert set(came) >= {*later, *range(now // 10 * 10 + 10, 200, 10)}
+    assert came == sorted(came)
+    assert len(came) == len(set(came))
