@@ -718,14 +718,17 @@ def test_help_of_what_belongs_to_a_session(name: str) -> None:
 
 @pytest.mark.parametrize("record", table.TABLE, ids=lambda record: record.name)
 def test_help_begins_with_examples(record: table.Command) -> None:
-    """`help CMD` begins with examples, which are command lines of it."""
+    """`help CMD` begins with examples, which are lines of it, for the place where it is used."""
+    if table.find(record.name) is not record:
+        pytest.skip("on a command line the word means another command")
     parser = record.load_parser()
     assert isinstance(parser, Verb)
     without = {"version", "help"}
-    assert bool(parser.examples) is (record.one_shot and record.name not in without)
+    assert parser.examples or not record.one_shot or record.name in without
     text = Stomp(1)("help", record.name).text
     assert text.startswith("Examples:\n  " if parser.examples else f"Usage: stomp {record.name}")
-    assert all(re.search(r"\bstomp\b", example) for example in parser.examples)
+    if record.one_shot:
+        assert all(re.search(r"\bstomp\b", example) for example in parser.examples)
     assert not parser.examples or any(record.name in example for example in parser.examples)
 
 

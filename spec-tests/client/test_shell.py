@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,7 +64,18 @@ def above(shown: Screen) -> list[str]:
     """Return the lines above the toolbar."""
     lines = shown.lines()
     rules = [number for number, line in enumerate(lines) if line.startswith("───")]
-    return lines[: rules[-1]]
+    # While a line is carried out there is none.
+    return lines[: rules[-1]] if rules else lines
+
+
+def wait_for_prompt(shown: Screen, prompt: str, count: int) -> None:
+    """Wait until a prompt stands there so many times, and nothing behind the last one."""
+    for _ in range(300):
+        lines = [line for line in above(shown) if line]
+        if sum(line.startswith(prompt) for line in lines) == count and lines[-1] == prompt:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{prompt!r} never came up on\n" + "\n".join(shown.lines()))
 
 
 @pytest.mark.needs_tool("tmux")
@@ -131,10 +143,11 @@ def test_tab(stomp: Stomp, tmp_path: Path) -> None:
         shown.keys("C-u")
         # The broker is asked for its destinations in the background.
         shown.keys("-l", "subscribe /queue/tab.o")
-        for _ in range(100):
+        for _ in range(300):
             shown.keys("Tab")
             if "tab.orders" in "\n".join(shown.lines()):
                 break
+            time.sleep(0.1)
         shown.until(f"{prompt}> subscribe /queue/tab.orders")
 
 
@@ -327,11 +340,16 @@ def test_frames_in_the_shell(stomp: Stomp, tmp_path: Path) -> None:
     with screen(stomp, tmp_path, width=120, height=40) as shown:
         shown.until(">")
         shown.type("raw")
-        for line in ("CONNECT", "accept-version:1.2", "host:localhost", "", "^@"):
+        wait_for_prompt(shown, "raw>", 1)
+        for count, line in enumerate(("CONNECT", "accept-version:1.2", "host:localhost", "")):
             shown.type(line)
+            wait_for_prompt(shown, "...", count + 1)
+        shown.type("^@")
         shown.until("<<<")
-        for line in ("SEND", "destination:/queue/a", ""):
+        wait_for_prompt(shown, "raw>", 2)
+        for count, line in enumerate(("SEND", "destination:/queue/a", "")):
             shown.type(line)
+            wait_for_prompt(shown, "...", count + 5)
         shown.keys("h", "i", "C-Space")
         lines = shown.until("set lint off")
         begin = lines.index("raw> CONNECT")
