@@ -376,6 +376,21 @@ def store() -> None:
     """Look at, check, copy and move the messages that are kept."""
 
 
+class _DefinitionCommands(_StoreCommands):
+    """The commands of ``stompd definitions``; they are imported late as well."""
+
+    @staticmethod
+    def _found() -> dict[str, click.Command]:
+        from stompd.server.definition_commands import COMMANDS
+
+        return COMMANDS
+
+
+@commands.group(cls=_DefinitionCommands)
+def definitions() -> None:
+    """Move queues, durable subscriptions and bindings, without messages."""
+
+
 commands.add_command(passwd)
 commands.add_command(hash_password)
 commands.add_command(may)

@@ -21,7 +21,7 @@ from stompd.store.transfer import export, import_lines
 from stompd.store.upkeep import QueueRow, StoreMissingError, compact, opened, queues, verify
 
 
-def _on_a_store(command: Callable[..., None]) -> Callable[..., None]:
+def on_a_store(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the directory, and end the program in words if that cannot be worked with."""
 
     def run(*, data: Path | None, file: Path | None, **arguments: Any) -> None:  # noqa: ANN401
@@ -61,7 +61,7 @@ def _directory(data: Path | None, file: Path | None) -> Path:
 
 @click.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
-@_on_a_store
+@on_a_store
 def _ls(*, directory: Path, as_json: bool) -> None:
     """List the queues that hold messages.
 
@@ -92,7 +92,7 @@ def _shown(row: QueueRow) -> tuple[str, ...]:
 
 @click.command("verify")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
-@_on_a_store
+@on_a_store
 def _verify(*, directory: Path, as_json: bool) -> None:
     """Say what is wrong with what is kept.
 
@@ -111,7 +111,7 @@ def _verify(*, directory: Path, as_json: bool) -> None:
 
 
 @click.command("compact")
-@_on_a_store
+@on_a_store
 def _compact(*, directory: Path) -> None:
     """Make the file as small as it can be.
 
@@ -125,7 +125,7 @@ def _compact(*, directory: Path) -> None:
 @click.argument(
     "target", metavar="[FILE]", type=click.File("w", encoding="utf-8", lazy=True), default="-"
 )
-@_on_a_store
+@on_a_store
 def _export(*, directory: Path, target: Any) -> None:  # noqa: ANN401 - click's own file
     """Write all that is kept as lines of JSON.
 
@@ -152,7 +152,7 @@ def _export(*, directory: Path, target: Any) -> None:  # noqa: ANN401 - click's 
     type=click.File("r", encoding="utf-8", errors="surrogateescape"),
     default="-",
 )
-@_on_a_store
+@on_a_store
 def _import(*, directory: Path, source: Any) -> None:  # noqa: ANN401 - as above
     """Add what an export has written.
 
@@ -165,7 +165,7 @@ def _import(*, directory: Path, source: Any) -> None:  # noqa: ANN401 - as above
 
 @click.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
-@_on_a_store
+@on_a_store
 def _backup(*, directory: Path, target: Path) -> None:
     """Copy what is kept to a new FILE.
 
