@@ -23,7 +23,9 @@ def stomp(stompd: int) -> Stomp:
 @pytest.fixture
 def queue(request: pytest.FixtureRequest) -> str:
     """A queue that no other test uses."""
-    return "/queue/" + "".join(c if c.isalnum() else "." for c in request.node.name)
+    # Tests of several files may have the same name.
+    name = f"{request.path.stem.removeprefix('test_')}.{request.node.name}"
+    return "/queue/" + "".join(c if c.isalnum() else "." for c in name)
 
 
 @pytest.fixture

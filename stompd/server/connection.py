@@ -53,6 +53,7 @@ class Connection:
 
     __slots__ = (
         "_asking",
+        "_choked",
         "_deaf",
         "_decoder",
         "_ending",
@@ -90,6 +91,8 @@ class Connection:
         self._asking: trio.CancelScope | None = None
         # Set when the session is paused no more.
         self._resumed: trio.Event | None = None
+        # There while nothing is read because too much waits to be written; set when it is less.
+        self._choked: trio.Event | None = None
         # There while a writer task is at work; set when it has written everything.
         self._written: trio.Event | None = None
         # Messages of mode auto in what the writer task is writing.
@@ -146,6 +149,9 @@ class Connection:
         if session.halt and not self._ending and session.state is not State.LEAVING:
             self._service.poller.remove(self._socket)
             self._spawn(self._pause, frames, at)
+        elif session.outbox.size > self._service.most_unread and not self._ending:
+            self._service.poller.remove(self._socket)
+            self._spawn(self._choke)
 
     def _carry_out(self, frames: list[Frame], at: int) -> int:
         """Carry out frames from ``at`` as far as the session lets; return where it stopped."""
@@ -182,6 +188,26 @@ class Connection:
                 self._service.poller.add(self._socket, self)
         except Exception as error:  # noqa: BLE001 - only this connection ends
             self.crashed(error)
+
+    async def _choke(self) -> None:
+        """Read nothing until the peer has read more of what it was answered; then go on.
+
+        A peer that asks for receipts and never reads them would take memory without end. One that
+        has something to say is not silent meanwhile, although it is not heard.
+        """
+        session = self.session
+        low = self._service.settings.flow.outbox_low
+        while session.outbox.size > low and not self._ending:
+            choked = self._choked = trio.Event()
+            with trio.move_on_after(_LOOK_EVERY):
+                await choked.wait()
+            if self._ending or _has_ended(self._socket, _BROKEN):
+                break
+            if _has_ended(self._socket, select.POLLIN):
+                session.heard_at = trio.current_time()
+        self._choked = None
+        if not self._ending:
+            self._service.poller.add(self._socket, self)
 
     async def _room(self) -> None:
         """Wait until the session may go on.
@@ -334,8 +360,11 @@ class Connection:
                     outbox.size -= sent
                     outbox.sent_at = trio.current_time()
                     rest = rest[sent:]
-                    if outbox.waiting and outbox.size <= low:
-                        self._service.thirst(session)
+                    if outbox.size <= low:
+                        if outbox.waiting:
+                            self._service.thirst(session)
+                        if self._choked is not None:
+                            self._choked.set()
                 session.written(self._riders)
                 self._riders = []
                 parts = outbox.take()
@@ -351,6 +380,8 @@ class Connection:
         finally:
             self._written = None
             written.set()
+            if self._choked is not None:
+                self._choked.set()
         if outbox.waiting:
             self._service.thirst(session)
 
@@ -486,7 +517,10 @@ def _nothing() -> None:
 
 
 def _has_ended(sock: socket.socket | TlsSocket, how: int = _ENDED) -> bool:
-    """Return whether the peer has ended its direction; what it sent before stays unread."""
+    """Return whether the peer has ended its direction, or what ``how`` asks for.
+
+    What it sent before stays unread.
+    """
     watcher = select.poll()
     watcher.register(sock, how)
     return bool(watcher.poll(0))

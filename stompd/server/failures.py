@@ -6,9 +6,11 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 # Seconds from CONNECT to the ERROR that refuses it, whatever was wrong and however quickly that was
-# seen; it doubles with each failure that comes after another one, up to the most.
+# seen. After some failures, which people make, it doubles with each further one, up to the most:
+# clients that wait for five seconds should still learn why.
 REFUSAL_TIME: Final = 0.5
-MOST_DELAY: Final = 8.0
+MOST_DELAY: Final = 4.0
+FORGIVEN: Final = 4
 
 _FORGET_AFTER: Final = 300.0
 _MOST: Final = 10_000
@@ -35,7 +37,7 @@ class Failures:
         if user is not None:
             keys.append(("user", user))
         count = max(self._count(key, now) for key in keys)
-        return min(REFUSAL_TIME * 2.0 ** min(count - 1, 16), MOST_DELAY)
+        return min(REFUSAL_TIME * 2.0 ** min(max(count - FORGIVEN, 0), 16), MOST_DELAY)
 
     def _count(self, key: tuple[str, str], now: float) -> int:
         count, last = self._counts.pop(key, (0, now))

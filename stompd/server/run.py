@@ -17,11 +17,12 @@ import stompd
 from stompd.broker.broker import Broker
 from stompd.broker.storage import RETAINED
 from stompd.server import listener, log, shutdown
-from stompd.server.accounts import authenticator_of, rights_of
+from stompd.server.accounts import authenticator_of, problems_of_users, rights_of
 from stompd.server.auth import Authenticator
 from stompd.server.commit import Committer, DurableStore
 from stompd.server.doors import Doors, open_doors
 from stompd.server.service import Service
+from stompd.server.sources import ConfigurationError
 from stompd.server.systemd import Notifier
 from stompd.store.memory import MemoryStore
 
@@ -103,7 +104,9 @@ async def serve(
     notifier = notifier or Notifier({})
     if authenticator is None:
         # What is wrong with the users is found before anything is opened.
-        authenticator_of(settings)
+        problems = problems_of_users(settings)
+        if problems:
+            raise ConfigurationError(problems)
     now = trio.current_time()
     broker = Broker(
         MemoryStore() if store is None else store,

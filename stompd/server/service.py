@@ -45,6 +45,9 @@ _OFFENCES: Final = frozenset((CloseReason.PROTOCOL_ERROR, CloseReason.REFUSED))
 _FORGIVEN: Final = 5
 _FORGET_AFTER: Final = 10.0
 _MOST_OFFENDERS: Final = 1000
+# Who writes much before it reads its answers is read from until so many times ``flow.outbox-high``
+# wait for it.
+_MOST_UNREAD: Final = 16
 
 
 class Offenders:
@@ -109,8 +112,10 @@ class Service:
         self.poller = Poller(self)
         if committer is not None:
             self.poller.add(committer.socket, committer)
-        # Octets of one read; looked up for every one.
+        # Octets of one read, and those that may wait to be written to who is read from; looked up
+        # for every read.
         self.read_size = settings.flow.read_size
+        self.most_unread = _MOST_UNREAD * settings.flow.outbox_high
         # Heads that decoders have seen; new after a reload, since limits are part of them.
         self.heads = HeadTable("server")
         self.connections: dict[Session, Connection] = {}
@@ -431,6 +436,7 @@ class Service:
         self.open_audit(settings)
         self.audit.tell("settings reloaded")
         self.read_size = settings.flow.read_size
+        self.most_unread = _MOST_UNREAD * settings.flow.outbox_high
         core = settings.for_broker(server, rights)
         for name in self.broker.reconfigure(core, self._renew):
             log.warning("route given up: the settings have one of its name, or a loop", route=name)

@@ -175,6 +175,12 @@ class _Exchange:
                 limit -= len((await self.receive()).get("body", b""))
 
 
+def _is_ambiguous(scope: Scope) -> bool:
+    """Return whether a request says in two ways how long it is."""
+    names = {name for name, _ in scope.get("headers", ())}
+    return b"content-length" in names and b"transfer-encoding" in names
+
+
 class _Front:
     """What a request meets first: names that are not ours; and headers of every answer."""
 
@@ -185,6 +191,15 @@ class _Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one WebSocket."""
         exchange = _Exchange(scope, receive, send, self._service)
+        if _is_ambiguous(scope):
+            # Who stands in between may have read it in the other way (RFC 9112, 6.1).
+            unclear = PlainTextResponse(
+                "Content-Length and Transfer-Encoding exclude each other\n",
+                400,
+                {"connection": "close"},
+            )
+            await unclear(scope, exchange.receive, exchange.send)
+            return
         if self._is_strange(scope):
             refusal = JSONResponse(
                 {
