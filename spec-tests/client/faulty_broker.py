@@ -26,6 +26,8 @@ class FaultyBroker:
         self._count = 0
         self._subscriptions: list[tuple[ScriptedBroker, ClientFrame]] = []
         self._late: list[ClientFrame] = []
+        # What one connection sends is delivered on others: only one may write at a time.
+        self._turn = trio.Lock()
         # Answers SENDs with ERROR from this one on.
         self.refuse_at: int | None = None
         self._refused = False
@@ -37,7 +39,9 @@ class FaultyBroker:
         try:
             await broker.accept()
             while True:
-                await self._take(broker, await broker.next())
+                frame = await broker.next()
+                async with self._turn:
+                    await self._take(broker, frame)
         except (ScriptError, trio.BrokenResourceError, trio.ClosedResourceError):
             # The program has gone.
             self._subscriptions = [one for one in self._subscriptions if one[0] is not broker]
