@@ -201,12 +201,15 @@ class Connection:
             choked = self._choked = trio.Event()
             with trio.move_on_after(_LOOK_EVERY):
                 await choked.wait()
-            if self._ending or _has_ended(self._socket, _BROKEN):
+            if self._ending or self._socket.fileno() < 0:
+                break
+            if _has_ended(self._socket, _BROKEN):
+                # Reading finds out how.
                 break
             if _has_ended(self._socket, select.POLLIN):
                 session.heard_at = trio.current_time()
         self._choked = None
-        if not self._ending:
+        if not self._ending and self._socket.fileno() >= 0:
             self._service.poller.add(self._socket, self)
 
     async def _room(self) -> None:
