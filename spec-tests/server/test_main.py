@@ -150,6 +150,7 @@ def test_completion_writes_a_script(shell: str) -> None:
                 "hash-password",
                 "doctor",
                 "systemd-unit",
+                "definitions",
                 "may",
                 "version",
                 "help",
