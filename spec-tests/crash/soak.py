@@ -173,7 +173,8 @@ def soak(
                 age = 0
             workload.drain(daemon.life, daemon.port)
             history.note(Drained())
-            _judge(history, report)
+            for violation in _judge(history, report):
+                progress(str(violation))
             at = time.monotonic() - began
             sample = _measure(daemon, at, age)
             report.samples.append(sample)
@@ -199,12 +200,14 @@ def soak(
     return report
 
 
-def _judge(history: History, report: Report) -> None:
-    report.violations += violations(history.events)
+def _judge(history: History, report: Report) -> list[Violation]:
+    found = violations(history.events)
+    report.violations += found
     for event in history.events:
         report.sent += isinstance(event, Sent)
         report.delivered += isinstance(event, Delivered)
         report.receipts += isinstance(event, Receipt)
+    return found
 
 
 def _measure(daemon: Daemon, at: float, age: int) -> Sample:
