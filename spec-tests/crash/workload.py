@@ -460,10 +460,14 @@ class Workload:
         assert answer["ok"], answer
 
     def _held(self, client: Client) -> dict[str, int]:
-        """Return the queues that the broker says hold messages, with how many."""
-        answer = client.request("queues", {})
-        assert answer["ok"], answer
-        counts = {
-            row["name"]: row["ready"] + row["inflight"] + row["delayed"] for row in answer["result"]
-        }
+        """Return the queues and topics that the broker says hold messages, with how many."""
+        counts = {}
+        for verb, columns in (
+            ("queues", ("ready", "inflight", "delayed")),
+            ("topics", ("delayed",)),
+        ):
+            answer = client.request(verb, {})
+            assert answer["ok"], answer
+            for row in answer["result"]:
+                counts[row["name"]] = sum(row[column] for column in columns)
         return {name: number for name, number in counts.items() if number}
