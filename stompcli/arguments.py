@@ -9,6 +9,7 @@ import click
 
 from stompcli.completing import completed
 from stompcli.options import DURATION, HEADER, RATE, SIZE, after_command
+from stompcli.page import Context
 from stompcli.receive_arguments import receiving
 
 ACK_MODES: Final = ("auto", "client", "client-individual")
@@ -16,6 +17,8 @@ ACK_MODES: Final = ("auto", "client", "client-individual")
 
 class Verb(click.Command):
     """A click command whose help begins with examples, and which takes the global options too."""
+
+    context_class = Context
 
     def __init__(
         self,

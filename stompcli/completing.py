@@ -4,12 +4,12 @@ The metavar of a parameter says what it is, so that every command has it without
 """
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
-from stompcli.render import visible_line
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _ACKS: Final = ("auto", "client", "client-individual")
 # Headers that senders and receivers set, with the values they usually have.
@@ -36,13 +36,13 @@ HEADERS: Final[dict[str, tuple[str, ...]]] = {
 }
 # The kinds of what a metavar names; the first that is found in it counts.
 _KINDS: Final = (
-    (re.compile(r"MSGID\Z"), "message"),
-    (re.compile(r"DEST|MATCH"), "destination"),
-    (re.compile(r"QUEUE|SRC|DST|DLQ|GLOB"), "destination"),
-    (re.compile(r"K:V"), "header"),
-    (re.compile(r"FILE|\.JSON"), "file"),
-    (re.compile(r"DIR"), "folder"),
-    (re.compile(r"CONN\Z"), "connection"),
+    (r"MSGID\Z", "message"),
+    (r"DEST|MATCH", "destination"),
+    (r"QUEUE|SRC|DST|DLQ|GLOB", "destination"),
+    (r"K:V", "header"),
+    (r"FILE|\.JSON", "file"),
+    (r"DIR", "folder"),
+    (r"CONN\Z", "connection"),
 )
 
 
@@ -51,7 +51,7 @@ class Word(click.types.StringParamType):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         """Return what completes it."""
         return completes(param, ctx, incomplete)
 
@@ -67,14 +67,14 @@ def completed(params: list[click.Parameter]) -> list[click.Parameter]:
     return params
 
 
-def completes(param: click.Parameter, context: click.Context, text: str) -> list[CompletionItem]:
+def completes(param: click.Parameter, context: click.Context, text: str) -> "list[CompletionItem]":
     """Return what completes the value of a parameter, by its metavar; none if that says nothing."""
     name = (param.name or "").removeprefix("after_")
     if name == "context" or (name == "names" and context.info_name == "context"):
         return _contexts(text)
     if name == "command" and context.info_name == "help":
         return _commands(text)
-    kinds = (kind for pattern, kind in _KINDS if pattern.search(param.metavar or ""))
+    kinds = (kind for pattern, kind in _KINDS if re.search(pattern, param.metavar or ""))
     kind = next(kinds, None)
     if kind == "destination":
         return _destinations(param, context, text)
@@ -86,12 +86,18 @@ def completes(param: click.Parameter, context: click.Context, text: str) -> list
         rows = _asked(context, "connections", {})
         return _items([(str(row.get("id")), str(row.get("peer") or "")) for row in rows], text)
     if kind in ("file", "folder"):
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(text, type="file" if kind == "file" else "dir")]
     return []
 
 
-def _items(found: list[tuple[str, str]], text: str) -> list[CompletionItem]:
+def _items(found: list[tuple[str, str]], text: str) -> "list[CompletionItem]":
     """Return the words that begin so, but for those that no shell could take as they are."""
+    from click.shell_completion import CompletionItem
+
+    from stompcli.render import visible_line
+
     return [
         CompletionItem(word, help=visible_line(told) or None)
         for word, told in found
@@ -101,7 +107,7 @@ def _items(found: list[tuple[str, str]], text: str) -> list[CompletionItem]:
 
 def _destinations(
     param: click.Parameter, context: click.Context, text: str
-) -> list[CompletionItem]:
+) -> "list[CompletionItem]":
     rows = _asked(context, "destinations", {})
     names = [(str(row.get("name")), str(row.get("kind") or "")) for row in rows]
     wanted = "" if "DEST" in (param.metavar or "") else "queue"
@@ -122,14 +128,14 @@ def _destinations(
     return items
 
 
-def _headers(text: str) -> list[CompletionItem]:
+def _headers(text: str) -> "list[CompletionItem]":
     name, colon, _ = text.partition(":")
     if colon:
         return _items([(f"{name}:{value}", "") for value in HEADERS.get(name, ())], text)
     return _items([(f"{one}:", "") for one in HEADERS], text)
 
 
-def _contexts(text: str) -> list[CompletionItem]:
+def _contexts(text: str) -> "list[CompletionItem]":
     from stompcli import contexts
     from stompcli.failure import Failure
 
@@ -142,13 +148,13 @@ def _contexts(text: str) -> list[CompletionItem]:
     return _items(found, text)
 
 
-def _commands(text: str) -> list[CompletionItem]:
+def _commands(text: str) -> "list[CompletionItem]":
     from stompcli import table
 
     return _items([(record.name, record.summary) for record in table.TABLE], text)
 
 
-def _messages(context: click.Context, text: str) -> list[CompletionItem]:
+def _messages(context: click.Context, text: str) -> "list[CompletionItem]":
     """Return the ids of the first messages in the queue that stands before."""
     params = context.params
     known = [params.get("queue"), params.get("destination"), *(params.get("words") or ())[:1]]

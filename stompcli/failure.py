@@ -1,6 +1,5 @@
 """Failures in words: what is printed when a command ends in an error, and its exit code."""
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from stompcli.exitcodes import ExitCode
@@ -9,13 +8,12 @@ if TYPE_CHECKING:
     from stompcli.client import StompError
 
 # No broker has codes for this; these words stand in the ERROR frames of all that we know.
-_NOT_ALLOWED: Final = re.compile(
-    r"authenti|authoriz|authoris|credential|password|passcode|log-?in|denied|forbidden"
-    r"|not allowed|access refused|permission",
-    re.IGNORECASE,
+_NOT_ALLOWED: Final = (
+    r"(?i:authenti|authoriz|authoris|credential|password|passcode|log-?in|denied|forbidden"
+    r"|not allowed|access refused|permission)"
 )
 # RabbitMQ is told the name of the machine, and knows no such virtual host.
-_NO_VIRTUAL_HOST: Final = re.compile(r"Virtual host '.*' access denied")
+_NO_VIRTUAL_HOST: Final = r"Virtual host '.*' access denied"
 
 
 class Failure(Exception):  # noqa: N818 - it is no error of the program
@@ -33,6 +31,10 @@ class Failure(Exception):  # noqa: N818 - it is no error of the program
         self.hint = hint
 
 
+class StdoutClosed(Exception):  # noqa: N818 - it is no error, the reader has had enough
+    """Whoever read our standard output has gone, as `head` does."""
+
+
 def usage(message: str, hint: str = "") -> Failure:
     """Return the failure for a command that was given wrong words."""
     return Failure(ExitCode.USAGE, "usage", message, hint)
@@ -45,15 +47,17 @@ def bad_input(message: str) -> Failure:
 
 def of(error: "StompError") -> Failure:
     """Return the failure that an error of the client library means to the user."""
+    import re
+
     from stompcli import client
 
     if isinstance(error, client.UsageError):
         return usage(str(error))
     if isinstance(error, client.RefusedError):
-        refused = _NOT_ALLOWED.search(f"{error.message} {error.detail}")
+        refused = re.search(_NOT_ALLOWED, f"{error.message} {error.detail}")
         code = ExitCode.REFUSED if refused else ExitCode.FAILED
         detail = error.detail if error.detail != error.reason else ""
-        if _NO_VIRTUAL_HOST.search(error.detail):
+        if re.search(_NO_VIRTUAL_HOST, error.detail):
             detail += "\nRabbitMQ calls its usual virtual host /; try: --vhost /"
         return Failure(code, "refused", f"{error.address} refused: {error.reason}", detail)
     if isinstance(error, client.ConnectError):
@@ -65,7 +69,7 @@ def of(error: "StompError") -> Failure:
             )
         return Failure(ExitCode.UNAVAILABLE, "unreachable", str(error), hint)
     if isinstance(error, client.BrokerError):
-        refused = _NOT_ALLOWED.search(f"{error.message} {error.detail}")
+        refused = re.search(_NOT_ALLOWED, f"{error.message} {error.detail}")
         code = ExitCode.REFUSED if refused else ExitCode.FAILED
         kind = "forbidden" if refused else "error"
         detail = error.detail if error.detail != str(error) else ""

@@ -13,14 +13,14 @@ import trio
 
 from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import of
+from stompcli.failure import StdoutClosed, of
 from stompcli.history import History, place
 from stompcli.lines import Lines
-from stompcli.options import Settings
-from stompcli.output import Out, StdoutClosed
+from stompcli.output import Out
 from stompcli.reading import StandardInput, Text, pieces
 from stompcli.running import supervise
 from stompcli.session import Session
+from stompcli.settings import Settings
 
 # How long messages that follow a command at once may take to be shown before the next prompt.
 _SETTLE = 0.03

@@ -24,12 +24,12 @@ from stompcli.client import (
 )
 from stompcli.commands.subscribe import subscribe_again
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, of, usage
+from stompcli.failure import Failure, StdoutClosed, of, usage
 from stompcli.history import History
 from stompcli.link import Link
 from stompcli.main import in_words, unknown
 from stompcli.options import SHELL, given_after
-from stompcli.output import Out, StdoutClosed
+from stompcli.output import Out
 from stompcli.render import frame_lines, visible_body, visible_line
 from stompcli.session import Session
 

@@ -7,18 +7,20 @@ click is imported.
 import itertools
 import os
 import sys
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
-from stompcli import files, table
+from stompcli import table
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, usage
-from stompcli.options import Settings, before_command
-from stompcli.output import Out, StdoutClosed
-from stompcli.render import check_pattern
+from stompcli.failure import Failure, StdoutClosed, usage
+from stompcli.options import before_command
+from stompcli.page import Context
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from stompcli.settings import Settings
 
 _NOT_ONE_SHOT = (
     "acks belong to the session that received the message; "
@@ -51,9 +53,8 @@ def _open_standard_streams() -> None:
 
 def run(args: list[str]) -> int:
     """Run the program; return its exit code."""
-    name = Path(sys.argv[0]).name
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib is slow to import
     name = name if name in ("stomp", "stompcli") else "stomp"
-    out = Out(Settings(json="--json" in args))
     stdout = sys.stdout
     completing = f"_{name.upper()}_COMPLETE" in os.environ
     if completing:
@@ -65,7 +66,7 @@ def run(args: list[str]) -> int:
         return int(code or ExitCode.DONE)
     except Failure as failure:
         if not completing:
-            out.failure(failure)
+            _complain(failure, args)
         return failure.code
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -73,7 +74,7 @@ def run(args: list[str]) -> int:
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
         complaint = in_words(error)
-        out.failure(complaint)
+        _complain(complaint, args)
         return complaint.code
     except StdoutClosed:
         return ExitCode.DONE
@@ -82,6 +83,14 @@ def run(args: list[str]) -> int:
         if sys.stdout is not stdout:
             return ExitCode.DONE
         raise
+
+
+def _complain(failure: Failure, args: list[str]) -> None:
+    """Say why nothing was done, as the words of the command line ask for."""
+    from stompcli.output import Out
+    from stompcli.settings import Settings
+
+    Out(Settings(json="--json" in args)).failure(failure)
 
 
 def in_words(error: click.ClickException) -> Failure:
@@ -112,6 +121,8 @@ def _ask_for_help(words: list[str]) -> bool:
 
 class Program(click.Group):
     """The click group; its commands come from the table, each loaded when it is used."""
+
+    context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands that can be run from a command line."""
@@ -160,8 +171,10 @@ class Program(click.Group):
         with formatter.section("Exit codes"):
             formatter.write_dl(rows)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Return the words that complete a command, from the table."""
+        from click.shell_completion import CompletionItem
+
         items = [
             CompletionItem(record.name, help=record.summary)
             for record in table.TABLE
@@ -220,6 +233,8 @@ def _no_command(**params: object) -> int:
     settings = _checked(precedence.settled(context))
     data = None
     if settings.file not in (None, "-"):
+        from stompcli import files
+
         data = files.read(str(settings.file))
     import trio
 
@@ -229,6 +244,7 @@ def _no_command(**params: object) -> int:
 
         return trio.run(run_shell, settings)
     from stompcli.line import read_lines
+    from stompcli.output import Out
 
     out = Out(settings, in_shell=True)
     return trio.run(read_lines, settings, out, data, interactive)
@@ -245,6 +261,7 @@ def run_command(context: click.Context) -> int:
     record = table.find(str(context.info_name))
     assert record is not None  # noqa: S101 - for the type checker; the group found it
     from stompcli import precedence
+    from stompcli.output import Out
 
     settings = precedence.settled(context.parent, context.params, offline=record.offline)
     settings = _checked(settings)
@@ -259,9 +276,11 @@ def run_command(context: click.Context) -> int:
     return trio.run(perform, record, context.params, settings, out)
 
 
-def _checked(settings: Settings) -> Settings:
+def _checked(settings: "Settings") -> "Settings":
     """Return the settings; raises `Failure` for a format that there is not, and for TLS amiss."""
     if settings.format is not None:
+        from stompcli.render import check_pattern
+
         complaint = check_pattern(settings.format)
         if complaint is not None:
             raise usage(complaint)

@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
-from stompcli import files
 from stompcli.completing import completed, completes
-from stompcli.failure import bad_input
 from stompcli.further_options import FURTHER, Spelled, joined
 
 # The context object of a line that was typed into a shell.
@@ -18,17 +15,20 @@ SHELL: Final = "shell"
 # What begins the names of parameters that were given after the command.
 AFTER: Final = "after_"
 
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z")
+# Not compiled until a value is given: help needs none of them.
+_DURATION: Final = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|)\Z"
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE: Final = re.compile(r"([0-9]+)\s*([kKmMgG]?)(?:i?[bB])?\Z")
+_SIZE: Final = r"([0-9]+)\s*([kKmMgG]?)(?:i?[bB])?\Z"
 _OCTETS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
-_NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)\Z")
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)\Z"
 _FACTORS: Final = {"": 1, "k": 1000, "m": 1_000_000}
-_RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)(?:/s)?\Z")
-_BEATS: Final = re.compile(r"[0-9]+,[0-9]+\Z")
+_RATE: Final = r"([0-9]+(?:\.[0-9]+)?)([kKmM]?)(?:/s)?\Z"
+_BEATS: Final = r"[0-9]+,[0-9]+\Z"
 
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     _Type = click.ParamType[Any]
 else:
     # Only the newest click can be asked for the type of the value.
@@ -46,7 +46,7 @@ class Duration(_Type):
         """Return seconds."""
         if isinstance(value, int | float):
             return float(value)
-        match = _DURATION.match(value)
+        match = re.match(_DURATION, value)
         if match is None:
             self.fail(f'"{value}" is not a duration such as 500ms, 2s or 1m', param, ctx)
         return float(match[1]) * _SECONDS[match[2]]
@@ -63,7 +63,7 @@ class Size(_Type):
         """Return octets."""
         if isinstance(value, int):
             return value
-        match = _SIZE.match(value)
+        match = re.match(_SIZE, value)
         if match is None:
             self.fail(f'"{value}" is not a size such as 100, 1k or 2M', param, ctx)
         return int(match[1]) * _OCTETS[match[2].lower()]
@@ -80,7 +80,7 @@ class Number(_Type):
         """Return the number, which is 1 at least."""
         if isinstance(value, int):
             return value
-        match = _NUMBER.match(value)
+        match = re.match(_NUMBER, value)
         number = 0 if match is None else int(float(match[1]) * _FACTORS[match[2].lower()])
         if number < 1:
             self.fail(f'"{value}" is not a number such as 100, 100k or 1M', param, ctx)
@@ -96,7 +96,7 @@ class Rate(_Type):
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return how many a second."""
-        match = _RATE.match(str(value))
+        match = re.match(_RATE, str(value))
         if match is None or float(match[1]) <= 0:
             self.fail(f'"{value}" is not a rate such as 100, 100/s or 10k/s', param, ctx)
         return float(match[1]) * _FACTORS[match[2].lower()]
@@ -109,7 +109,7 @@ class Header(_Type):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         """Return names of headers, and then their usual values."""
         return completes(param, ctx, incomplete)
 
@@ -150,7 +150,7 @@ class Beats(_Type):
         """Return both numbers."""
         if isinstance(value, tuple):
             return value
-        if not _BEATS.match(value):
+        if not re.match(_BEATS, value):
             self.fail(
                 f'"{value}" is not two numbers of milliseconds, such as 10000,10000', param, ctx
             )
@@ -185,69 +185,6 @@ NUMBER: Final = Number()
 RATE: Final = Rate()
 HEADER: Final = Header()
 BEATS: Final = Beats()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the global options say; None or empty where nothing was said."""
-
-    host: str | None = None
-    port: int | None = None
-    url: str | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    password_file: str | None = None
-    ask_password: bool = False
-    protocol: str = "auto"
-    vhost: str | None = None
-    heartbeats: tuple[int, int] | None = None
-    connect_header: tuple[tuple[str, str], ...] = ()
-    file: str | None = None
-    keep_going: bool = False
-    listen: tuple[str, ...] = ()
-    verbose: int = 0
-    quiet: bool = False
-    json: bool = False
-    format: str | None = None
-    raw: bool = False
-    timeout: float | None = None
-    linger: float = 0.5
-    plain: bool = False
-    context: str | None = None
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    tls_insecure: bool = False
-    color: str = "auto"
-    no_progress: bool = False
-    no_rc: bool = False
-    no_shell: bool = False
-    transcript: str | None = None
-    # How explicitly each of them was said; see `stompcli.precedence`.
-    said: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> Self:
-        """Return the settings in the parameters of the program itself."""
-        names = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in params.items() if name in names})
-
-    def secret(self) -> str | None:
-        """Return the password, from wherever it was said to be.
-
-        Raises `Failure` if its file is missing or empty.
-        """
-        if self.password_file is None:
-            if self.ask_password and self.password is None:
-                answer: str = click.prompt("Password", hide_input=True, err=True)
-                return answer
-            return self.password
-        lines = files.read(self.password_file).splitlines()
-        first = lines[0].decode("utf-8", "surrogateescape") if lines else ""
-        if not first:
-            raise bad_input(f"{self.password_file}: its first line is empty")
-        return first
 
 
 def given_after(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,20 +247,24 @@ def _connection() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def after_command(own: list[click.Parameter]) -> list[click.Parameter]:
-    """Return the long options to accept after a command, but for those that it has itself."""
-    taken = {name for param in own for name in (*param.opts, *param.secondary_opts)}
-    options: list[click.Parameter] = []
+@cache
+def _after() -> Mapping[str, click.Parameter]:
+    """Return the long options that may stand after a command, one of each for all commands."""
+    options = {}
     for one in _connection():
         spec = {key: value for key, value in one.items() if key not in ("decls", "short", "envvar")}
         long = one["decls"][0]
-        if long in taken:
-            continue
         if "is_flag" not in spec and "count" not in spec and "multiple" not in spec:
             spec["default"] = None
         name = AFTER + long.removeprefix("--").replace("-", "_")
-        options.append(click.Option([name, *one["decls"]], hidden=True, **spec))
+        options[long] = click.Option([name, *one["decls"]], hidden=True, **spec)
     return options
+
+
+def after_command(own: list[click.Parameter]) -> list[click.Parameter]:
+    """Return the long options to accept after a command, but for those that it has itself."""
+    taken = {name for param in own for name in (*param.opts, *param.secondary_opts)}
+    return [option for long, option in _after().items() if long not in taken]
 
 
 def before_command() -> list[click.Parameter]:

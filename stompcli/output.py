@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from stompcli import color, render
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure
-from stompcli.options import Settings
+from stompcli.failure import Failure, StdoutClosed
+from stompcli.settings import Settings
 
 if TYPE_CHECKING:
     import trio
@@ -29,10 +29,6 @@ _captured: ContextVar[bytearray | None] = ContextVar("captured", default=None)
 def captured_here() -> bytearray | None:
     """Return where the output of this task goes instead of standard output, if it does."""
     return _captured.get()
-
-
-class StdoutClosed(Exception):  # noqa: N818 - it is no error, the reader has had enough
-    """Whoever read our standard output has gone, as `head` does."""
 
 
 class Out:

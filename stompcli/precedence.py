@@ -14,7 +14,8 @@ import click
 from stompcli import contexts
 from stompcli.contexts import Context
 from stompcli.failure import usage
-from stompcli.options import Settings, given_after
+from stompcli.options import given_after
+from stompcli.settings import Settings
 
 _PLACE: Final = ("url", "host", "port", "tls")
 _OF_PASSWORD: Final = ("password", "password_file", "ask_password")

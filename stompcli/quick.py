@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from stompcli import paths
 from stompcli.failure import Failure
 from stompcli.files import read
-from stompcli.options import Settings
+from stompcli.settings import Settings
 from stompd.protocol.decoder import Decoder
 from stompd.protocol.encoder import encode, with_length
 

@@ -9,11 +9,11 @@ import trio
 
 from stompcli.client import StompError
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, of
-from stompcli.options import Settings
-from stompcli.output import Out, StdoutClosed
+from stompcli.failure import Failure, StdoutClosed, of
+from stompcli.output import Out
 from stompcli.reading import StandardInput, pieces
 from stompcli.session import Session, open_session
+from stompcli.settings import Settings
 from stompcli.table import Command
 from stompcli.transcript import Transcript
 

@@ -28,9 +28,9 @@ from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of, usage
 from stompcli.link import Link, Traffic
-from stompcli.options import Settings
 from stompcli.output import Out
 from stompcli.preferences import Preferences
+from stompcli.settings import Settings
 from stompcli.sticky import Sticky
 from stompcli.transcript import Transcript
 

@@ -5,10 +5,8 @@ attribute, so that looking at the table imports neither click nor trio nor the h
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     import click
@@ -20,8 +18,7 @@ if TYPE_CHECKING:
 Handler = Callable[["Session", dict[str, Any], "Out"], Awaitable["ExitCode | None"]]
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command of the `stomp` program."""
 
     name: str
@@ -699,6 +696,8 @@ def find(word: str, *, in_shell: bool = False) -> Command | None:
 
 def closest(word: str) -> str | None:
     """Return the command word most like ``word``, None if none is."""
+    from difflib import get_close_matches
+
     close = get_close_matches(word, _BY_WORD, n=1)
     return close[0] if close else None
 

@@ -15,8 +15,8 @@ import pytest
 from client.programs import ROOT, Stomp, environment
 
 from stompcli import quick
-from stompcli.options import Settings
 from stompcli.quick import Place
+from stompcli.settings import Settings
 from stompcli.shells import typed_words
 
 MESSAGE = (

@@ -18,7 +18,7 @@ from stompcli import contexts, precedence, toml
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
 from stompcli.main import program
-from stompcli.options import Settings
+from stompcli.settings import Settings
 
 Run = Callable[..., Finished]
 

@@ -89,6 +89,36 @@ def test_nothing_heavy_is_imported_for_words(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["queues", "-h"]])
+def test_help_imports_click_and_hardly_more(words: list[str]) -> None:
+    """Help is there at once: of this program only the table and the options are imported for it.
+
+    Nor is anything of the standard library that takes long and that click does without.
+    """
+    script = (
+        "import sys, click; before = set(sys.modules); "
+        "from stompcli.main import run; sys.argv[0] = 'stomp'; "
+        f"code = run({words!r}); print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert b"Usage: stomp " in done.stdout
+    imported = done.stderr.decode().split()
+    own = {name for name in imported if name.startswith(("stompcli.", "stompd"))}
+    parsing = {f"stompcli.{name}_arguments" for name in ("broker", "receive")}
+    few = ("table", "exitcodes", "failure", "options", "further_options", "completing", "page")
+    assert own <= {"stompcli.main", "stompcli.arguments", *parsing} | {f"stompcli.{n}" for n in few}
+    slow = {"pathlib", "dataclasses", "shutil", "json", "urllib.parse", "difflib", "tomllib"}
+    slow |= {"subprocess", "socket", "ssl", "sqlite3", "tempfile", "click.shell_completion"}
+    assert not slow & set(imported)
+
+
 def test_completion_of_words_is_light_too() -> None:
     """Completing a command's name comes from the table alone."""
     script = (

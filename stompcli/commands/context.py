@@ -16,12 +16,12 @@ from stompcli.editing import edited
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of, usage
 from stompcli.files import absolute
-from stompcli.options import Settings
 from stompcli.output import Out
 from stompcli.precedence import Said, with_context
 from stompcli.render import visible_line
 from stompcli.running import supervise
 from stompcli.session import Session
+from stompcli.settings import Settings
 
 _TAKES: Final = {
     "select": "add edit",

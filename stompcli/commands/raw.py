@@ -11,8 +11,8 @@ from stompcli import files, render, words
 from stompcli.client.beside import tasks_beside
 from stompcli.client.dial import open_stream
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, bad_input, usage
-from stompcli.output import Out, StdoutClosed
+from stompcli.failure import Failure, StdoutClosed, bad_input, usage
+from stompcli.output import Out
 from stompcli.rawframes import RawFrames, lint, split_frames, unescaped
 from stompcli.reading import StandardInput, Text, pieces
 from stompcli.session import Session

@@ -19,8 +19,8 @@ from stompcli.client import (
     Subscription,
 )
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, usage
-from stompcli.output import Out, StdoutClosed
+from stompcli.failure import Failure, StdoutClosed, usage
+from stompcli.output import Out
 from stompcli.receive_arguments import ONE_SHOT
 from stompcli.render import visible_line
 from stompcli.session import Session

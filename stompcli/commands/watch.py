@@ -9,8 +9,8 @@ from stompcli import listing
 from stompcli.admin import is_stompd, only_stompd
 from stompcli.client import ConnectionLostError, Message, Subscription
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, usage
-from stompcli.output import Out, StdoutClosed
+from stompcli.failure import Failure, StdoutClosed, usage
+from stompcli.output import Out
 from stompcli.render import visible_line
 from stompcli.session import Session
 from stompcli.tapped import PLACED, Related, dropped_line, event_line, frame_line

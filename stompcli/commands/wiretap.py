@@ -10,8 +10,8 @@ import trio
 from stompcli.client import StompError
 from stompcli.client.dial import open_stream
 from stompcli.exitcodes import ExitCode
-from stompcli.failure import Failure, of, usage
-from stompcli.output import Out, StdoutClosed
+from stompcli.failure import Failure, StdoutClosed, of, usage
+from stompcli.output import Out
 from stompcli.rawframes import split_frames
 from stompcli.render import wire
 from stompcli.session import Session

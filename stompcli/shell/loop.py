@@ -11,13 +11,13 @@ import trio
 from stompcli import color, table
 from stompcli.client.beside import tasks_beside
 from stompcli.exitcodes import ExitCode
+from stompcli.failure import StdoutClosed
 from stompcli.history import History, place
 from stompcli.lines import Lines
-from stompcli.options import Settings
-from stompcli.output import StdoutClosed
 from stompcli.preferences import values
 from stompcli.running import supervise
 from stompcli.session import Session
+from stompcli.settings import Settings
 from stompcli.shell.destinations import Destinations
 from stompcli.shell.display import Display
 from stompcli.shell.prompt import Prompt, View

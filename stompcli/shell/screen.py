@@ -14,8 +14,9 @@ from typing import Final
 
 import trio
 
-from stompcli.options import Settings
-from stompcli.output import Out, StdoutClosed, captured_here
+from stompcli.failure import StdoutClosed
+from stompcli.output import Out, captured_here
+from stompcli.settings import Settings
 
 # Octets that may wait for the terminal before messages are counted only.
 _MARK: Final = 4 * 2**20
