@@ -89,7 +89,7 @@ def test_nothing_heavy_is_imported_for_words(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["queues", "-h"]])
+@pytest.mark.parametrize("words", [["--help"], ["send", "--help"], ["queues", "--help"]])
 def test_help_imports_click_and_hardly_more(words: list[str]) -> None:
     """Help is there at once: of this program only the table and the options are imported for it.
 
