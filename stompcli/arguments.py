@@ -27,13 +27,17 @@ class Verb(click.Command):
         *,
         help: str,  # noqa: A002 - click's word
         examples: tuple[str, ...] = (),
+        unknown_options: bool = False,
         **attributes: Any,  # noqa: ANN401 - click's own
     ) -> None:
         super().__init__(
             name,
             params=completed([*params, *after_command(params)]),
             help=help,
-            context_settings={"help_option_names": ["-h", "--help"]},
+            context_settings={
+                "help_option_names": ["-h", "--help"],
+                "ignore_unknown_options": unknown_options,
+            },
             **attributes,
         )
         self.examples = examples

@@ -101,8 +101,8 @@ class Lines:
         if not session.settings.no_rc:
             session.preferences = preferences.load(paths.config_file())
         session.preferences.on_change = self._changed
-        out.shell_format = session.preferences.format
-        out.short = session.preferences.headers == "short"
+        out.usual_format = session.preferences.format
+        out.full = session.preferences.headers == "full"
         if history.complaint:
             out.aside(history.complaint)
 
@@ -110,9 +110,9 @@ class Lines:
         """A setting was changed: those of the output are known there."""
         out, wanted = self._out, self._session.preferences
         if name == "format":
-            out.shell_format = wanted.format
+            out.usual_format = wanted.format
             out.settings = replace(out.settings, format=None, json=False, raw=False)
-        out.short = wanted.headers == "short"
+        out.full = wanted.headers == "full"
 
     async def greet(self) -> None:
         """Connect, and show what the broker said to that."""

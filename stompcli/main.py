@@ -260,12 +260,21 @@ def run_command(context: click.Context) -> int:
     assert context.parent is not None  # noqa: S101 - for the type checker; a group made it
     record = table.find(str(context.info_name))
     assert record is not None  # noqa: S101 - for the type checker; the group found it
-    from stompcli import precedence
+    from stompcli import paths, precedence, preferences
     from stompcli.output import Out
+    from stompcli.preferences import Preferences
 
     settings = precedence.settled(context.parent, context.params, offline=record.offline)
     settings = _checked(settings)
+    wanted = Preferences()
+    if not (settings.no_rc or record.offline) and (os.isatty(1) or os.isatty(2)):
+        # What scripts write is nothing to be preferred otherwise.
+        wanted = preferences.load(paths.config_file())
+        settings = precedence.with_preferences(settings, wanted)
     out = Out(settings)
+    if "format" in wanted.named:
+        out.usual_format = wanted.format
+    out.full = wanted.headers == "full" and "headers" in wanted.named
     remark = precedence.remark(settings)
     if remark is not None and not record.offline:
         out.notice(remark)
@@ -273,7 +282,7 @@ def run_command(context: click.Context) -> int:
 
     from stompcli.running import perform
 
-    return trio.run(perform, record, context.params, settings, out)
+    return trio.run(perform, record, context.params, settings, out, wanted)
 
 
 def _checked(settings: "Settings") -> "Settings":

@@ -295,7 +295,7 @@ def before_command() -> list[click.Parameter]:
             multiple=True,
             help="Subscribe to this destination first.",
         ),
-        click.Option(["--no-rc"], is_flag=True, help="At the prompt, leave config.toml out."),
+        click.Option(["--no-rc"], is_flag=True, help="Use no config.toml."),
         click.Option(["--no-shell"], is_flag=True, help="At the prompt, no `command | program`."),
         click.Option(
             ["--transcript"],

@@ -48,9 +48,10 @@ class Out:
             not in_shell and color.is_wanted(settings.color, tty=tty, environ=os.environ)
             for tty in (self._tty, self.stderr_tty)
         )
-        # How messages are shown in a shell where no option says it, and whether in short.
-        self.shell_format = "stomp.py"
-        self.short = False
+        # How messages are shown in a shell, or to people elsewhere, where no option says it; and
+        # whether with all of their headers.
+        self.usual_format = "stomp.py" if in_shell else "pretty"
+        self.full = in_shell
         # The prompt that stands on the line, empty if none does.
         self._prompt = ""
         # True while a passing line stands there.
@@ -116,9 +117,7 @@ class Out:
             return "raw"
         if settings.format is not None:
             return settings.format
-        if self.in_shell:
-            return self.shell_format
-        return "pretty" if self.tty else "body"
+        return self.usual_format if self.in_shell or self.tty else "body"
 
     def message(
         self,
@@ -151,10 +150,10 @@ class Out:
         if form == "body":
             shown = render.visible_body(message.body).encode() if self.tty else message.body
             return shown + end
-        if form == "stomp.py" and not self.short:
+        if form == "stomp.py" and (self.full or not self.in_shell):
             return render.stomp_py(message, tty=self.tty)
         if form in ("stomp.py", "pretty"):
-            full = settings.verbose > 0 or (self.in_shell and not self.short)
+            full = settings.verbose > 0 or self.full
             return render.pretty(
                 message, n, full=full, tty=self.tty, color=self.color, size=size, notes=notes
             )

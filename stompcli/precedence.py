@@ -4,6 +4,7 @@ Who names a broker by host or URL means that broker: a context chosen less expli
 left aside as a whole, so that no password of it goes elsewhere.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import IntEnum
@@ -15,6 +16,7 @@ from stompcli import contexts
 from stompcli.contexts import Context
 from stompcli.failure import usage
 from stompcli.options import given_after
+from stompcli.preferences import Preferences
 from stompcli.settings import Settings
 
 _PLACE: Final = ("url", "host", "port", "tls")
@@ -100,6 +102,19 @@ def with_context(
 
 def _names_a_place(values: Mapping[str, Any]) -> bool:
     return any(name in values for name in ("url", "host", "port"))
+
+
+def with_preferences(
+    settings: Settings, wanted: Preferences, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Return the settings without colours, if the user's file wants none and nobody else any.
+
+    That it wants them always is no reason to put them into files: only the option does that.
+    """
+    spoken = settings.said.get("color") or environ.get("FORCE_COLOR")
+    if spoken or wanted.color != "never":
+        return settings
+    return replace(settings, color="never")
 
 
 def remark(settings: Settings) -> str | None:

@@ -1,4 +1,4 @@
-"""What a user of the shell may set, for a session or for good: `config.toml`.
+"""What a user may set, for a session of the shell or for good: `config.toml`.
 
 ``set`` shows and changes it, ``set --save`` writes what was changed into the file, which otherwise
 stays as its user wrote it.
@@ -66,7 +66,8 @@ class Preferences:
     aliases: dict[str, str] = field(default_factory=dict)
     # Lines to run when a connection was made.
     on_connect: list[str] = field(default_factory=list)
-    # What was changed in this session.
+    # What the file of settings says, and what was changed in this session.
+    named: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     on_change: Callable[[str], object] = str
 
@@ -131,6 +132,7 @@ def load(path: Path) -> Preferences:
             else:
                 text = ("on" if value else "off") if isinstance(value, bool) else value
                 setattr(found, _known(name), _converted(name, str(text)))
+            found.named.add(name)
         except Failure as failure:
             raise _bad(path, failure.message) from None
     return found

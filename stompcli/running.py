@@ -11,6 +11,7 @@ from stompcli.client import StompError
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, StdoutClosed, of
 from stompcli.output import Out
+from stompcli.preferences import Preferences
 from stompcli.reading import StandardInput, pieces
 from stompcli.session import Session, open_session
 from stompcli.settings import Settings
@@ -19,10 +20,15 @@ from stompcli.transcript import Transcript
 
 
 async def perform(
-    record: Command, params: dict[str, Any], settings: Settings, out: Out
+    record: Command,
+    params: dict[str, Any],
+    settings: Settings,
+    out: Out,
+    preferences: Preferences,
 ) -> ExitCode:
     """Run one command of a command line."""
     session = Session(settings, out, stays=record.stays)
+    session.preferences = preferences
     if StandardInput().tty and out.stderr_tty:
         session.ask = partial(_ask, out)
     handler = record.load_handler()

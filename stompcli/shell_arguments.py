@@ -18,7 +18,9 @@ SET: Final = Verb(
         click.Option(["--save"], is_flag=True, help="Write what was changed into config.toml."),
     ],
     help="Show the settings of the shell, or one, or change one.",
-    examples=("set", "set rate 0", "set format '{n} {destination} {body}\\n'", "set --save"),
+    examples=("set", "set rate 0", "set pager less -R", "set --save"),
+    # Those of the program that the value names.
+    unknown_options=True,
 )
 SHOW: Final = Verb(
     "show",

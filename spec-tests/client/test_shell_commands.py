@@ -235,6 +235,76 @@ def test_wrong_settings_of_the_prompt(stomp: Stomp, tmp_path: Path) -> None:
     assert stomp("-q", stdin=b"begin\n", env={"STOMP_CONFIG": str(config)}).code == 0
 
 
+def test_settings_of_a_command_line(stomp: Stomp, queue: str, tmp_path: Path) -> None:
+    """On a terminal a command does as config.toml says, unless it is told otherwise."""
+    config = tmp_path / "config.toml"
+    config.write_text('format = "{destination}={body}\\n"\ncolor = "never"\n')
+    env = {"STOMP_CONFIG": str(config), "NO_COLOR": ""}
+    stomp("send", queue, "hello")
+
+    def browsed(*words: str, rc: str = "-q", **more: str) -> str:
+        terminal = Terminal(stomp, "-q", rc, "browse", queue, *words, env={**env, **more})
+        assert terminal.end() == 0, terminal.seen
+        return terminal.seen
+
+    assert browsed() == f"{queue}=hello\n"
+    assert browsed("--format", "body") == "hello\n"
+    config.write_text('headers = "full"\ncolor = "never"\n')
+    assert "  destination: " in browsed()
+    assert "\x1b" not in browsed()
+    assert "\x1b[1m" in browsed("--color", "always")
+    assert "\x1b[1m" in browsed(FORCE_COLOR="1")
+    # Without the file all is as usual.
+    assert "  destination: " not in browsed(rc="--no-rc")
+    assert "\x1b[1m" in browsed(rc="--no-rc")
+
+
+def test_settings_do_not_reach_pipes_and_files(stomp: Stomp, queue: str, tmp_path: Path) -> None:
+    """What a program reads is the same whatever config.toml says, even if that is wrong."""
+    config = tmp_path / "config.toml"
+    config.write_text("format = 3\n")
+    env = {"STOMP_CONFIG": str(config)}
+    assert stomp("-q", "send", queue, "hello", env=env).code == 0
+    assert stomp("-q", "browse", queue, env=env).text == "hello\n"
+    terminal = Terminal(stomp, "browse", queue, env=env)
+    assert terminal.end() == ExitCode.BAD_CONFIG
+    assert terminal.seen.startswith(f"stomp: {config}: ")
+    terminal = Terminal(stomp, "version", env=env)
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("how", ["prompt", "command"])
+def test_pager(stomp: Stomp, queue: str, tmp_path: Path, how: str) -> None:
+    """What is longer than the screen goes through the pager; what is shorter does not."""
+    config = tmp_path / "config.toml"
+    env = {"STOMP_CONFIG": str(config), "STOMP_HISTFILE": str(tmp_path / "history")}
+    stomp("send", queue, "-", stdin=b"".join(b"line %d\n" % n for n in range(50)))
+    stomp("send", queue, "short")
+    pager = "sed -n s/^line.49/the_last/p"
+    if how == "command":
+        config.write_text(f'pager = "{pager}"\n')
+        terminal = Terminal(stomp, "-q", "browse", queue, "--body-bytes", "1000", env=env)
+        assert terminal.end() == 0
+        assert terminal.seen == "the_last\n"
+        assert "\nline 49\n" in stomp("browse", queue, env=env).text
+        return
+    terminal = Terminal(stomp, "--plain", "-q", env=env)
+    prompt = f"localhost:{stomp.port}> "
+    terminal.answer(prompt, f"set pager {pager}")
+    terminal.answer(prompt, "set pager")
+    terminal.answer(prompt, f"sub {queue}")
+    terminal.answer("short\r\n", "show #1")
+    terminal.answer(prompt, "show #2")
+    terminal.answer(prompt, "show #1 | grep -c line")
+    terminal.answer(prompt, None)
+    assert terminal.end() == 0
+    assert f"{prompt}{pager}\n" in terminal.seen
+    assert "the_last\n" in terminal.seen
+    # Shorter than the screen, and through a pipe of one's own.
+    assert terminal.seen.count("short\n") == 2
+    assert f"{prompt}50\n" in terminal.seen
+
+
 def test_a_body_of_several_lines(stomp: Stomp, queue: str) -> None:
     """Without a body it is asked for, up to the mark; so are the headers kept."""
     terminal = Terminal(stomp, "--plain", "-q")

@@ -5,7 +5,7 @@ import binascii
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from stompcli import listing
+from stompcli import listing, paging
 from stompcli.admin import Admin, admin, is_stompd, only_stompd
 from stompcli.client import Client, Message
 from stompcli.commands.acting import teller
@@ -110,18 +110,20 @@ async def browse(session: Session, params: dict[str, Any], out: Out) -> ExitCode
     queue = params["queue"]
     if is_stompd(client):
         async with admin(session, "browse") as broker:
-            await look(broker, queue, params, out)
+            await look(broker, queue, params, out, pager=session.preferences.pager)
     elif client.server.startswith("ActiveMQ"):
-        await _look_at_activemq(client, queue, params, out)
+        await _look_at_activemq(client, queue, params, out, session.preferences.pager)
     else:
         raise only_stompd(client, "browse", others=" or ActiveMQ")
     return None
 
 
-async def look(broker: Admin, queue: str, params: dict[str, Any], out: Out) -> None:
+async def look(
+    broker: Admin, queue: str, params: dict[str, Any], out: Out, *, pager: str = ""
+) -> None:
     """Show messages of a queue of stompd: browse, and dlq show."""
     wanted = 1 if params["id_"] is not None else params["count"]
-    shower = _Shower(params, out)
+    shower = _Shower(params, out, pager)
     offset: int | None = params["offset"]
     after: str | None = None
     total: int | None = None
@@ -148,12 +150,14 @@ async def look(broker: Admin, queue: str, params: dict[str, Any], out: Out) -> N
         if not rows or not isinstance(more, str):
             break
         offset, after = None, more
-    shower.finish(queue, None if total is None else max(total, shower.shown))
+    await shower.finish(queue, None if total is None else max(total, shower.shown))
 
 
-async def _look_at_activemq(client: Client, queue: str, params: dict[str, Any], out: Out) -> None:
+async def _look_at_activemq(
+    client: Client, queue: str, params: dict[str, Any], out: Out, pager: str
+) -> None:
     """Show messages of a queue of ActiveMQ, by a subscription that takes none."""
-    shower = _Shower(params, out)
+    shower = _Shower(params, out, pager)
     passed = 0
     async with client.subscribe(queue, headers=_browsing(params["selector"])) as messages:
         async for message in messages:
@@ -169,7 +173,7 @@ async def _look_at_activemq(client: Client, queue: str, params: dict[str, Any], 
                 await shower.show(Browsed.of_message(message))
                 if shower.shown >= params["count"]:
                     break
-    shower.finish(queue, None)
+    await shower.finish(queue, None)
 
 
 def _browsing(selector: str | None) -> dict[str, str]:
@@ -180,7 +184,7 @@ def _browsing(selector: str | None) -> dict[str, str]:
 class _Shower:
     """Shows messages one by one, and says at the end what was left out."""
 
-    def __init__(self, params: dict[str, Any], out: Out) -> None:
+    def __init__(self, params: dict[str, Any], out: Out, pager: str) -> None:
         self._params = params
         self._out = out
         self._for_people = out.form() in ("pretty", "stomp.py")
@@ -189,6 +193,9 @@ class _Shower:
         self.limit = _SHOWN_BODY if limit is None and self._for_people else limit
         self.shown = 0
         self._cut = 0
+        # What there is for the pager, if there is one.
+        self._pager = pager if out.tty else ""
+        self._gathered = bytearray()
 
     async def show(self, message: Browsed) -> None:
         """Show one message."""
@@ -209,14 +216,20 @@ class _Shower:
             self._cut += 1
             if self._for_people:
                 data += f"... {missing:,} more octets\n".encode()
-        await self._out.write(data)
+        if self._pager:
+            self._gathered += data
+        else:
+            await self._out.write(data)
 
-    def finish(self, queue: str, total: int | None) -> None:
-        """Say how many of ``total`` messages were shown, None if nobody knows, and what is cut.
+    async def finish(self, queue: str, total: int | None) -> None:
+        """Let the pager show them, and say how many of ``total`` were shown, and what is cut.
 
-        Raises `Failure` if the one message that was asked for is not there.
+        ``total`` is None if nobody knows. Raises `Failure` if the one message that was asked for is
+        not there.
         """
         out = self._out
+        if self._gathered:
+            await paging.write(out, bytes(self._gathered), self._pager)
         if self._params["id_"] is not None:
             if not self.shown:
                 raise Failure(

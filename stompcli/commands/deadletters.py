@@ -87,7 +87,7 @@ async def _show(
     async with admin(session, "dlq show") as broker:
         queue = queue or await _only_one(broker)
         wanted = {**params, "id_": ids[0] if ids else None, "count": params["count"] or _SHOWN}
-        await look(broker, queue, wanted, out)
+        await look(broker, queue, wanted, out, pager=session.preferences.pager)
 
 
 async def _known(broker: Admin, queue: str) -> str:

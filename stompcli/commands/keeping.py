@@ -2,12 +2,10 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
-import trio
-
+from stompcli import paging
 from stompcli.client import Message
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, usage
@@ -33,13 +31,7 @@ async def last(session: Session, params: dict[str, Any], out: Out) -> ExitCode |
 
 async def _show(session: Session, chosen: list[tuple[int, Message]], out: Out) -> None:
     shown = b"".join(_whole(message, number, out) for number, message in chosen)
-    pager = session.preferences.pager
-    if pager and out.tty and shown.count(b"\n") >= shutil.get_terminal_size().lines:
-        with trio.CancelScope(shield=True):
-            # Ctrl-C is for the pager.
-            await trio.run_process(["/bin/sh", "-c", pager], stdin=shown, check=False)
-    else:
-        await out.write(shown)
+    await paging.write(out, shown, session.preferences.pager)
 
 
 def _whole(message: Message, number: int, out: Out) -> bytes:

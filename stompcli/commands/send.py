@@ -34,6 +34,7 @@ _FILLER: Final = b"0123456789abcdef"
 
 async def send(session: Session, params: dict[str, Any], out: Out) -> ExitCode | None:
     """Send one message, or a stream of them."""
+    params = params | {"editor": session.preferences.editor}
     if params["dry_run"]:
         await _dry_run(params, out, in_shell=session.in_shell)
         return None
@@ -76,8 +77,7 @@ async def sendreply(session: Session, params: dict[str, Any], out: Out) -> ExitC
 
 async def _send_in_shell(session: Session, params: dict[str, Any]) -> None:
     """Send without a word; a script waits for the receipt, so that it stops at the right line."""
-    wanted_editor = {"editor": session.preferences.editor}
-    async with aclosing(_messages(params | wanted_editor, in_shell=True)) as messages:
+    async with aclosing(_messages(params, in_shell=True)) as messages:
         message = await anext(messages)
     client = await session.link()
     wanted = params["receipt"]

@@ -99,8 +99,8 @@ class Shell:
 
     def _turn_headers(self) -> None:
         out = self._session.out
-        out.short = not out.short
-        self._prompt.say(f"headers {'short' if out.short else 'full'}")
+        out.full = not out.full
+        self._prompt.say(f"headers {'full' if out.full else 'short'}")
 
     def _turn_wire(self) -> None:
         session = self._session
