@@ -100,9 +100,11 @@ REPLAY: Final = Verb(
         click.Option(["--dry-run"], is_flag=True, help="Only say what would be sent."),
     ],
     help="Send the messages of FILE, which save has written, to DST, or to where each of them came "
-    "from. Nothing is sent twice unless replay is run twice.",
+    "from; or those that were sent in a session of which FILE is a transcript, of record or "
+    "--transcript. Nothing is sent twice unless replay is run twice.",
     examples=(
         "stomp replay orders.ndjson",
+        "stomp replay transcript.ndjson --speed 1x",
         "stomp replay prices.ndjson /topic/test --speed 10x",
         "gunzip < orders.ndjson.gz | stomp replay - /queue/orders --from 100 --to-n 200",
     ),

@@ -1,5 +1,6 @@
 """`stomp save` and `stomp replay`: messages into a file, and out of it again."""
 
+import base64
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from client.programs import Stomp, environment
 from client.test_worker import read_until, working
 
 from stompcli.client.testing import ScriptedBroker, on_socket
+from stompcli.retold import Retold
 
 
 def saved(file: Path) -> list[dict[str, object]]:
@@ -211,3 +213,113 @@ def test_usage(stomp: Stomp, words: list[str], code: int, err: str) -> None:
     """Mistakes are said in words."""
     done = stomp(*words)
     assert (done.code, err in done.err) == (code, True), done.err
+
+
+def test_replay_of_a_session(stomp: Stomp, queue: str, tmp_path: Path) -> None:
+    """What was sent in a recorded session is sent again: once, whole, and nothing else."""
+    file = tmp_path / "transcript"
+    lines = [
+        f"send {queue} before",
+        f"record {file}",
+        f"send -H x:a\\nb -H content-type:text/x {queue} one  two",
+        "begin",
+        f"send {queue} undone",
+        "abort",
+        "begin",
+        f"send {queue} committed",
+        "commit",
+        "reconnect",
+        "queues",
+        f"send --receipt {queue} three",
+        "begin",
+        f"send {queue} never",
+    ]
+    assert stomp("-q", stdin="\n".join(lines).encode()).code == 0
+    assert stomp("-q", "purge", "-y", queue).code == 0
+    done = stomp("replay", str(file))
+    assert done.code == 0, done.err
+    assert "sent 3 messages in " in done.err
+    assert "left out 2 messages of transactions that were not committed" in done.err
+    assert "that meant something in that session only" in done.err
+    found = [json.loads(line) for line in stomp("browse", queue, "--json").out.splitlines()]
+    assert [message["body"] for message in found] == ["one  two", "committed", "three"]
+    assert found[0]["headers"]["x"] == "a\\nb"
+    assert found[0]["headers"]["content-type"] == "text/x"
+    assert not {"receipt", "transaction"} & {*found[1]["headers"], *found[2]["headers"]}
+    done = stomp("replay", str(file), f"{queue}2", "--from", "2", "--to-n", "2", "-H", "y:z")
+    assert done.code == 0
+    message = json.loads(stomp("browse", f"{queue}2", "--json").out)
+    assert (message["body"], message["headers"]["y"]) == ("committed", "z")
+
+
+def chunk(direction: str, data: bytes, **more: object) -> dict[str, object]:
+    """Return a line of a transcript."""
+    return {"dir": direction, "bytes_b64": base64.b64encode(data).decode(), **more}
+
+
+CONNECT = b"CONNECT\naccept-version:1.1,1.2\nhost:h\n\n\0"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_frames_of_a_transcript_in_pieces(size: int) -> None:
+    """However the octets were cut: the version that was agreed on says what they mean."""
+    octets = b"SEND\ndestination:/queue/a\nx:\\c\n\nhi\0\nSEND\ndestination:b\nx:1\nx:2\n\n\0"
+    retold = Retold("f")
+    found = []
+    lines = [chunk(">", CONNECT), chunk("<", b"CONNECTED\nvers"), chunk("<", b"ion:1.1\n\n\0")]
+    lines += [chunk(">", octets[at : at + size]) for at in range(0, len(octets), size)]
+    for number, line in enumerate(lines, 1):
+        found += retold.line(line, number)
+    assert [(sent.destination, sent.body) for sent in found] == [("/queue/a", b"hi"), ("b", b"")]
+    assert [sent.headers["x"] for sent in found] == [":", "1"]
+
+
+def test_a_transcript_of_several_connections() -> None:
+    """Transactions belong to their connection, and end with it."""
+    retold = Retold("f")
+    send = b"SEND\ndestination:/queue/a\ntransaction:t\n\n%d\0"
+    connected = b"CONNECTED\nversion:1.2\n\n\0"
+    for conn in (1, 2):
+        assert retold.line(chunk(">", CONNECT, conn=conn), 1) == []
+        assert retold.line(chunk("<", connected, conn=conn), 1) == []
+        assert retold.line(chunk(">", send % conn, conn=conn, t="now"), 1) == []
+    # A line that was typed, and a connection that was made anew.
+    assert retold.line({"command": "commit"}, 1) == []
+    assert retold.line(chunk(">", CONNECT, conn=2), 1) == []
+    (sent,) = retold.line(chunk(">", b"COMMIT\ntransaction:t\n\n\0", conn=1), 1)
+    assert (sent.body, sent.time) == (b"1", "now")
+    retold.line(chunk("<", connected, conn=2), 1)
+    assert retold.line(chunk(">", b"COMMIT\ntransaction:t\n\n\0", conn=2), 1) == []
+    # Begun in the middle; what came is not looked at.
+    assert retold.line(chunk("<", b"MESSAGE\n", conn=3), 1) == []
+    assert retold.line(chunk(">", b"\n" + send % 3, conn=3), 1) == []
+    retold.finish()
+    assert retold.undone == 2
+
+
+def test_what_meant_something_in_a_session_only() -> None:
+    """Requests to the broker and replies are not sent again, nor asked for at a dead address."""
+    retold = Retold("f")
+    for name in (b"/admin/purge", b"/temp-queue/x"):
+        assert retold.line(chunk(">", b"SEND\ndestination:%s\n\n\0" % name), 1) == []
+    octets = b"SEND\ndestination:/queue/a\nreply-to:/temp-queue/x\n\n\0"
+    (sent,) = retold.line(chunk(">", octets), 1)
+    assert "reply-to" not in sent.headers
+    assert retold.passing == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b'{"dir":"x","bytes_b64":""}', "line 1 of standard input is no line of a transcript"),
+        (b'{"dir":">","bytes_b64":"?"}', "line 1 of standard input is no line of a transcript"),
+        (b'{"dir":">","bytes_b64":"U0VORAp4Cgo="}', "what was sent is no frame: "),
+        (b"12:00:00.123 $ send /queue/a b", "is a transcript for people, of record --text"),
+        (b'{"command":', "line 1 of standard input is no message"),
+    ],
+)
+def test_replay_of_no_transcript(stomp: Stomp, data: bytes, complaint: str) -> None:
+    """What cannot be read is complained about with its line, and nothing is sent."""
+    done = stomp("replay", "-", stdin=data + b"\n")
+    assert done.code == 65
+    assert complaint in done.err

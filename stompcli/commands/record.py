@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, closing
@@ -14,7 +15,7 @@ from typing import Any, Final
 import trio
 
 from stompcli.client import Client, Message, SessionEndedError, Subscription
-from stompcli.commands.send import Stream, from_json
+from stompcli.commands.send import Stream, described, from_json
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, bad_input, of, usage
 from stompcli.listing import messages as so_many
@@ -22,6 +23,7 @@ from stompcli.outgoing import Outgoing
 from stompcli.output import Out
 from stompcli.reading import Source, StandardInput, pieces
 from stompcli.render import as_json, visible_line
+from stompcli.retold import Retold, Sent
 from stompcli.session import Session
 from stompcli.stopping import Stop
 from stompcli.worker.drain import Drain
@@ -31,6 +33,8 @@ _BATCH: Final = 100
 _CHUNK: Final = 64 * 1024
 # Destinations that a summary names.
 _SHOWN: Final = 5
+# A line of a transcript that people read.
+_FOR_PEOPLE: Final = re.compile(rb"[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3} (?:<<<|>>>|\$) ")
 # What a saved message must not bring along: moments that have passed, and what brokers say.
 _STALE: Final = frozenset(("expires", "deliver-at", "original-message-id", "browser"))
 
@@ -176,13 +180,14 @@ async def replay(session: Session, params: dict[str, Any], out: Out) -> ExitCode
         raise usage("replay: DST and --to are the same; give one of them")
     goal = params["to"] or params["destination"]
     places: Counter[str] = Counter()
+    retold = Retold("standard input" if params["file"] == "-" else params["file"])
     stream = Stream(session, receipts=True, batch=None)
     pace = _Pace(params["speed"])
     stop = Stop()
     session.on_signal = stop
     started = trio.current_time()
     try:
-        async with aclosing(_saved(params, goal)) as messages:
+        async with aclosing(_saved(params, goal, retold)) as messages:
             async for message, when in messages:
                 if stop.wished:
                     break
@@ -211,6 +216,10 @@ async def replay(session: Session, params: dict[str, Any], out: Out) -> ExitCode
         out.notice(f"would send {total} ({text}{more})" if places else "nothing to send")
     else:
         out.notice(f"sent {total} in {took:.2f} s ({text}{more})" if places else "nothing to send")
+    if retold.undone:
+        out.notice(f"left out {so_many(retold.undone)} of transactions that were not committed")
+    if retold.passing:
+        out.notice(f"left out {so_many(retold.passing)} that meant something in that session only")
     return None
 
 
@@ -238,7 +247,7 @@ class _Pace:
 
 
 async def _saved(
-    params: dict[str, Any], goal: str | None
+    params: dict[str, Any], goal: str | None, retold: Retold
 ) -> AsyncGenerator[tuple[Outgoing, float | None], None]:
     """Yield the messages of a file that are wanted, with the moments at which they came."""
     path = params["file"]
@@ -254,20 +263,44 @@ async def _saved(
             line_number += 1
             if not line.strip():
                 continue
-            number += 1
-            if number < params["begin"]:
-                continue
-            if params["end"] is not None and number > params["end"]:
-                return
-            yield _message(line, line_number, name, params, goal)
+            told = _told(line, name)
+            for found in [line] if told is None else retold.line(told, line_number):
+                number += 1
+                if number < params["begin"]:
+                    continue
+                if params["end"] is not None and number > params["end"]:
+                    return
+                yield _message(found, line_number, name, params, goal)
+    retold.finish()
+
+
+def _told(line: bytes, name: str) -> dict[str, Any] | None:
+    """Return a line of a transcript, None for a saved message or something worse."""
+    if _FOR_PEOPLE.match(line):
+        raise bad_input(
+            f"{name} is a transcript for people, of record --text; those without --text can be sent"
+        )
+    if b'"bytes_b64"' not in line and b'"command"' not in line:
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    is_told = isinstance(value, dict) and ("bytes_b64" in value or "command" in value)
+    return value if is_told else None
 
 
 def _message(
-    line: bytes, number: int, name: str, params: dict[str, Any], goal: str | None
+    found: bytes | Sent, number: int, name: str, params: dict[str, Any], goal: str | None
 ) -> tuple[Outgoing, float | None]:
     model = Outgoing(goal or "", b"", [pair for pair in params["header"] if pair[1] is not None])
-    message = from_json(line, number, model, name)
-    value = json.loads(line)
+    if isinstance(found, Sent):
+        value: dict[str, Any] = {"destination": found.destination, "time": found.time}
+        model = replace(model, content_length="content-length" in found.headers)
+        message = described(found.headers, found.body, model)
+    else:
+        message = from_json(found, number, model, name)
+        value = json.loads(found)
     destination = goal or value.get("destination")
     if not isinstance(destination, str) or not destination:
         raise bad_input(f"line {number} of {name} has no destination; give one")

@@ -287,16 +287,24 @@ def from_json(
         given = {str(name): str(text) for name, text in value.get("headers", {}).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise bad_input(f"line {number} of {source} is no message: {error}") from None
-    kind = given.pop("content-type", None)
+    message = described(given, body, model)
+    return replace(message, content_type=message.content_type or _guess(body))
+
+
+def described(given: dict[str, str], body: bytes, model: Outgoing) -> Outgoing:
+    """Return the message with these headers and this body, sent to our destination.
+
+    The headers of ``model`` go before, and what was only true of one delivery is left out.
+    """
     overridden = {name for name, _ in model.headers}
     headers = [
-        pair for pair in given.items() if pair[0] not in OF_DELIVERY and pair[0] not in overridden
+        pair for pair in given.items() if pair[0] not in (*OF_DELIVERY, *overridden, "content-type")
     ]
     return Outgoing(
         model.destination,
         body,
         headers + model.headers,
-        kind or _guess(body),
+        given.get("content-type"),
         model.content_length,
     )
 
