@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from broker.client import Core
 
 from stompd.broker.message import Message
+from stompd.broker.owed import Sender
 from stompd.broker.policy import Settings
 from stompd.broker.storage import Fetch, Key, Kind
 from stompd.broker.terms import NEVER, NORMAL, Terms
@@ -36,6 +37,7 @@ class Record:
     size: int
     terms: Terms | None
     due: float
+    sender: Sender | None
 
     @classmethod
     def of(cls, message: Message, due: float) -> "Record":
@@ -52,6 +54,7 @@ class Record:
             message.size,
             None if message.terms is None else message.terms.copy(),
             due,
+            message.sender,
         )
 
     def message(self, place: int) -> Message:
@@ -65,6 +68,7 @@ class Record:
         message.first_id = self.first_id
         message.size = self.size
         message.terms = None if self.terms is None else self.terms.copy()
+        message.sender = self.sender
         message.stored = True
         return message
 

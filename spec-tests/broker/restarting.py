@@ -200,6 +200,9 @@ def kept(disk: Disk, starts: int) -> Kept:
     for key, records in disk.kept.items():
         queue = KeptQueue(key, max(records, default=0))
         for record in records.values():
+            if record.sender is not None:
+                count, octets = queue.owed.get(record.sender, (0, 0))
+                queue.owed[record.sender] = (count + 1, octets + record.size)
             if record.due:
                 queue.delayed_count += 1
                 queue.delayed_octets += record.size

@@ -285,7 +285,6 @@ def test_what_is_counted_of_many_is_forgotten_when_it_means_nothing(
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: QuotaRule("user", backlog=1),
         lambda: QuotaRule("address", "nowhere"),
         lambda: QuotaRule("user", message_rate=0),
         lambda: QuotaRule("user", byte_rate=0),

@@ -608,7 +608,7 @@ def test_every_key_of_a_limit_is_documented() -> None:
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ('per = "user"\nbacklog = 1', "limit[0].backlog: a backlog is that of a virtual host"),
+        ('per = "user"\nbacklog-messages = 0', "limit[0].backlog-messages: "),
         ('per = "address"\nmatch = "x"', "limit[0].match: 'x' does not appear to be an IPv4"),
         ('per = "host"', 'limit[0].per: "host" is none of user, address, vhost'),
         ('per = "user"\nbyte-rate = 0', "limit[0].byte-rate: a rate of 0 would let nothing"),

@@ -47,6 +47,26 @@ async def test_one_connection_too_many_is_told_so() -> None:
         await second.sync()
 
 
+async def test_who_has_too_much_in_queues_waits_for_room(tmp_path: Path) -> None:
+    """Also after a restart, with what is in the store; it goes on when somebody has taken it."""
+    store = {"engine": "sqlite", "path": str(tmp_path)}
+    given = settings(limit=[{"per": "address", "backlog_messages": 3}], store=store)
+    async with serving(given) as edge:
+        producer = await edge.login()
+        for _ in range(3):
+            await producer.write("SEND⏎destination:/queue/a⏎persistent:true⏎receipt:r⏎⏎x^@")
+            await producer.expect("RECEIPT")
+    async with serving(given) as edge:
+        producer = await edge.login()
+        (quota,) = next(iter(edge.service.broker.sessions.values())).quotas
+        await edge.until(lambda: quota.over)
+        await producer.write("SEND⏎destination:/queue/a⏎receipt:late⏎⏎late^@")
+        await edge.until(lambda: quota.blocked)
+        assert edge.depth("/queue/a") == 3
+        assert await edge.take("/queue/a", 3) == [b"x"] * 3
+        await producer.expect("RECEIPT", receipt_id="late")
+
+
 @pytest.mark.clause("LIM-01", "C-04")
 async def test_one_address_has_so_many_connections(tmp_path: Path) -> None:
     """The limit counts by address; those who come another way are not concerned."""

@@ -371,6 +371,7 @@ def test_a_file_of_before_the_journal(tmp_path: Path) -> None:
         keeper.put(A, plain(b"old"))
     db = sqlite3.connect(tmp_path / "stompd.db")
     db.execute("DELETE FROM meta WHERE name = 'generation'")
+    db.execute("DROP INDEX message_sender")
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from stompd.broker.destination import parse
 from stompd.broker.durable import DURABLE
 from stompd.broker.message import Message
+from stompd.broker.owed import hand_on, repay
 from stompd.broker.policy import outlives
 from stompd.broker.queue import Queue
 from stompd.broker.terms import Terms
@@ -40,6 +41,8 @@ class DeadLetters:
         queue = message.queue
         if not settled:
             queue.bytes -= message.size
+        if queue.owed:
+            repay(queue, message)
         queue.lost_count += 1
         queue.dead_letter_count += 1
         target = self._queue_of(queue)
@@ -80,6 +83,7 @@ class DeadLetters:
         if message.terms is not None:
             # Dead letters keep their order by priority, but do not expire once more.
             letter.terms = Terms(message.terms.priority).settled()
+        hand_on(message, letter, target)
         # Together or not at all: a crash in between must not lose it, nor double it.
         queue.store.begin_group()
         if message.stored and not queue.gone:
@@ -121,6 +125,8 @@ class DeadLetters:
             return
         queue.lost_count += 1
         queue.bytes -= message.size
+        if queue.owed:
+            repay(queue, message)
         if message.stored:
             queue.store.settle(queue.key, message)
 

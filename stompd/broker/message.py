@@ -8,6 +8,7 @@ from stompd.protocol.encoder import encode_lines
 from stompd.protocol.frame import NEVER_FORWARDED
 
 if TYPE_CHECKING:
+    from stompd.broker.owed import Sender
     from stompd.broker.queue import Queue
     from stompd.broker.terms import Terms
     from stompd.protocol.frame import Head
@@ -40,6 +41,7 @@ class Message:
         "queue",
         "redelivered",
         "same",
+        "sender",
         "size",
         "stored",
         "tail",
@@ -81,6 +83,8 @@ class Message:
         self.stored = False
         # Priority, expiry and the like; None for nearly all messages.
         self.terms: Terms | None = None
+        # Whose backlog it is part of, if that is limited.
+        self.sender: Sender | None = None
 
     def copy(self) -> Message:
         """Return the message for one more destination, as new as if it had been sent there."""

@@ -21,6 +21,7 @@ from stompd.broker.dedup import Remembered, goes_nowhere
 from stompd.broker.delayed import SHARE, Delayed
 from stompd.broker.message import Message
 from stompd.broker.overflow import bound, unblock
+from stompd.broker.owed import owe, repay
 from stompd.broker.tail import Tail
 from stompd.broker.takeover import take_over
 from stompd.broker.terms import NEVER, NORMAL, Terms, priority_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from stompd.broker.destination import Destination
     from stompd.broker.dialect import QueueSettings
+    from stompd.broker.owed import Sender
     from stompd.broker.policy import Policy
     from stompd.broker.sample import Sample
     from stompd.broker.session import Session
@@ -57,6 +59,7 @@ class Queue:
         "bounded",
         "bytes",
         "coming",
+        "counted",
         "dead_letter_count",
         "delayed",
         "destination",
@@ -71,6 +74,7 @@ class Queue:
         "name",
         "next_place",
         "number",
+        "owed",
         "owner",
         "paused",
         "policy",
@@ -142,7 +146,12 @@ class Queue:
         self.windowed = self.store.pages
         # True while something is on its way from the store, after a restart, that was due before.
         self.coming = False
+        # True if there is more to do when a message comes or leaves: there is a bound, or senders
+        # are counted. Once that has begun it goes on, so that what was counted is paid back.
         self.bounded = False
+        self.counted = False
+        # How many messages of each sender it holds, and octets; of those that are counted.
+        self.owed: dict[Sender, tuple[int, int]] = {}
         # Sessions that wait for room, under the overflow rule `block`.
         self.blocked: set[Session] = set()
         # An administrator's: nothing is delivered.
@@ -165,8 +174,15 @@ class Queue:
     def adopt(self, policy: Policy) -> None:
         """Have another policy in force from now on."""
         self.policy = policy
-        self.bounded = policy.max_messages is not None or policy.max_bytes is not None
+        self.counted = self.counted or self.host.broker.quotas.counts
+        self.bounded = (
+            self.counted or policy.max_messages is not None or policy.max_bytes is not None
+        )
         self._reconsider()
+
+    def count_senders(self) -> None:
+        """Count whose the messages are that come from now on."""
+        self.adopt(self.policy)
 
     def _reconsider(self) -> None:
         self.special = (
@@ -266,6 +282,7 @@ class Queue:
         if kept.first_expiry is not None:
             self.behind.sweep.first = kept.first_expiry
             self.time.alarm_at(kept.first_expiry)
+        self.owed = dict(kept.owed)
         if kept.delayed_count:
             self.coming = kept.first_due is None or kept.first_due <= self.host.broker.now
             self.delayed.restore(kept.delayed_count, kept.delayed_octets)
@@ -314,6 +331,8 @@ class Queue:
             self.put_count += 1
             message.queue = self
             self.bytes += message.size
+            if self.counted:
+                owe(self, message, session)
             self.drop_expired(message)
             return
         if terms.group is not None:
@@ -373,6 +392,8 @@ class Queue:
             self.dispatch()
 
     def _put_special(self, message: Message, session: Session | None) -> None:
+        if self.counted:
+            owe(self, message, session)
         if self.policy.max_age is not None:
             self.limit_age(message, self.policy.max_age)
         if message.persistent:
@@ -572,6 +593,8 @@ class Queue:
             if self.tail:
                 self.behind.forget(message, priority_of(message))
             self.store.settle(self.key, message)
+        if self.owed:
+            repay(self, message)
         if self.blocked:
             unblock(self)
 
@@ -638,6 +661,8 @@ class Queue:
         self.lost_count += len(messages)
         for message in messages:
             self.bytes -= message.size
+            if self.owed:
+                repay(self, message)
             if id(message) in apart:
                 self.delayed.drop(message)
             elif assignment is not None:
@@ -668,6 +693,8 @@ class Queue:
         self.next_place += 1
         self.put_count += 1
         self.bytes += message.size
+        if self.counted:
+            owe(self, message, session)
         due = message.terms.due
         if message.persistent:
             message.stored = True
@@ -767,6 +794,7 @@ class Queue:
         self.takers.clear()
         self.delayed.clear()
         self.followers.clear()
+        self.owed.clear()
         if self.assignment is not None:
             self.assignment.clear()
         for session in self.blocked:

@@ -2,7 +2,7 @@
 
 Who has as many connections or subscriptions as it may have gets ERROR for one more. A rate is kept
 by not reading: a bucket holds what may come within a second, and is filled as time goes by; when it
-is empty the session waits. While a virtual host holds more than it may, SENDs to it wait.
+is empty the session waits. While queues hold as many messages as it may have there, SENDs wait.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from stompd.broker.destination import ADMIN
 from stompd.protocol.errors import RemoteProtocolError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stompd.broker.broker import Broker
+    from stompd.broker.queue import Queue
     from stompd.broker.session import Session
     from stompd.protocol.frame import Frame
 
@@ -43,17 +44,21 @@ class QuotaRule:
     # Messages and octets that come in a second.
     message_rate: float | None = None
     byte_rate: float | None = None
-    # Octets of messages in queues.
+    # Octets of its messages in queues, and messages.
     backlog: int | None = None
+    backlog_messages: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would never apply."""
         if self.per == "address" and self.match != EVERYBODY:
             ip_network(self.match)
-        if self.per != "vhost" and self.backlog is not None:
-            raise ValueError("a backlog is that of a virtual host")
         if 0 in (self.message_rate, self.byte_rate):
             raise ValueError("a rate of 0 would let nothing through")
+
+    @property
+    def waits(self) -> bool:
+        """True if there is a limit to what waits in queues."""
+        return self.backlog is not None or self.backlog_messages is not None
 
     def fits(self, session: Session) -> bool:
         """Return whether it is for a session that has logged in."""
@@ -123,8 +128,8 @@ class Quota:
         self.subscriptions = 0
         self.messages = None if rule.message_rate is None else _Bucket(rule.message_rate, now)
         self.octets = None if rule.byte_rate is None else _Bucket(rule.byte_rate, now)
-        self.paces = bool(self.messages or self.octets) or rule.backlog is not None
-        # True while the virtual host holds more than it may.
+        self.paces = bool(self.messages or self.octets) or rule.waits
+        # True while queues hold more than they may.
         self.over = False
         # Sessions that wait for it.
         self.blocked: set[Session] = set()
@@ -202,10 +207,12 @@ def _adds(session: Session, destination: str) -> bool:
 class Quotas:
     """All that are in use; belongs to the broker."""
 
-    __slots__ = ("_broker", "_quotas")
+    __slots__ = ("_broker", "_quotas", "counts")
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        # True if queues count whose messages they hold.
+        self.counts = self._has_to_count()
         self._quotas: dict[tuple[QuotaRule, str], Quota] = {}
 
     def __len__(self) -> int:
@@ -248,10 +255,15 @@ class Quotas:
                 raise RemoteProtocolError("too many connections", f"{quota.name} may have {most}")
         self._join(session, found)
 
+    def _has_to_count(self) -> bool:
+        return any(rule.waits and rule.per != "vhost" for rule in self._broker.settings.quotas)
+
     @staticmethod
     def _join(session: Session, found: list[Quota]) -> None:
         session.quotas = tuple(found)
         session.paced = tuple(quota for quota in found if quota.paces)
+        counted = any(quota.rule.waits and quota.rule.per != "vhost" for quota in found)
+        session.sender = (session.principal.name or "", session.address) if counted else None
         for quota in found:
             quota.connections += 1
             quota.subscriptions += len(session.subscriptions)
@@ -264,6 +276,7 @@ class Quotas:
             quota.subscriptions -= len(session.subscriptions)
             quota.blocked.discard(session)
         session.quotas = session.paced = ()
+        session.sender = None
 
     def reconfigure(self) -> None:
         """Take the rules of the settings; who has more than it may keeps it."""
@@ -273,22 +286,52 @@ class Quotas:
                     quota.release(session)
                 self.leave(session)
                 self._join(session, self.of(session))
+        if not self.counts and self._has_to_count():
+            self.counts = True
+            for queue in self._queues():
+                queue.count_senders()
         rules = self._broker.settings.quotas
         self._quotas = {key: quota for key, quota in self._quotas.items() if key[0] in rules}
         self.look()
 
+    def _queues(self) -> Iterator[Queue]:
+        """Yield all queues of all virtual hosts."""
+        for host in self._broker.hosts:
+            yield from host.all_queues()
+
     def look(self) -> None:
-        """See which virtual hosts hold more than they may."""
-        for quota in self._quotas.values():
-            most = quota.rule.backlog
-            if most is None:
-                continue
-            queues = self._broker.host(quota.subject).all_queues()
-            held = sum(queue.octets for queue in queues)
-            quota.over = held >= most
+        """See which of them have more in queues than they may."""
+        waiting = [quota for quota in self._quotas.values() if quota.rule.waits]
+        if not waiting:
+            return
+        held = self._held()
+        for quota in waiting:
+            rule = quota.rule
+            count, octets = held.get((rule.per, quota.subject), (0, 0))
+            quota.over = (rule.backlog is not None and octets >= rule.backlog) or (
+                rule.backlog_messages is not None and count >= rule.backlog_messages
+            )
             if not quota.over:
                 for session in list(quota.blocked):
                     quota.release(session)
+
+    def _held(self) -> dict[tuple[Per, str], tuple[int, int]]:
+        """Return how many messages queues hold, and octets, of whom that is asked for."""
+        held: dict[tuple[Per, str], tuple[int, int]] = {}
+
+        def add(per: Per, subject: str, count: int, octets: int) -> None:
+            before = held.get((per, subject), (0, 0))
+            held[per, subject] = before[0] + count, before[1] + octets
+
+        for queue in self._queues():
+            add("vhost", queue.host.name, queue.count, queue.octets)
+            if queue.owed and not queue.count:
+                # Whatever was counted wrongly ends here.
+                queue.owed.clear()
+            for (user, address), (count, octets) in queue.owed.items():
+                add("user", user, count, octets)
+                add("address", address, count, octets)
+        return held
 
 
 def affordable(session: Session, frames: Sequence[Frame]) -> Sequence[Frame]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from stompd.broker.broker import Broker
     from stompd.broker.memory import MemoryMark
     from stompd.broker.message import Message
+    from stompd.broker.owed import Sender
     from stompd.broker.queue import Queue
     from stompd.broker.quota import Quota
     from stompd.broker.restore import Loading
@@ -147,6 +148,7 @@ class Session:
         "quotas",
         "reason",
         "send_count",
+        "sender",
         "sends_every",
         "started_at",
         "state",
@@ -191,6 +193,8 @@ class Session:
         # What is counted with others' of its user, address and virtual host; those by which it is
         # paced.
         self.quotas: tuple[Quota, ...] = ()
+        # Who it is for those that count what it leaves in queues; None if none of them does.
+        self.sender: Sender | None = None
         self.paced: tuple[Quota, ...] = ()
         # What it may do, with the host's routes; a SEND's plan holds as long as it is the same.
         self.access = self.host.access(ANONYMOUS)

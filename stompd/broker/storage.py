@@ -19,6 +19,7 @@ from stompd.broker.terms import NORMAL
 
 if TYPE_CHECKING:
     from stompd.broker.message import Message
+    from stompd.broker.owed import Sender
 
 
 # Virtual host and name of what holds messages: a queue (that of a durable subscription included), a
@@ -172,6 +173,8 @@ class KeptQueue:
     # When the first of the delayed is due, and when the first of those that wait expires.
     first_due: float | None = None
     first_expiry: float | None = None
+    # How many of all its messages are of senders that were counted, and their octets.
+    owed: dict[Sender, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from stompd.broker.alarm import Alarm
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.overflow import over
+from stompd.broker.owed import hand_on
 from stompd.broker.takeover import take_over
 from stompd.broker.terms import NEVER
 
@@ -126,6 +127,7 @@ class Timetable:
                 if again != NEVER:
                     copy = message.copy()
                     copy.terms = terms.settled()
+                    hand_on(message, copy, queue)
                     terms.due = again
                     # It is here this time and delayed for the next one, through a crash, too.
                     queue.store.begin_group()

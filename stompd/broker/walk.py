@@ -16,6 +16,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from stompd.broker.owed import repay
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -275,5 +277,7 @@ def discard(queue: Queue, entries: Collection[Entry]) -> None:
     queue.delayed.withdraw(stages[DELAYED])
     queue.lost(len(stages[READY]) + len(stages[DELAYED]))
     for message in (*stages[READY], *stages[DELAYED]):
+        if queue.owed:
+            repay(queue, message)
         store.settle(queue.key, message)
     store.end_group()

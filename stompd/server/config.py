@@ -624,7 +624,9 @@ class QuotaSettings(_Table):
     byte_rate: Size | None = None
     """Octets that are taken in a second, those of all frames; likewise."""
     backlog: Size | None = None
-    """Octets of messages in the queues of a virtual host; while there are more, SENDs wait."""
+    """Octets of its messages that queues hold; while there are so many or more, SENDs wait."""
+    backlog_messages: Positive | None = None
+    """Messages of its own that queues hold; likewise."""
 
     def rule(self) -> QuotaRule:
         """Return the broker's form of it."""
@@ -635,8 +637,7 @@ class QuotaSettings(_Table):
         try:
             self.rule()
         except ValueError as error:
-            words = {"backlog": "backlog", "rate": "byte-rate"}
-            key = next((key for word, key in words.items() if word in str(error)), "match")
+            key = "byte-rate" if "rate" in str(error) else "match"
             raise PydanticCustomError(
                 "refused", "{reason}", {"key": key, "reason": str(error)}
             ) from error

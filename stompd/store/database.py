@@ -23,7 +23,7 @@ MIB: Final = 1024 * 1024
 BUSY: Final = 5000
 
 # What brings a file of each version to the next one.
-_MIGRATIONS: Final = ("schema.sql", "schema-2.sql")
+_MIGRATIONS: Final = ("schema.sql", "schema-2.sql", "schema-3.sql")
 VERSION: Final = len(_MIGRATIONS)
 
 

@@ -115,6 +115,7 @@ class Writer:
         if (
             message.terms is not None
             or message.extra is not None
+            or message.sender is not None
             or message.count
             or message.redelivered
             or message.detail
@@ -161,6 +162,8 @@ class Writer:
             more["detail"] = message.detail
         if message.first_id:
             more["first-id"] = message.first_id
+        if message.sender is not None:
+            more["sender"] = list(message.sender)
         expires = group = dedup_id = None
         terms = message.terms
         if terms is not None:
@@ -278,6 +281,9 @@ class Reader:
             message.extra = more.get("extra")
             message.detail = more.get("detail", "")
             message.first_id = more.get("first-id", "")
+            if "sender" in more:
+                user, address = more["sender"]
+                message.sender = (user, address)
             if "terms" in more:
                 message.terms = _terms(priority, expires, group, dedup_id, more["terms"], epoch)
         return message

@@ -48,7 +48,7 @@ from stompd.store.errors import StoreFailedError, StoreFullError
 from stompd.store.journal import Journal, OpenFile
 from stompd.store.lock import DirectoryLock
 from stompd.store.record import UNREADABLE, Reader, Writer, from_text, to_seconds
-from stompd.store.statements import drop_transient, give_back, probe
+from stompd.store.statements import SENDERS, drop_transient, give_back, probe
 from stompd.store.tables import Tables
 
 # The write-ahead log is copied to the file at the latest when so many pages were written to it; it
@@ -385,6 +385,9 @@ class SqliteStore:
                 queue.lanes[priority] = KeptLane(counts[0], counts[1])
             queue.delayed_count += counts[2]
             queue.delayed_octets += counts[3]
+        for number, sender, count, octets in db.execute(SENDERS):
+            user, address = json.loads(sender)
+            queues[number].owed[user, address] = (count, octets)
         kept.queues = list(queues.values())
         for kind, key, record in db.execute("SELECT kind, key, record FROM definition"):
             kept.definitions.append((kind, tuple(json.loads(key)), json.loads(record)))

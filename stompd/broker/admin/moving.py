@@ -28,6 +28,7 @@ from stompd.broker.durable import DURABLE
 from stompd.broker.event import OWN
 from stompd.broker.message import Message
 from stompd.broker.overflow import has_room
+from stompd.broker.owed import hand_on
 from stompd.broker.pattern import matches, words_of
 from stompd.broker.queue import Queue
 from stompd.broker.terms import Terms
@@ -167,7 +168,7 @@ def purge(
         if dry_run:
             return outcome(sum(queue.depth + len(queue.delayed) for queue in queues))
         count = sum(map(_drop_all, queues))
-        queues = [queue for queue in queues if queue.delayed.tail]
+        queues = [queue for queue in queues if queue.tail or queue.delayed.tail]
         if not queues:
             return outcome(count)
 
@@ -184,11 +185,15 @@ def purge(
 
 
 def _drop_all(queue: Queue) -> int:
-    """Drop what can be dropped at once: all but what is not due yet and in the store only."""
+    """Drop what can be dropped at once; return how many messages that were.
+
+    That is all but what is in the store only and not due yet, or counted as its senders'.
+    """
     going = [*queue.waiting(), *(message for _, message in queue.delayed.entries())]
     queue.store.begin_group()
     queue.discard(going)
-    dropped = queue.drop_tail()
+    # What nobody has looked at is somebody's, but whose it is nobody knows.
+    dropped = 0 if queue.owed else queue.drop_tail()
     queue.store.end_group()
     return len(going) + dropped
 
@@ -333,12 +338,15 @@ def _put(
     if moves:
         discard(queue, entries)
     for entry, (goal, twin) in zip(entries, twins, strict=True):
+        target = goal.target()
+        if isinstance(target, Queue):
+            hand_on(entry.message, twin, target)
         if entry.position.stage == DELAYED:
             # A delay after a NACK is not among its terms.
             twin.terms = twin.terms or Terms()
             twin.terms.due = entry.position.first
             twin.terms.incoming = True
-        goal.target().admit(twin, None)
+        target.admit(twin, None)
         goal.filled()
     store.end_group()
 

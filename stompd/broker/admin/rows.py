@@ -407,6 +407,8 @@ def _reason(session: Session, pauser: object) -> str:
     if isinstance(pauser, Subscription):
         return f"the subscriber {name} is slow"
     if isinstance(pauser, Quota):
+        if session in pauser.blocked:
+            return f"queues hold as much of {pauser.name} as they may"
         return f"{pauser.name} has sent as much as it may"
     if pauser is session:
         return "a RECEIPT waits for the disk"
