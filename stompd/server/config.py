@@ -766,6 +766,8 @@ class HttpSettings(_Table):
     """Names that it may be called by while nobody has to log in, besides addresses, localhost."""
     connections: Positive = 1000
     """Connections open at once; one more is closed."""
+    idle: Duration = 30.0
+    """How long one may have no request, or its head in part, or not read what it is answered."""
     max_message: Size = 16 * MIB
     """Octets in one WebSocket message that comes in, and in the body of a request."""
     metrics_destinations: Count = 100

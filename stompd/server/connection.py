@@ -63,6 +63,7 @@ class Connection:
         "_socket",
         "_written",
         "address",
+        "gone",
         "peer",
         "session",
     )
@@ -99,6 +100,8 @@ class Connection:
         self._riders: list[Message] = []
         # True when the peer takes nothing any more; what it sent before is read to its end.
         self._deaf = False
+        # Called when it is closed.
+        self.gone = _nothing
 
     def _spawn(self, task: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
         """Start a task of this connection, and have the poller know while it is at work."""
@@ -513,6 +516,7 @@ class Connection:
         self._deaf = True
         self._service.closed(self)
         self._service.flush()
+        self.gone()
 
 
 def _nothing() -> None:

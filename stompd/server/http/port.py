@@ -6,14 +6,17 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import h11
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Closed
 from hypercorn.logging import Logger
+from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import ConnectionState, H11SendableEvent
 
 from stompd.server import listener
 from stompd.server.http.app import application
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Seconds that a connection may be silent between two requests.
-_KEEP_ALIVE: Final = 30.0
 # Seconds between the PINGs of a WebSocket, which keep proxies from taking it for dead.
 _PING_EVERY: Final = 30.0
 
@@ -76,6 +77,45 @@ class _Log(Logger):
     async def debug(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as above
         """Note it."""
         await self.log(logging.DEBUG, message, *args, **kwargs)
+
+
+class _Http11(H11Protocol):
+    """HTTP/1.1, which becomes nothing else than WebSocket.
+
+    Nobody needs HTTP/2 here. A peer that gives no window to it, or resets each request that it
+    makes, would have a connection for ever.
+    """
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Take no hint at HTTP/2."""
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            await super()._send_h11_event(event)
+        except h11.LocalProtocolError:
+            if not isinstance(self.connection, H11WSConnection):
+                raise
+            # Its peer has sent frames before the handshake was answered: there is no answer to it.
+            await self.send(Closed())
+
+
+class _Server(TCPServer):
+    """hypercorn's part of a connection, with no other protocol than that one."""
+
+    async def _read_data(self) -> None:
+        whole = self.protocol
+        whole.protocol = _Http11(
+            whole.app,
+            whole.config,
+            whole.context,
+            whole.task_group,
+            whole.state,
+            whole.ssl,
+            whole.client,
+            whole.server,
+            whole.send,
+        )
+        await super()._read_data()
 
 
 class HttpPort:
@@ -149,7 +189,7 @@ class HttpPort:
             self._configure()
         state = ConnectionState({"connection": connection})
         # It is written for streams over TLS, and takes others.
-        return TCPServer(self._app, self._config, self._context, state, connection.stream)  # type: ignore[arg-type]
+        return _Server(self._app, self._config, self._context, state, connection.stream)  # type: ignore[arg-type]
 
     def _configure(self) -> None:
         self._settings = self._service.settings.http
@@ -198,7 +238,7 @@ class HttpConnection:
         self.peer = peer
         self.address = address
         """The peer's address without the port."""
-        self.stream = CuttableStream(sock, self._linger)
+        self.stream = CuttableStream(sock, self._linger, lambda: port.service.settings.http.idle)
         self._scope = trio.CancelScope()
 
     async def serve(self) -> None:
@@ -239,12 +279,23 @@ class HttpConnection:
         await trio.sleep(self._port.service.settings.timeouts.linger)
         self.cut()
 
+    def part(self) -> None:
+        """End it as soon as its peer does not read on, since its session has ended."""
+        self._port.service.nursery.start_soon(self._cut_when_stuck)
+
+    async def _cut_when_stuck(self) -> None:
+        written = -1
+        while self.stream.written > written:
+            written = self.stream.written
+            await trio.sleep(self._port.service.settings.timeouts.linger)
+        self.cut()
+
 
 def _configuration(settings: HttpSettings) -> Config:
     config = Config()
     config.logger_class = _Log
     config.include_server_header = False
-    config.keep_alive_timeout = _KEEP_ALIVE
+    config.keep_alive_timeout = settings.idle
     config.websocket_max_message_size = settings.max_message
     config.websocket_ping_interval = _PING_EVERY
     # What a peer sends is hardly read ahead of who takes it. There must be room for the end of a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 _UPGRADED: Final = b"HTTP/1.1 101"
 # The first octet of a WebSocket frame of ours that closes (RFC 6455, section 5.2).
 _CLOSE: Final = 0x88
+# Octets that are written at once: so many have to be read for a peer to be one that reads.
+_PIECE: Final = 16 * 1024
 
 
 class CuttableStream(trio.abc.HalfCloseableStream):
@@ -23,15 +26,23 @@ class CuttableStream(trio.abc.HalfCloseableStream):
     its message is too large. And it keeps a connection whose peer has gone until it would have been
     silent for too long. Therefore ``closing`` is called once when one side has ended: the other may
     be given some time to do the same, but not for ever.
+
+    Nor does it ever give up a peer that does not read its answer. Who reads nothing of one for
+    ``patience`` seconds is let go. A WebSocket is not: its session says how slow it may be.
     """
 
-    def __init__(self, sock: socket.socket, closing: Callable[[], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, closing: Callable[[], None], patience: Callable[[], float]
+    ) -> None:
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         self._closing = closing
+        self._patience = patience
         self._upgraded = False
         self._leaving = False
         self.ended = False
         """True once the peer will send nothing more."""
+        self.written = 0
+        """Octets that the network took."""
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -50,13 +61,25 @@ class CuttableStream(trio.abc.HalfCloseableStream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of it."""
+        """Write all of it; raises `trio.BrokenResourceError` if that cannot be."""
         if self._upgraded:
             if data and data[0] == _CLOSE:
                 self._leave()
         elif data[: len(_UPGRADED)] == _UPGRADED:
             self._upgraded = True
-        await self._stream.send_all(data)
+        rest = memoryview(data)
+        while rest:
+            piece, rest = rest[:_PIECE], rest[_PIECE:]
+            with trio.move_on_after(math.inf if self._upgraded else self._patience()) as waiting:
+                try:
+                    await self._stream.send_all(piece)
+                except trio.BusyResourceError as error:
+                    # hypercorn writes one thing at a time, but may end its direction meanwhile.
+                    raise trio.BrokenResourceError("its direction is ending") from error
+            if waiting.cancelled_caught:
+                self.cut()
+                raise trio.BrokenResourceError("the peer does not read")
+            self.written += len(piece)
 
     def _leave(self) -> None:
         if not self._leaving:

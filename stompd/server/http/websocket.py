@@ -55,7 +55,10 @@ async def stomp(websocket: WebSocket, service: Service) -> None:
     connection: HttpConnection = websocket.scope["state"]["connection"]
     ours, theirs = socket.socketpair()
     theirs.settimeout(0)
-    session = service.accept(theirs, connection.peer, connection.address).session
+    accepted = service.accept(theirs, connection.peer, connection.address)
+    # What is written to a peer that does not read would never end.
+    accepted.gone = connection.part
+    session = accepted.session
     async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
         await _Bridge(websocket, stream, session).serve()
 
