@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmarks import brokers, disk, idle, report
+from benchmarks import disk, idle, plans, report
 from benchmarks.alone import backlog_table, core_table, decoder_table, idle_table
 from benchmarks.options import parsed, wanted
 from benchmarks.report import Run
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parsed(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     idle.raise_file_limit()
-    left_out = {name: why for name in options.brokers if (why := brokers.missing(name))}
+    left_out = {name: why for name in options.brokers if (why := plans.missing(name))}
     for name, why in left_out.items():
         print(f"{name} is left out: {why}")
     names = [name for name in options.brokers if name not in left_out]
@@ -117,6 +117,6 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
-    except brokers.BrokerFailedError as failure:
+    except plans.BrokerFailedError as failure:
         print(failure, file=sys.stderr)
         sys.exit(2)

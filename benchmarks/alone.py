@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from benchmarks import backlog, brokers, core, decoder, idle, report, wire
+from benchmarks import backlog, brokers, core, decoder, idle, plans, report, wire
 from benchmarks.report import Bar, Row, Table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def idle_table(
                     values[name] = idle.memory_per_connection(broker, count)
             except (
                 wire.BrokerError,
-                brokers.BrokerFailedError,
+                plans.BrokerFailedError,
                 OSError,
                 ValueError,
             ) as error:

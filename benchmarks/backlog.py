@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import brokers, disk, report, wire
+from benchmarks import brokers, disk, plans, report, wire
 from benchmarks.report import Bar, Row, Table
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def measure(name: str, messages: int, size: int, *, ack: str, say: Callable[[str
     """Fill a queue of the broker, kill it, start it again and take everything.
 
     `say` is told what has been done. Raises wire.BrokerError if a message is missing or comes
-    twice, or the broker refuses something; brokers.BrokerFailedError if it does not start; OSError.
+    twice, or the broker refuses something; plans.BrokerFailedError if it does not start; OSError.
     """
     with tempfile.TemporaryDirectory(prefix=f"backlog-{name.lower()}-") as temporary:
         directory = Path(temporary)
@@ -313,7 +313,7 @@ def run(
         count = messages if name == report.OURS else max(1, messages // OTHERS_SHARE)
         try:
             results[name] = measure(name, count, size, ack=ack, say=say)
-        except (wire.BrokerError, brokers.BrokerFailedError, OSError) as error:
+        except (wire.BrokerError, plans.BrokerFailedError, OSError) as error:
             results[name] = str(error)
     return table(results, size, ack)
 
@@ -331,7 +331,7 @@ def main(arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    left_out = {name: why for name in options.brokers if (why := brokers.missing(name))}
+    left_out = {name: why for name in options.brokers if (why := plans.missing(name))}
     for name, why in left_out.items():
         print(f"{name} is left out: {why}")
     names = [name for name in options.brokers if name not in left_out]
@@ -367,8 +367,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.brokers = [name for name in options.brokers.split(",") if name]
     for name in options.brokers:
-        if name not in brokers.NAMES:
-            parser.error(f"no broker {name!r}; there are: {', '.join(brokers.NAMES)}")
+        if name not in plans.NAMES:
+            parser.error(f"no broker {name!r}; there are: {', '.join(plans.NAMES)}")
     if options.messages < 1:
         parser.error("--messages has to be at least 1")
     if options.size < wire.SMALLEST_BODY:

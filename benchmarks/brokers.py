@@ -14,34 +14,27 @@ its messages when it is started again: `kill` ends it as a power cut would, but 
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import http.client
 import os
-import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST = "127.0.0.1"
+from benchmarks.plans import HOST, NAMES, ROOT, BrokerFailedError, Plan, missing, plan_of
+
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.02
 """Between two attempts to log in to a broker that has just been started."""
-
-ROOT = Path(__file__).resolve().parent.parent
-RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-ACTIVEMQ_HOME = Path("/usr/share/activemq")
-ACTIVEMQ_JAR = ACTIVEMQ_HOME / "bin" / "activemq.jar"
-
-
-class BrokerFailedError(Exception):
-    """A broker did not start; the text ends with the last lines of its output."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +62,6 @@ class Broker:
         return tree(self.pid)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What to run: a command and its environment, a port, the log-in, helper commands first."""
-
-    command: Sequence[str]
-    port: int
-    login: str | None = None
-    passcode: str | None = None
-    vhost: str = "/"
-    environment: Mapping[str, str] | None = None
-    before: Sequence[Sequence[str]] = ()
-    stop: signal.Signals = signal.SIGKILL
-    data: Path | None = None
-
-
 def tree(pid: int) -> list[int]:
     """`pid` and all its descendants that live now, parents first."""
     found = [pid]
@@ -92,31 +70,6 @@ def tree(pid: int) -> list[int]:
             for child in (task / "children").read_text().split():
                 found += tree(int(child))
     return found
-
-
-def free_ports(count: int, host: str = HOST) -> list[int]:
-    """`count` different TCP ports of `host` that nobody listens on now.
-
-    They lie below those that the system gives to outgoing connections, so that none of these can
-    take one before the broker does, however many thousands the benchmark opens meanwhile.
-    """
-    try:
-        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except FileNotFoundError:
-        first = 32768
-    candidates = list(range(max(1024, first - 12_000), first))
-    random.shuffle(candidates)
-    ports = []
-    for port in candidates:
-        with socket.socket() as listener:
-            try:
-                listener.bind((host, port))
-            except OSError:
-                continue
-        ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise BrokerFailedError(f"{host} has no {count} free ports below {first}")
 
 
 def kill(broker: Broker) -> None:
@@ -128,179 +81,20 @@ def kill(broker: Broker) -> None:
     _wait_for_the_end(family)
 
 
-# --- what is installed ---------------------------------------------------------------------
-
-
-def missing(name: str) -> str | None:
-    """Why the broker `name` cannot be started here, or None if it can."""
-    return _MISSING[name]()
-
-
-def _stompd_missing() -> str | None:
-    return None if (ROOT / "stompd" / "__main__.py").is_file() else "no stompd in this checkout"
-
-
-def _rabbitmq_missing() -> str | None:
-    if not RABBITMQ_SERVER.is_file():
-        return "rabbitmq-server is not installed (Debian package rabbitmq-server)"
-    if shutil.which("epmd") is None:
-        return "epmd is not on the path (Debian package erlang-base)"
-    return None
-
-
-def _activemq_missing() -> str | None:
-    if not ACTIVEMQ_JAR.is_file():
-        return "activemq.jar is not installed (Debian package activemq)"
-    if shutil.which("java") is None:
-        return "java is not on the path (Debian package default-jre-headless)"
-    return None
-
-
-# --- how each is started -------------------------------------------------------------------
-
-
-def _ports(directory: Path, count: int) -> list[int]:
-    """Free ports, which are the same each time a broker is started in this directory.
-
-    RabbitMQ's node, and so the place of its messages, is named for its port.
-    """
-    kept = directory / "ports"
-    if kept.is_file():
-        return [int(port) for port in kept.read_text().split()]
-    ports = free_ports(count)
-    kept.write_text(" ".join(map(str, ports)))
-    return ports
-
-
-def _plan_stompd(directory: Path, durable: bool) -> _Plan:  # noqa: FBT001 - one fact
-    (port,) = _ports(directory, 1)
-    data = directory / "data" if durable else None
-    store = ["--memory"] if data is None else ["--data", str(data)]
-    command = [sys.executable, "-m", "stompd", *store, "--listen", f"{HOST}:{port}"]
-    # The others have their consoles off as well.
-    command += ["--http-listen", "off"]
-    return _Plan(command, port, stop=signal.SIGTERM, data=data)
-
-
-def _plan_rabbitmq(directory: Path, _durable: bool) -> _Plan:  # noqa: FBT001 - it always is
-    port, epmd, distribution = _ports(directory, 3)
-    config = directory / "rabbitmq.conf"
-    config.write_text(f"listeners.tcp = none\nstomp.listeners.tcp.1 = {HOST}:{port}\n")
-    plugins = directory / "enabled_plugins"
-    plugins.write_text("[rabbitmq_stomp].\n")
-    environment = {
-        "HOME": str(directory),  # the Erlang cookie is written there
-        "ERL_CRASH_DUMP": str(directory / "crash.dump"),
-        "ERL_EPMD_PORT": str(epmd),
-        "ERL_EPMD_ADDRESS": HOST,
-        "RABBITMQ_NODENAME": f"bench{port}@localhost",
-        "RABBITMQ_DIST_PORT": str(distribution),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-        "RABBITMQ_CONF_ENV_FILE": os.devnull,
-        "RABBITMQ_CONFIG_FILE": str(config),
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "advanced.config"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
-        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(directory / "log"),
-        "RABBITMQ_PID_FILE": str(directory / "pid"),
-    }
-    # An epmd of its own, in the foreground: the one that Erlang would start outlives the broker.
-    mapper = ["epmd", "-port", str(epmd), "-address", HOST]
-    command = [str(RABBITMQ_SERVER)]
-    return _Plan(
-        command,
-        port,
-        "guest",
-        "guest",
-        "/",
-        environment,
-        before=[mapper],
-        data=directory / "mnesia",
-    )
-
-
-ACTIVEMQ_XML = """\
-<beans xmlns="http://www.springframework.org/schema/beans"
-       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-       xsi:schemaLocation="http://www.springframework.org/schema/beans
-         http://www.springframework.org/schema/beans/spring-beans.xsd
-         http://activemq.apache.org/schema/core
-         http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="bench{port}"
-          dataDirectory="{directory}/data" useJmx="false" persistent="true">
-    <persistenceAdapter><kahaDB directory="{directory}/kahadb"/></persistenceAdapter>
-    <plugins>
-      <simpleAuthenticationPlugin>
-        <users>
-          <authenticationUser username="admin" password="admin" groups="admins,users"/>
-        </users>
-      </simpleAuthenticationPlugin>
-    </plugins>
-    <transportConnectors>
-      <transportConnector name="stomp"
-                          uri="stomp+nio://{host}:{port}?maximumConnections=20000"/>
-    </transportConnectors>
-  </broker>
-</beans>
-"""
-
-ACTIVEMQ_LOG = """\
-log4j.rootLogger=WARN, out
-log4j.appender.out=org.apache.log4j.ConsoleAppender
-log4j.appender.out.layout=org.apache.log4j.PatternLayout
-log4j.appender.out.layout.ConversionPattern=%d %p %c %m%n
-"""
-
-
-def _plan_activemq(directory: Path, _durable: bool) -> _Plan:  # noqa: FBT001 - it always is
-    (port,) = _ports(directory, 1)
-    broker = directory / "broker.xml"
-    broker.write_text(ACTIVEMQ_XML.format(host=HOST, port=port, directory=directory))
-    (directory / "log4j.properties").write_text(ACTIVEMQ_LOG)
-    properties = {
-        "activemq.home": ACTIVEMQ_HOME,
-        "activemq.base": directory,
-        "activemq.conf": directory,
-        "activemq.data": directory / "data",
-        "java.io.tmpdir": directory,
-        "log4j.configuration": f"file:{directory}/log4j.properties",
-    }
-    command = [
-        "java",
-        "-Xms512m",
-        "-Xmx2g",
-        *(f"-D{key}={value}" for key, value in properties.items()),
-        "-jar",
-        str(ACTIVEMQ_JAR),
-        "start",
-        f"xbean:file:{broker}",
-    ]
-    return _Plan(command, port, "admin", "admin", data=directory / "kahadb")
-
-
-_MISSING: Mapping[str, Callable[[], str | None]] = {
-    "stompd": _stompd_missing,
-    "RabbitMQ": _rabbitmq_missing,
-    "ActiveMQ": _activemq_missing,
-}
-_PLANS: Mapping[str, Callable[[Path, bool], _Plan]] = {
-    "stompd": _plan_stompd,
-    "RabbitMQ": _plan_rabbitmq,
-    "ActiveMQ": _plan_activemq,
-}
-NAMES = tuple(_PLANS)
-
-
 # --- starting and stopping -----------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def start(name: str, *, durable: bool = False, directory: Path | None = None) -> Iterator[Broker]:
+def start(
+    name: str, *, durable: bool = False, directory: Path | None = None, guarded: bool = False
+) -> Iterator[Broker]:
     """Start the broker `name` (one of NAMES) and stop it, and all it started, at the end.
 
     stompd keeps messages in memory only unless `durable`; the others write persistent ones to disk
-    in any case. All files of the broker are in `directory` and stay there, or without one in a
-    temporary directory that is removed. Yields once the broker has answered a CONNECT. Raises
+    in any case. With `guarded` stompd knows a user, has rules to look at for each SEND and
+    SUBSCRIBE, and is asked for its metrics every second; the others log somebody in in any case.
+    All files of the broker are in `directory` and stay there, or without one in a temporary
+    directory that is removed. Yields once the broker has answered a CONNECT. Raises
     BrokerFailedError if it is not installed, ends, or does not answer within START_SECONDS.
     """
     reason = missing(name)
@@ -310,7 +104,7 @@ def start(name: str, *, durable: bool = False, directory: Path | None = None) ->
         if directory is None:
             prefix = f"{name.lower()}-"
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
-        plan = _PLANS[name](directory, durable)
+        plan = plan_of(name, directory, durable=durable, guarded=guarded)
         for command in plan.before:
             stack.enter_context(
                 _process(command, plan.environment, directory / "before.log", signal.SIGKILL)
@@ -319,6 +113,8 @@ def start(name: str, *, durable: bool = False, directory: Path | None = None) ->
         started = time.monotonic()
         process = stack.enter_context(_process(plan.command, plan.environment, log, plan.stop))
         version = _wait_until_it_answers(name, plan, process, log)
+        if plan.scraped is not None:
+            stack.enter_context(_scraped(plan.scraped, f"{plan.login}:{plan.passcode}"))
         yield Broker(
             name=name,
             version=version,
@@ -332,6 +128,41 @@ def start(name: str, *, durable: bool = False, directory: Path | None = None) ->
             data=plan.data,
             started=started,
         )
+
+
+@contextlib.contextmanager
+def _scraped(port: int, login: str) -> Iterator[None]:
+    """Fetch the metrics from a port every second; raises BrokerFailedError if that failed."""
+    over = threading.Event()
+    failures: list[str] = []
+    encoded = base64.b64encode(login.encode()).decode()
+
+    def fetch() -> None:
+        while not failures:
+            connection = http.client.HTTPConnection(HOST, port, timeout=30.0)
+            try:
+                connection.request("GET", "/metrics", headers={"Authorization": f"Basic {encoded}"})
+                answer = connection.getresponse()
+                answer.read()
+            except OSError as error:
+                failures.append(str(error))
+            else:
+                if answer.status != http.client.OK:
+                    failures.append(f"{answer.status} {answer.reason}")
+            finally:
+                connection.close()
+            if over.wait(1.0):
+                return
+
+    thread = threading.Thread(target=fetch, name="scrape")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if failures:
+        raise BrokerFailedError(f"its metrics could not be had: {failures[0]}")
 
 
 @contextlib.contextmanager
@@ -389,7 +220,7 @@ def _alive(pid: int) -> bool:
 
 
 def _wait_until_it_answers(
-    name: str, plan: _Plan, process: subprocess.Popen[bytes], log: Path
+    name: str, plan: Plan, process: subprocess.Popen[bytes], log: Path
 ) -> str:
     """The broker's version, as soon as it answers CONNECT with CONNECTED."""
     deadline = time.monotonic() + START_SECONDS

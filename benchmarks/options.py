@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import backlog, brokers
+from benchmarks import backlog, plans
 from benchmarks.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--secs", type=float, default=4.0, help="measured seconds of a run (4)")
     parser.add_argument("--rounds", type=int, default=3, help="runs per scenario and broker (3)")
     parser.add_argument("--warm", type=float, default=60.0, help="seconds of load before (60)")
-    parser.add_argument("--brokers", default=",".join(brokers.NAMES), help="with commas between")
+    parser.add_argument("--brokers", default=",".join(plans.NAMES), help="with commas between")
     parser.add_argument(
         "--idle", default="1000,10000", help="numbers of idle connections (1000,10000)"
     )
@@ -53,6 +53,11 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         help="a README with marks for the comparison, to be brought up to date",
     )
+    parser.add_argument(
+        "--guarded",
+        action="store_true",
+        help="stompd with users, rights, and metrics that somebody asks for every second",
+    )
     parser.add_argument("--quick", action="store_true", help="very short runs, to try it out")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -62,13 +67,13 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     options.brokers = [name for name in options.brokers.split(",") if name]
     options.idle = [int(count) for count in options.idle.split(",") if count]
     if options.out is None and not options.only and not options.quick:
-        options.out = brokers.ROOT / "docs" / "benchmarks"
+        options.out = plans.ROOT / "docs" / "benchmarks"
     for name in options.only:
         if name not in known:
             parser.error(f"no scenario {name!r}; there are: {', '.join(known)}")
     for name in options.brokers:
-        if name not in brokers.NAMES:
-            parser.error(f"no broker {name!r}; there are: {', '.join(brokers.NAMES)}")
+        if name not in plans.NAMES:
+            parser.error(f"no broker {name!r}; there are: {', '.join(plans.NAMES)}")
     if options.backlog < 1:
         parser.error("--backlog has to be at least 1")
     if options.directory is not None:

@@ -9,7 +9,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks import brokers, disk, idle, measure, report, wire
+from benchmarks import brokers, disk, idle, measure, plans, report, wire
 from benchmarks.children import RunFailedError
 from benchmarks.measure import Figures
 from benchmarks.options import wanted
@@ -44,8 +44,8 @@ def together(
         others = []
         for name in [name for name in names if name != report.OURS]:
             try:
-                broker = stack.enter_context(brokers.start(name))
-            except brokers.BrokerFailedError as error:
+                broker = stack.enter_context(brokers.start(name, guarded=options.guarded))
+            except plans.BrokerFailedError as error:
                 left_out[name] = str(error).splitlines()[0]
                 names.remove(name)
                 print(f"{name} is left out: {error}")
@@ -82,7 +82,9 @@ def _with_ours(
     with contextlib.ExitStack() as stack:
         by_name = {broker.name: broker for broker in others}
         if report.OURS in names:
-            broker = stack.enter_context(brokers.start(report.OURS, durable=durable))
+            broker = stack.enter_context(
+                brokers.start(report.OURS, durable=durable, guarded=options.guarded)
+            )
             by_name[broker.name] = broker
             _started(broker, versions)
             _warm(broker, scenarios or SCENARIOS[:1], min(options.warm, OURS_WARM))

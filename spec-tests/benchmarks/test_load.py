@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import brokers, idle, machine, measure, wire
+from benchmarks import brokers, idle, machine, measure, plans, wire
 from benchmarks.counters import Counters
 from benchmarks.load import Load
 from benchmarks.scenarios import SCENARIOS
@@ -157,7 +157,7 @@ def test_scenarios_have_names_of_their_own() -> None:
 def test_durable_scenarios_send_persistent_messages_and_no_others_do() -> None:
     """What is kept on disk is asked for, of every broker; the rest asks for nothing of the kind."""
     for scenario in SCENARIOS:
-        for name in brokers.NAMES:
+        for name in plans.NAMES:
             assert scenario.load_for(name).persistent == scenario.durable, scenario.name
 
 
@@ -173,13 +173,13 @@ def test_a_broker_that_is_missing_is_left_out_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What is not installed is no error of the others."""
-    monkeypatch.setattr(brokers, "RABBITMQ_SERVER", tmp_path / "nothing")
-    reason = brokers.missing("RabbitMQ")
+    monkeypatch.setattr(plans, "RABBITMQ_SERVER", tmp_path / "nothing")
+    reason = plans.missing("RabbitMQ")
     assert reason is not None
     assert "not installed" in reason
-    with pytest.raises(brokers.BrokerFailedError, match="not installed"), brokers.start("RabbitMQ"):
+    with pytest.raises(plans.BrokerFailedError, match="not installed"), brokers.start("RabbitMQ"):
         pytest.fail("it cannot have been started")
-    assert brokers.missing("stompd") is None
+    assert plans.missing("stompd") is None
 
 
 def test_a_broker_is_started_and_stopped() -> None:
@@ -190,6 +190,21 @@ def test_a_broker_is_started_and_stopped() -> None:
         answer = brokers.hello(broker.host, broker.port, None, None)
         assert answer.startswith(b"CONNECTED\n")
     assert not Path(f"/proc/{broker.pid}").exists()
+
+
+def test_a_guarded_broker_lets_in_its_user_alone_and_is_asked_for_metrics() -> None:
+    """What is measured is a stompd that looks at passcodes and rules, and whose metrics are read.
+
+    A wrong answer to the question for metrics, or none, is an error at the end.
+    """
+    with brokers.start("stompd", guarded=True) as broker:
+        assert broker.login is not None
+        answer = brokers.hello(broker.host, broker.port, broker.login, broker.passcode)
+        assert answer.startswith(b"CONNECTED\n")
+        for passcode in ("wrong", None):
+            login = broker.login if passcode else None
+            answer = brokers.hello(broker.host, broker.port, login, passcode)
+            assert answer.startswith(b"ERROR\n")
 
 
 @pytest.mark.slow
