@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from stompd.broker.message import Message
 from stompd.broker.storage import Fetch, Key
@@ -18,6 +18,8 @@ from stompd.store.tables import Tables
 
 # An answer holds no more octets than that and one message.
 _ANSWER_OCTETS: Final = 128 * MIB
+# A page has thousands of rows, and this takes half the time of json's.
+_decode: Final = msgspec.json.Decoder().decode
 
 
 class Answers:
@@ -69,7 +71,7 @@ class Answers:
         # There is one row: asking for the next one would only cost a wait.
         bodies, rows = next(self._db.execute(question, values))
         messages, dues = self._messages(
-            bodies or b"", json.loads(rows), epoch, delayed=fetch.what == "delayed"
+            bodies or b"", _decode(rows), epoch, delayed=fetch.what == "delayed"
         )
         if gone:
             dues = [due for m, due in zip(messages, dues, strict=False) if m.place not in gone]
@@ -87,7 +89,7 @@ class Answers:
         for identity, size, persistent, headers, length, told in rows:
             rare = None
             if told is not None:
-                rare = json.loads(told) if isinstance(told, str) else told
+                rare = _decode(told) if isinstance(told, str) else told
             if length is None:
                 chunks = self._db.execute(
                     "SELECT data FROM chunk WHERE message = ? ORDER BY number", (identity,)

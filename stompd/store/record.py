@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import msgspec
+
 from stompd.broker.cron import Cron
 from stompd.broker.message import SMALL, Message
 from stompd.broker.terms import NEVER, NOBODY, NORMAL, Schedule, Terms
@@ -47,7 +49,7 @@ _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\r": "\\r", "\n": "\\n", ":": "\
 _EXPIRES: Final = b"expires:"
 
 # What comes of text, or of JSON in it, that is damaged.
-UNREADABLE: Final = (ValueError, TypeError, KeyError)
+UNREADABLE: Final = (ValueError, TypeError, KeyError, msgspec.MsgspecError)
 
 # Blocks of headers whose heads are kept for the next message with the same.
 _HEADS: Final = 1024
