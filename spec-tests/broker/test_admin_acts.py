@@ -271,6 +271,45 @@ def test_requeue_some_to_somewhere_else(core: Core, ask: Asker) -> None:
     assert ask("dlq")[0]["of"] == "/queue/a"
 
 
+def test_requeue_what_a_worker_has_given_up(core: Core, ask: Asker) -> None:
+    """It goes where its sender says that it was, without what was written on it."""
+    marks = {
+        "original-destination": "/queue/in",
+        "dead-letter-reason": "rejected",
+        "dead-letter-detail": "exit 1",
+        "dead-letter-time": "5",
+        "attempts": "3",
+        "exit-status": "1",
+        "worker": "w",
+    }
+    ask.client.send("/queue/in.failed", "x\0", colour="red", priority="7", **marks)
+    # What only bears such a name is no dead letter.
+    ask.client.send("/queue/in.failed", "y", **{"original-destination": "/queue/in"})
+    why = "no dead letter; `to` has to say where it goes"
+    assert ask("requeue", destination="/queue/in.failed", dry_run=True) == done(1, 1, why)
+    assert ask("requeue", destination="/queue/in.failed") == done(1, 1, why)
+    (row,) = ask("browse", destination="/queue/in")["messages"]
+    assert row["body_base64" if "body_base64" in row else "body"] == "x\0"
+    assert row["headers"] == {
+        "destination": "/queue/in",
+        "colour": "red",
+        "priority": "7",
+        "content-length": "2",
+    }
+    # Our own word goes before the sender's: it died in the worker's queue of dead letters.
+    ask.client.send("/queue/out.failed", "z", **marks)
+    _kill(core, "/queue/out.failed")
+    assert ask("requeue", destination="/queue/DLQ.out.failed") == done(1)
+    assert ask("browse", destination="/queue/out.failed")["messages"][0]["body"] == "z"
+    assert ask("requeue", destination="/queue/out.failed", to="/queue/b") == done(1)
+    (row,) = ask("browse", destination="/queue/b")["messages"]
+    assert row["headers"] == {"destination": "/queue/b", "content-length": "1"}
+    # Its own destination may be anything.
+    marks["original-destination"] = "/queue/in.failed"
+    ask.client.send("/queue/in.failed", "x", **marks)
+    assert ask("requeue", destination="/queue/in.failed")["failed"] == 2
+
+
 def test_what_cannot_be_requeued(core: Core, ask: Asker) -> None:
     """Each for its reason; it stays where it is."""
     other = core.client()

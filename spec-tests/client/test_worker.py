@@ -189,7 +189,7 @@ def test_dead_letters(stomp: Stomp, queue: str) -> None:
 
 
 def test_own_dead_letter_queue(stomp: Stomp, queue: str) -> None:
-    """What --on-fail dlq:DEST sent away knows why; dlq requeue --to brings it back."""
+    """What --on-fail dlq:DEST sent away knows why and from where; dlq requeue brings it back."""
     stomp("-q", "send", queue, "x", "-H", "kind:k", "--ttl", "60s")
     dead = f"{queue}.dead"
     words = ("--burst", "--on-fail", f"dlq:{dead}", queue, "--", "sh", "-c", "echo why >&2; exit 9")
@@ -199,7 +199,11 @@ def test_own_dead_letter_queue(stomp: Stomp, queue: str) -> None:
     assert headers["kind"] == "k"
     assert headers["exit-status"] == "9"
     assert headers["original-destination"] == queue
-    assert stomp("dlq", "requeue", "--all", dead, "--to", queue, "--yes").code == 0
+    done = stomp("dlq", "requeue", "--all", dead, "--yes")
+    assert done.code == 0, done.err
+    headers = json.loads(stomp("browse", queue, "--json").out)["headers"]
+    assert headers["kind"] == "k"
+    assert not {"original-destination", "dead-letter-reason", "worker", "attempts"} & set(headers)
     assert stomp("worker", "--burst", queue, "--", "cat").out == b"x"
 
 

@@ -34,6 +34,7 @@ from stompd.broker.queue import Queue
 from stompd.broker.terms import Terms
 from stompd.broker.walk import DELAYED, Entry, discard, walk
 from stompd.protocol.errors import shown
+from stompd.protocol.frame import Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +61,8 @@ _OF_DEAD_LETTERS: Final = frozenset(
         "original-destination",
     )
 )
+# What a worker that gives a message up writes on it besides.
+_OF_WORKERS: Final = frozenset(("attempts", "exit-status", "worker"))
 
 
 class _Job:
@@ -384,7 +387,7 @@ def requeue(
         twins: list[tuple[_Goal, Message]] = []
         for entry in entries:
             message = entry.message
-            name = to or (message.extra or {}).get("original-destination")
+            name = to or _came_from(message)
             if name is None:
                 failures["no dead letter; `to` has to say where it goes"] += 1
                 continue
@@ -404,6 +407,25 @@ def requeue(
     job = _Job([letters], Choice(selector, ids, older_than, count), revive)
     job.paced = not dry_run
     return job.later()
+
+
+def _came_from(message: Message) -> str | None:
+    """Return where a dead letter was before it died, None for what is none.
+
+    Our own word counts first. A program that dead-letters for itself writes the same headers; it
+    sends nobody's message anywhere but with the rights of who requeues it.
+    """
+    if message.extra is not None and "original-destination" in message.extra:
+        return message.extra["original-destination"]
+    return message.head.get("original-destination") if _is_theirs(message) else None
+
+
+def _is_theirs(message: Message) -> bool:
+    """Return whether it was not us but its sender who made a dead letter of a message."""
+    return (
+        "original-destination" not in (message.extra or {})
+        and message.head.get("dead-letter-reason") is not None
+    )
 
 
 def _origin(caller: Caller, host: VirtualHost, letters: Queue, name: str) -> _Goal | str:
@@ -434,11 +456,15 @@ def _origin(caller: Caller, host: VirtualHost, letters: Queue, name: str) -> _Go
 def _revived(message: Message, goal: _Goal, name: str) -> Message:
     """Return the message that a dead letter was, with all its attempts before it."""
     twin = _twin(message, {})
+    if _is_theirs(message):
+        gone = _OF_DEAD_LETTERS | _OF_WORKERS
+        headers = {n: v for n, v in message.head.headers.items() if n not in gone}
+        twin.head = Head.of("SEND", {"destination": name, **headers})
     extra = {n: v for n, v in (message.extra or {}).items() if n not in _OF_DEAD_LETTERS}
     if message.head.get("timestamp") is None:
         extra.pop("timestamp", None)
     # The sender's own spelling, where the message goes to where the sender meant it to go.
-    if not goal.name.startswith(DURABLE) and message.head.get("destination") != name:
+    if not goal.name.startswith(DURABLE) and twin.head.get("destination") != name:
         extra["destination"] = goal.name
     twin.extra = extra or None
     return twin
