@@ -16,11 +16,13 @@ import trio
 from stompcli.client import Client, Message, Subscription
 from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure
+from stompcli.quick import ANSWERS
 from stompcli.render import visible_line
 from stompcli.session import Session
 
 _NAME: Final = "stomp-admin"
 _ANSWERS: Final = f"/temp-queue/{_NAME}"
+_COMPLETION: Final = ANSWERS.removeprefix("/temp-queue/")
 # What the codes of refusals mean for the program that asked.
 _CODES: Final = {"bad-request": ExitCode.USAGE, "forbidden": ExitCode.REFUSED}
 
@@ -162,13 +164,18 @@ class Admin:
         return Outcome.of(await self.ask(verb, told=told, **fields))
 
     def is_own(self, row: dict[str, Any]) -> bool:
-        """Return whether a queue or subscription is that of the answers, and no news to anybody."""
+        """Return whether a queue or subscription is that of the answers, and no news to anybody.
+
+        So are those of a shell's completion, which asks over a connection of its own.
+        """
         us = self._client.session
-        if not us:
-            return False
         if "connection" in row:
-            return row["connection"] == us and row.get("destination") == _ANSWERS
-        return row.get("owner") == us and str(row.get("name")).endswith(f"/{_NAME}")
+            place, owner = str(row.get("destination")), row["connection"]
+        else:
+            place, owner = str(row.get("name")), row.get("owner")
+        own = {_NAME, _COMPLETION} if us and owner == us else {_COMPLETION}
+        _, temporary, name = place.rpartition("temp-queue/")
+        return bool(temporary and owner) and name.rpartition("/")[2] in own
 
 
 @asynccontextmanager

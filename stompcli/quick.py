@@ -28,7 +28,8 @@ from stompd.protocol.encoder import encode, with_length
 BUDGET: Final = 0.3
 _FRESH: Final = 30.0
 
-_ANSWERS: Final = "/temp-queue/stomp-completion"
+# Where the answers to a question of Tab go.
+ANSWERS: Final = "/temp-queue/stomp-completion"
 _READ_SIZE: Final = 64 * 1024
 _PORTS: Final = {"stomp": 61613, "stomp+ssl": 61614}
 
@@ -169,12 +170,12 @@ def _question(place: Place, verb: str, fields: Mapping[str, object]) -> bytes:
     body = json.dumps(fields).encode()
     request = [
         ("destination", f"/admin/{verb}"),
-        ("reply-to", _ANSWERS),
+        ("reply-to", ANSWERS),
         ("content-type", "application/json"),
     ]
     return (
         encode("CONNECT", pairs)
-        + encode("SUBSCRIBE", [("id", "completion"), ("destination", _ANSWERS)])
+        + encode("SUBSCRIBE", [("id", "completion"), ("destination", ANSWERS)])
         + encode("SEND", with_length(request, body), body)
     )
 

@@ -283,18 +283,26 @@ def test_a_glob_for_subscriptions(stomp_admin: Stomp, admin: AdminBroker) -> Non
 
 
 def test_the_queue_of_the_answers_is_left_out(stomp_admin: Stomp, admin: AdminBroker) -> None:
-    """What was made for the listing itself is no news; that of another session is."""
+    """What was made for the listing itself or for Tab is no news; that of another session is."""
     admin.session = "c7"
     admin.answers["queues"] = [
-        {"name": f"/remote-temp-queue/{owner}/stomp-admin", "owner": owner}
-        for owner in ("c7", "c8")
+        {"name": "/remote-temp-queue/c7/stomp-admin", "owner": "c7"},
+        {"name": "/remote-temp-queue/c8/stomp-admin", "owner": "c8"},
+        # A shell asks for completion over another connection.
+        {"name": "/remote-temp-queue/c9/stomp-completion", "owner": "c9"},
+        {"name": "/queue/stomp-completion", "owner": None},
     ]
     admin.answers["subscriptions"] = [
         {"connection": owner, "destination": f"/temp-queue/{name}"}
-        for owner, name in (("c7", "stomp-admin"), ("c7", "mine"), ("c8", "stomp-admin"))
+        for owner, name in (
+            ("c7", "stomp-admin"),
+            ("c7", "mine"),
+            ("c8", "stomp-admin"),
+            ("c9", "stomp-completion"),
+        )
     ]
     finished = stomp_admin("queues", "--no-header", "--columns", "name")
-    assert finished.text == "/remote-temp-queue/c8/stomp-admin\n"
+    assert finished.text == "/queue/stomp-completion\n/remote-temp-queue/c8/stomp-admin\n"
     finished = stomp_admin("subscriptions", "--plain", "--no-header", "--sort", "connection")
     assert [line.split("\t")[0::2][:2] for line in finished.text.splitlines()] == [
         ["c7", "/temp-queue/mine"],

@@ -13,10 +13,10 @@ import trio
 
 from stompcli.admin import is_stompd
 from stompcli.client import StompError, connect
+from stompcli.quick import ANSWERS
 from stompcli.render import visible_line
 from stompcli.session import Session
 
-_ANSWERS: Final = "/temp-queue/stomp-completion"
 # Seconds between two questions to the broker, and how long one may take.
 _AGAIN: Final = 30.0
 _PATIENCE: Final = 10.0
@@ -88,12 +88,12 @@ async def _asked(session: Session) -> tuple[str, ...] | None:
     with trio.move_on_after(_PATIENCE):
         async with (
             connect(session.address(), **options) as client,
-            client.subscribe(_ANSWERS) as answers,
+            client.subscribe(ANSWERS) as answers,
         ):
             await client.send(
                 "/admin/destinations",
                 b"{}",
-                headers={"reply-to": _ANSWERS},
+                headers={"reply-to": ANSWERS},
                 content_type="application/json",
             )
             return _names((await answers.receive()).body)
