@@ -5,7 +5,7 @@ import re
 import shlex
 from typing import Final
 
-from click.shell_completion import BashComplete, add_completion_class
+from click.shell_completion import BashComplete, ZshComplete, add_completion_class
 
 NAMES: Final = ("stomp", "stompcli")
 
@@ -34,6 +34,16 @@ _BASH: Final = """\
 
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+# What adds a word without a description, in the script of click; and words that go on behind it.
+_ZSH_ADDED: Final = 'completions+=("$key")'
+_ZSH_OPEN: Final = 'if [[ "$key" == *[:/] ]]; then open+=("$key"); else completions+=("$key"); fi'
+_ZSH_LAST: Final = '    if [ -n "$completions" ]; then\n'
+_ZSH_ALSO: Final = """\
+    if [ -n "$open" ]; then
+        compadd -U -V unsorted -S '' -a open
+    fi
+
+"""
 _WORD: Final = re.compile(r"(?:\\.|'[^']*'?|\"(?:\\.|[^\"\\])*\"?|[^\s\\'\"])+", re.DOTALL)
 
 
@@ -60,6 +70,16 @@ class Bash(BashComplete):
             f"{item.type},{(front + str(item.value))[cut:]}"
             for item in self.get_completions(args, incomplete)
         )
+
+
+class Zsh(ZshComplete):
+    """Completion for zsh, without a blank behind what is not the whole of a word."""
+
+    source_template = (
+        ZshComplete.source_template.replace(_ZSH_ADDED, _ZSH_OPEN)
+        .replace("    local -a response\n", "    local -a response open\n")
+        .replace(_ZSH_LAST, _ZSH_ALSO + _ZSH_LAST)
+    )
 
 
 def _point() -> int:
@@ -100,3 +120,4 @@ def _unquoted(word: str) -> str:
 def install() -> None:
     """Have click use these, too."""
     add_completion_class(Bash, "bash")
+    add_completion_class(Zsh, "zsh")

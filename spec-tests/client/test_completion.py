@@ -242,10 +242,9 @@ def test_places(settings: Settings, place: Place | None) -> None:
 # In a real shell.
 
 
-@pytest.mark.needs_tool("bash")
-def test_tab_in_bash(stomp: Stomp, queue: str, tmp_path: Path) -> None:
-    """Tab completes commands, destinations and headers at a bash prompt."""
-    stomp("send", f"{queue}.unique", "x")
+@pytest.fixture
+def surroundings(stomp: Stomp, tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that finds our program, which finds the broker."""
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     launcher = bin_ / "stomp"
@@ -253,21 +252,45 @@ def test_tab_in_bash(stomp: Stomp, queue: str, tmp_path: Path) -> None:
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n{LAUNCH}"
     )
     launcher.chmod(0o700)
-    child: pexpect.spawn[str] = pexpect.spawn(
-        "bash",
-        ["--norc", "--noprofile", "-i"],
-        env=environment(
-            PATH=f"{bin_}:{os.environ['PATH']}",
-            XDG_CACHE_HOME=str(tmp_path / "cache"),
-            TERM="dumb",
-            PS1="$ ",
-            STOMP_PORT=str(stomp.port),
-        ),
-        encoding="utf-8",
-        timeout=30,
-        dimensions=(40, 200),
+    return environment(
+        PATH=f"{bin_}:{os.environ['PATH']}",
+        HOME=str(tmp_path),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        XDG_CONFIG_HOME=str(tmp_path / "config"),
+        TERM="dumb",
+        PS1="$ ",
+        STOMP_PORT=str(stomp.port),
     )
-    child.sendline("source <(stomp completion bash); echo rea''dy")
+
+
+@pytest.mark.parametrize(
+    ("shell", "options", "before"),
+    [
+        pytest.param(
+            "bash", ["--norc", "--noprofile", "-i"], "", marks=pytest.mark.needs_tool("bash")
+        ),
+        pytest.param(
+            "zsh",
+            ["-f", "-i"],
+            "autoload -U compinit; compinit -u -D; ",
+            marks=pytest.mark.needs_tool("zsh"),
+        ),
+    ],
+)
+def test_tab(
+    stomp: Stomp,
+    queue: str,
+    surroundings: dict[str, str],
+    shell: str,
+    options: list[str],
+    before: str,
+) -> None:
+    """Tab completes commands, destinations and headers at the prompt of a shell."""
+    stomp("send", f"{queue}.unique", "x")
+    child: pexpect.spawn[str] = pexpect.spawn(
+        shell, options, env=surroundings, encoding="utf-8", timeout=30, dimensions=(40, 200)
+    )
+    child.sendline(f"{before}source <(stomp completion {shell}); echo rea''dy")
     child.expect_exact("ready")
     child.send("stomp sendf\t")
     child.expect_exact("stomp sendfile ")
@@ -278,7 +301,42 @@ def test_tab_in_bash(stomp: Stomp, queue: str, tmp_path: Path) -> None:
     child.expect_exact("persistent:")
     child.send("t\t")
     child.expect_exact("true ")
+    child.sendcontrol("u")
+    # Where there are several they are listed.
+    child.send("stomp su\t\t\t")
+    child.expect_exact("subscriptions")
     child.close(force=True)
+
+
+@pytest.mark.needs_tool("fish")
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("stomp su", ["subscribe", "subscriptions"]),
+        ("stomp send QUEUE.un", ["QUEUE.unique"]),
+        ("stomp send -H persist", ["persistent:"]),
+        ("stomp send -H persistent:t", ["persistent:true"]),
+        ("stomp completion f", ["fish"]),
+    ],
+)
+def test_what_fish_offers(
+    stomp: Stomp, queue: str, surroundings: dict[str, str], line: str, found: list[str]
+) -> None:
+    """Fish says itself what it would offer for a line: the same as the others do."""
+    stomp("send", f"{queue}.unique", "x")
+    done = subprocess.run(
+        [
+            *("fish", "--no-config", "-c"),
+            'stomp completion fish | source; complete --do-complete "$argv"',
+            line.replace("QUEUE", queue),
+        ],
+        capture_output=True,
+        env=surroundings,
+        check=False,
+        timeout=60,
+    )
+    offered = [row.split("\t")[0] for row in done.stdout.decode().splitlines()]
+    assert offered == [one.replace("QUEUE", queue) for one in found], done.stderr
 
 
 LAUNCH = """
