@@ -3,6 +3,7 @@
 How long they are waited for is set so short that a test which hangs proves the opposite.
 """
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -168,7 +169,13 @@ async def never_read(edge: Edge, first: bytes, rest: bytes, *, wait: bool = Fals
 
     With ``wait`` they read the begin of the answer to ``first``.
     """
-    streams = [await trio.open_tcp_stream("127.0.0.1", edge.http_port) for _ in range(4)]
+    streams = []
+    for _ in range(4):
+        sock = trio.socket.socket()
+        # Little is enough for stompd to wait.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await sock.connect(("127.0.0.1", edge.http_port))
+        streams.append(trio.SocketStream(sock))
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for stream in streams:
@@ -207,8 +214,8 @@ async def test_slow_loris_at_http(first: bytes, rest: bytes, answer: bytes) -> N
     async with serving(given) as edge:
         async with meanwhile(partial(alive, edge)):
             answers = await let_go(edge.http_port, partial(drip, first=first, rest=rest))
-        for told in answers:
-            assert told == b"" if not answer else told.startswith(b"HTTP/1.1 " + answer)
+        # Who goes on writing gets a reset, and that may overtake the answer.
+        assert {told[:12] for told in answers} <= {b"", b"HTTP/1.1 " + answer}
         assert not edge.log.of("an http connection failed")
 
 

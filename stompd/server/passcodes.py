@@ -87,6 +87,8 @@ class Passcodes:
         self.configure(at_once, waiting, remember)
         # Those that are checked or wait for it, by address.
         self.waiting: Counter[str] = Counter()
+        # What ends the waiting of those that have not had their turn, by address; the latest last.
+        self._places: dict[str, list[trio.CancelScope]] = {}
         self._key = secrets.token_bytes(_DIGEST_OCTETS)
         # Until when what is known by this digest is right; the oldest comes first.
         self._right: dict[bytes, float] = {}
@@ -116,7 +118,8 @@ class Passcodes:
     async def check(self, name: str, passcode: str, address: str) -> User | None:
         """Return the user if the passcode is right, None for a wrong one or an unknown user.
 
-        Raises `TooManyError` if too many wait already, altogether or from this address.
+        Raises `TooManyError` if too many wait already, altogether or from this address; or later,
+        if all places are taken and somebody comes from an address that has fewer of them.
         """
         user = self._users.get(name)
         encoded = self._nobodys if user is None or user.hash == LOCKED else user.hash
@@ -124,20 +127,22 @@ class Passcodes:
         digest = hmac.digest(self._key, encoded.encode() + b"\0" + octets, "sha256")
         if self._remembers(digest):
             return user
-        if (
-            self.waiting.total() >= self._most_waiting
-            or self.waiting[address] >= self._most_from_one
-        ):
+        if self.waiting[address] >= self._most_from_one:
             raise TooManyError
+        if self.waiting.total() >= self._most_waiting:
+            self._displace(self.waiting[address])
         self.waiting[address] += 1
         try:
-            async with self._turn:
+            await self._take_turn(address)
+            try:
                 # Many connections of one program come at once, and the first has waited for all.
                 if self._remembers(digest):
                     return user
                 right = await trio.to_thread.run_sync(
                     self._verify, encoded, octets, limiter=self._threads
                 )
+            finally:
+                self._turn.release()
         finally:
             self.waiting[address] -= 1
             if not self.waiting[address]:
@@ -149,6 +154,33 @@ class Passcodes:
         if len(self._right) > _MOST_REMEMBERED:
             del self._right[next(iter(self._right))]
         return user
+
+    def _displace(self, count: int) -> None:
+        """Take a place from an address that has many, for one that has ``count``.
+
+        Else a handful of addresses could keep everybody out. Raises `TooManyError` if that would
+        only turn the unfairness round.
+        """
+        places = max(self._places.values(), key=len, default=[])
+        if len(places) <= count + 1:
+            raise TooManyError
+        places.pop().cancel()
+
+    async def _take_turn(self, address: str) -> None:
+        """Wait for a turn, which is to be released; raises `TooManyError` if the place is lost."""
+        place = trio.CancelScope()
+        places = self._places.setdefault(address, [])
+        places.append(place)
+        try:
+            with place:
+                await self._turn.acquire()
+        finally:
+            if place in places:
+                places.remove(place)
+            if not places and self._places.get(address) is places:
+                del self._places[address]
+        if place.cancelled_caught:
+            raise TooManyError
 
     def _remembers(self, digest: bytes) -> bool:
         until = self._right.get(digest)

@@ -238,7 +238,7 @@ class HttpConnection:
         self.peer = peer
         self.address = address
         """The peer's address without the port."""
-        self.stream = CuttableStream(sock, self._linger, lambda: port.service.settings.http.idle)
+        self.stream = CuttableStream(sock, self)
         self._scope = trio.CancelScope()
 
     async def serve(self) -> None:
@@ -271,7 +271,12 @@ class HttpConnection:
         # A write is shielded from that, but not from this.
         self.stream.cut()
 
-    def _linger(self) -> None:
+    @property
+    def patience(self) -> float:
+        """For how many seconds its peer may read nothing of an answer."""
+        return self._port.service.settings.http.idle
+
+    def linger(self) -> None:
         """Give a peer that was told to go, or has gone, some time; then end it."""
         self._port.service.nursery.start_soon(self._cut_later)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -18,25 +17,36 @@ _CLOSE: Final = 0x88
 _PIECE: Final = 16 * 1024
 
 
+class Owner(Protocol):
+    """What a connection is to the stream that it is read from and written to."""
+
+    @property
+    def patience(self) -> float:
+        """For how many seconds a peer may read nothing of an answer."""
+
+    def linger(self) -> None:
+        """Give a peer that was told to go, or has gone, some time; then end it."""
+
+    def cut(self) -> None:
+        """End it at once, and whatever is being done for it."""
+
+
 class CuttableStream(trio.abc.HalfCloseableStream):
     """A TCP connection whose owner can end it, whatever hypercorn waits for.
 
     hypercorn shields its writes from being cancelled, so a peer that reads nothing would keep
     stompd from stopping. It goes on reading, and keeping, what a peer sends after it was told that
     its message is too large. And it keeps a connection whose peer has gone until it would have been
-    silent for too long. Therefore ``closing`` is called once when one side has ended: the other may
+    silent for too long. Therefore its owner is told once when one side has ended: the other may
     be given some time to do the same, but not for ever.
 
-    Nor does it ever give up a peer that does not read its answer. Who reads nothing of one for
-    ``patience`` seconds is let go. A WebSocket is not: its session says how slow it may be.
+    Nor does it ever give up a peer that does not read its answer. Who has no patience left is cut
+    off. A WebSocket is not: its session says how slow it may be.
     """
 
-    def __init__(
-        self, sock: socket.socket, closing: Callable[[], None], patience: Callable[[], float]
-    ) -> None:
+    def __init__(self, sock: socket.socket, owner: Owner) -> None:
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        self._closing = closing
-        self._patience = patience
+        self._owner = owner
         self._upgraded = False
         self._leaving = False
         self.ended = False
@@ -70,21 +80,23 @@ class CuttableStream(trio.abc.HalfCloseableStream):
         rest = memoryview(data)
         while rest:
             piece, rest = rest[:_PIECE], rest[_PIECE:]
-            with trio.move_on_after(math.inf if self._upgraded else self._patience()) as waiting:
+            with trio.move_on_after(
+                math.inf if self._upgraded else self._owner.patience
+            ) as waiting:
                 try:
                     await self._stream.send_all(piece)
                 except trio.BusyResourceError as error:
                     # hypercorn writes one thing at a time, but may end its direction meanwhile.
                     raise trio.BrokenResourceError("its direction is ending") from error
             if waiting.cancelled_caught:
-                self.cut()
+                self._owner.cut()
                 raise trio.BrokenResourceError("the peer does not read")
             self.written += len(piece)
 
     def _leave(self) -> None:
         if not self._leaving:
             self._leaving = True
-            self._closing()
+            self._owner.linger()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there may be room for more."""
