@@ -183,6 +183,44 @@ async def test_one_address_does_not_take_all_places() -> None:
     assert len(counted.asked) == 5
 
 
+async def test_a_few_addresses_do_not_take_all_places() -> None:
+    """One that has many gives one up for an address that has none; and there it ends."""
+    counted = Counted(ann="secret", bob="secret")
+    passcodes = counted.passcodes_of(1, 8)
+    counted.gate.clear()
+    refused: list[str] = []
+
+    async def check(name: str, address: str) -> None:
+        try:
+            await passcodes.check(name, "secret", address)
+        except TooManyError:
+            refused.append(address)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(40):
+            nursery.start_soon(check, "mallory", f"far{number % 4}")
+            await trio.testing.wait_all_tasks_blocked()
+        assert passcodes.waiting.total() == 9
+        refused.clear()
+        nursery.start_soon(check, "ann", "near")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(refused) == 1
+        assert refused[0].startswith("far")
+        # Whoever comes from one address after the other gets no more than that either.
+        for number in range(40):
+            nursery.start_soon(check, "mallory", f"further{number}")
+            await trio.testing.wait_all_tasks_blocked()
+        assert passcodes.waiting.total() == 9
+        assert max(passcodes.waiting.values()) == 2
+        assert "near" not in refused
+        refused.clear()
+        counted.gate.set()
+    assert refused == []
+    assert not passcodes.waiting
+    assert await passcodes.check("ann", "secret", "anywhere")
+    assert counted.most == 1
+
+
 async def test_who_gives_up_waiting_leaves_its_place() -> None:
     """A connection that is gone, or over its time, is not counted any more."""
     counted = Counted(ann="secret")
