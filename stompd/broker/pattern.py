@@ -31,20 +31,41 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def matches(pattern: Sequence[str], words: Sequence[str]) -> bool:
     """Return whether the words of a name match a pattern's; neither has to be of equal length."""
-    # Whether the pattern so far matches the first n words, for every n: no more steps than words
-    # times words, however many `#` somebody writes.
-    reached = [True] + [False] * len(words)
+    places, plain = _places(words)
+    reached = 1
     for word in pattern:
-        if word == MANY:
-            for place, other in enumerate(words):
-                if reached[place] and not other.startswith("$"):
-                    reached[place + 1] = True
-            continue
-        reached = [False] + [
-            before and (not other.startswith("$") if word == ONE else other == word)
-            for before, other in zip(reached, words, strict=False)
-        ]
-    return reached[-1]
+        reached = _onward(word, reached, places, plain)
+        if not reached:
+            return False
+    return bool(reached >> len(words))
+
+
+# Which of the first n words of a name a pattern matches is one number here, with bit n for them: so
+# all of them go a word further at once, and no pattern costs more than it has words, however many
+# `#` somebody writes.
+
+
+def _places(words: Sequence[str]) -> tuple[dict[str, int], int]:
+    """Return where each word of a name is, as bits, and where those are that wildcards take."""
+    places: dict[str, int] = {}
+    plain = 0
+    bit = 1
+    for word in words:
+        places[word] = places.get(word, 0) | bit
+        if not word.startswith("$"):
+            plain |= bit
+        bit <<= 1
+    return places, plain
+
+
+def _onward(word: str, reached: int, places: dict[str, int], plain: int) -> int:
+    """Return what is reached after one more word of the pattern."""
+    if word == MANY:
+        # A carry runs from each place through all that is plain behind it.
+        return (((reached & plain) + plain) ^ plain) | reached
+    if word == ONE:
+        return (reached & plain) << 1
+    return (reached & places.get(word, 0)) << 1
 
 
 def overlap(one: Sequence[str], other: Sequence[str]) -> bool:
@@ -130,7 +151,7 @@ class _Node(Generic[T]):
 
 
 class PatternTree(Generic[T]):
-    """Values filed under patterns, to be found by name in the time of the name's length."""
+    """Values filed under patterns, to be found by name; no part of a pattern is looked at twice."""
 
     __slots__ = ("_root",)
 
@@ -159,34 +180,32 @@ class PatternTree(Generic[T]):
         """Return the values of all patterns that match the words of a name, each once."""
         found: dict[int, T] = {}
         end = len(words)
-        waiting = [(self._root, 0)]
-        # A node has one way to it but for the words that a `#` takes: without this, patterns such
-        # as #.#.#.# would cost more than nodes times words.
-        been: set[tuple[int, int]] = set()
+        places, plain = _places(words)
+        # A node has one way to it, so each is visited once.
+        waiting = [(self._root, 1)]
         while waiting:
-            node, at = waiting.pop()
-            children = node.children
-            many = children.get(MANY)
-            if many is not None:
-                for skip in range(at, end + 1):
-                    if (id(many), skip) in been:
-                        break
-                    been.add((id(many), skip))
-                    waiting.append((many, skip))
-                    if skip < end and words[skip].startswith("$"):
-                        break
-            if at == end:
+            node, reached = waiting.pop()
+            if reached >> end:
                 for value in node.values:
                     found[id(value)] = value
+            children = node.children
+            if len(children) <= len(places):
+                for word, child in children.items():
+                    after = _onward(word, reached, places, plain)
+                    if after:
+                        waiting.append((child, after))
                 continue
-            word = words[at]
-            if not word.startswith("$"):
-                one = children.get(ONE)
-                if one is not None:
-                    waiting.append((one, at + 1))
-            exact = children.get(word)
-            if exact is not None:
-                waiting.append((exact, at + 1))
+            for word in (MANY, ONE):
+                child_there = children.get(word)
+                if child_there is not None:
+                    after = _onward(word, reached, places, plain)
+                    if after:
+                        waiting.append((child_there, after))
+            for word, here in places.items():
+                if reached & here:
+                    child_there = children.get(word)
+                    if child_there is not None:
+                        waiting.append((child_there, (reached & here) << 1))
         return list(found.values())
 
 
