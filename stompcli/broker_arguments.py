@@ -13,6 +13,7 @@ from stompcli.options import COLUMNS, DURATION, HEADER, RATE, SIZE
 DLQ_ACTIONS: Final = ("ls", "show", "requeue", "purge")
 DURABLE_ACTIONS: Final = ("ls", "rm")
 ROUTE_ACTIONS: Final = ("add", "rm")
+DEFINITIONS_ACTIONS: Final = ("export", "import")
 
 
 def _listing(*filters: str) -> list[click.Parameter]:
@@ -202,6 +203,22 @@ ROUTE: Final = Verb(
         "stomp route add '/topic/order.*' /queue/audit --name audit",
         "stomp route add /queue/in /queue/big --when 'size > 1000' --move",
         "stomp route rm audit",
+    ),
+)
+
+DEFINITIONS: Final = Verb(
+    "definitions",
+    [
+        click.Argument(["action"], type=click.Choice(DEFINITIONS_ACTIONS), metavar="export|import"),
+        click.Argument(["file"], required=False, metavar="[FILE]"),
+        click.Option(["--dry-run"], is_flag=True, help="import: only say what would change."),
+    ],
+    help="Write queues with their settings, durable subscriptions, bindings and routes that were "
+    "added since the start as JSON, to FILE or standard output; or make those of FILE, all or "
+    "nothing. What is there and not named stays.",
+    examples=(
+        "stomp definitions export broker.json",
+        "stomp definitions import broker.json --dry-run",
     ),
 )
 

@@ -357,6 +357,15 @@ TABLE: Final = (
         admin=True,
     ),
     Command(
+        "definitions",
+        "Export what there is beside messages, or import it",
+        ACTING,
+        "definitions export|import [file]",
+        f"{_BROKER}:DEFINITIONS",
+        f"{_COMMANDS}.definitions:definitions",
+        admin=True,
+    ),
+    Command(
         "kick",
         "Close a connection",
         ACTING,

@@ -264,6 +264,35 @@ def test_routes(alone: Stomp) -> None:
     assert (again.code, again.err) == (ExitCode.FAILED, 'stomp: no such route: "audit"\n')
 
 
+def test_definitions(alone: Stomp, tmp_path: Path) -> None:
+    """They go to a file and back, the routes of this run among them; what is wrong is told."""
+    alone("route", "add", "/topic/o", "/queue/audit", "--name", "d")
+    file, bad = tmp_path / "all.json", tmp_path / "bad.json"
+    written = alone("definitions", "export", str(file))
+    assert (written.code, written.err) == (0, f"wrote 1 definition to {file}\n")
+    assert alone("definitions", "export").text == file.read_text("utf-8")
+    alone("route", "rm", "d")
+    dry = alone("definitions", "import", str(file), "--dry-run")
+    assert dry.err == "1 new, 0 changed, 0 the same (nothing was changed)\n"
+    assert alone("definitions", "import", str(file)).err == "1 new, 0 changed, 0 the same\n"
+    again = alone("definitions", "import", "-", "--json", stdin=file.read_bytes())
+    assert json.loads(again.out) == {"new": 0, "changed": 0, "same": 1}
+    for text, code, told in (
+        ("{", ExitCode.BAD_INPUT, "is not JSON"),
+        ("[]", ExitCode.BAD_INPUT, 'has no "stompd-definitions"'),
+        ('{"stompd-definitions": 1, "x": 1}', ExitCode.BAD_INPUT, 'has a "x"'),
+        ('{"stompd-definitions": 1}', ExitCode.USAGE, "needs the field definitions"),
+        ('{"stompd-definitions": 1, "definitions": [{}]}', ExitCode.USAGE, "definition 1: "),
+    ):
+        bad.write_text(text)
+        refused = alone("definitions", "import", str(bad))
+        assert refused.code == code
+        assert told in refused.err
+    assert alone("definitions", "import").code == ExitCode.USAGE
+    assert alone("definitions", "export", str(tmp_path / "none" / "x")).code == ExitCode.FAILED
+    assert alone("definitions", "export", "--dry-run").code == ExitCode.USAGE
+
+
 def test_browse(stomp: Stomp, queue: str) -> None:
     """Messages that wait, are delivered, or not due yet, in every form; and they stay."""
     with connected(stomp) as wire:

@@ -55,6 +55,12 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
     "route-add": [{"name": "@", "match": "/queue/@", "to": ["/topic/@"]}, {"match": "", "to": []}],
     "route-rm": [{"name": "@"}, {"name": "@"}],
     "kick": [{"connection": "@"}],
+    "definitions-import": [
+        {"stompd-definitions": 1, "definitions": []},
+        {"definitions": [{"kind": "queue", "key": ["/", "/queue/@"], "record": {"paused": True}}]},
+        {"definitions": [1]},
+        {},
+    ],
 }
 _VARIES = re.compile(
     r'"(uptime|age|oldest|silent|sent|delivered|weight|in_rate|out_rate|received|bytes|messages'

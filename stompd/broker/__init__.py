@@ -11,7 +11,8 @@ The map of this package, from the values to the whole:
 * ``terms``: what is special about a message: priority, expiry, schedule, group.
 * ``principal``: who somebody is; ``rights``: what he may do; ``access``: where that is asked.
 * ``quota``: what users, addresses and virtual hosts may take; ``owed``: what waits of whom.
-* ``storage``: what the broker needs of a store; ``definition``: what it keeps beside messages.
+* ``storage``: what the broker needs of a store; ``definition``: what it keeps beside messages;
+  ``definitions``: that as a document.
 * ``outbox``: octets waiting to be written to one connection.
 * ``subscription``: one SUBSCRIBE: credit, and what was delivered and is not yet settled.
 * ``lane``: messages by place, and by time; ``alarm``: the one timer of a destination.

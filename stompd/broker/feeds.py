@@ -202,6 +202,16 @@ class Feeds:
         feed.lasting = True
         self._tree.add(destination.words, feed)
 
+    def keep_bound(self, queue: Queue, destination: Destination) -> None:
+        """Have a topic, or a pattern of topics, feed a queue that stays for that."""
+        self._pin(queue)
+        feed = self._bound_feed(queue, destination)
+        if feed is None:
+            feed = self._new_feed(queue, destination)
+            self.add(feed)
+        feed.lasting = True
+        self._define(feed)
+
     def bound(self) -> list[Feed]:
         """Return what feeds queues because a SUBSCRIBE named queue and topic."""
         return [feed for feeds in self._fed.values() for feed in feeds if feed.bound]

@@ -57,6 +57,12 @@ def _import(*, directory: Path, source: Any, dry_run: bool) -> None:  # noqa: AN
         f"{directory / FILE}: {found.new:,} new, {found.changed:,} changed, {found.same:,} the same"
         + (" (nothing was written)" if dry_run else "")
     )
+    if found.left_out:
+        click.echo(
+            f"routes left out: {found.left_out:,}; they go to a stompd that runs, by "
+            "stomp definitions import",
+            err=True,
+        )
 
 
 COMMANDS: Final[dict[str, click.Command]] = {

@@ -19,6 +19,7 @@ from stompd.broker.admin.schema import (
     texts,
     whole,
 )
+from stompd.broker.definitions import NAME, PARTS
 
 VHOST: Final = text("the virtual host that it is about; otherwise that of the connection")
 
@@ -391,6 +392,27 @@ PROGRESS: Final = record(
 )
 
 ADDED: Final = record({**OUTCOME["properties"], "name": text("the name that the route has")})
+
+DEFINITION: Final = record(
+    {
+        "kind": {"type": "string", "enum": list(PARTS)},
+        "key": texts("the virtual host, and the names that tell it from others of its kind"),
+        "record": {"type": "object", "description": "what it is; empty if its names say all"},
+    }
+)
+DEFINITIONS: Final = record(
+    {
+        NAME: count("the format of this document"),
+        "definitions": several(DEFINITION, "what there is beside messages"),
+    }
+)
+DIFFERENCE: Final = record(
+    {
+        "new": count("definitions of what was not there"),
+        "changed": count("those that have taken the place of another one"),
+        "same": count("those that were there already"),
+    }
+)
 
 VERBS: Final = several(
     record(

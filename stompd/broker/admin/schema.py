@@ -40,6 +40,11 @@ def texts(doc: str) -> Schema:
     return {"type": "array", "items": {"type": "string"}, "description": doc}
 
 
+def objects(doc: str) -> Schema:
+    """Return the schema of a list of objects, whatever these hold."""
+    return {"type": "array", "items": {"type": "object"}, "description": doc}
+
+
 def headers(doc: str) -> Schema:
     """Return the schema of names with a text each."""
     return {"type": "object", "additionalProperties": {"type": "string"}, "description": doc}
@@ -78,13 +83,16 @@ def several(item: Schema, doc: str = "") -> Schema:
 def lack(value: object, schema: Schema) -> str:
     """Return what a value of a request has to be and is not; empty if it fits.
 
-    Knows the schemas that `text`, `count`, `number`, `flag`, `texts` and `headers` return.
+    Knows the schemas that `text`, `count`, `number`, `flag`, `texts`, `objects`, `headers` return.
     """
     kind = schema["type"]
     if kind == "string":
         return "" if _is_text(value) else "a text"
     if kind == "boolean":
         return "" if isinstance(value, bool) else "true or false"
+    if kind == "array" and schema["items"]["type"] == "object":
+        fits = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+        return "" if fits else "a list of objects"
     if kind == "array":
         fits = isinstance(value, list) and all(_is_text(item) for item in value)
         return "" if fits else "a list of texts"

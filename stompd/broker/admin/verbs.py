@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from stompd.broker.access import Refusal
-from stompd.broker.admin import acts, forms, letters, messages, moving, rows
+from stompd.broker.admin import acts, defining, forms, letters, messages, moving, rows
 from stompd.broker.admin.errand import Errand, Later, Reply, refusal
 from stompd.broker.admin.explain import explain
 from stompd.broker.admin.forms import OUTCOME, PROGRESS, VHOST
@@ -24,11 +24,13 @@ from stompd.broker.admin.schema import (
     headers,
     lack,
     number,
+    objects,
     record,
     several,
     text,
     texts,
 )
+from stompd.broker.definitions import NAME
 from stompd.broker.rights import Right, request
 from stompd.protocol.errors import shown
 
@@ -53,6 +55,13 @@ class Verb:
     walks: bool = False
     # True if the reply says that it is on disk.
     durable: bool = False
+    # True if it tells what is for administrators only.
+    confidential: bool = False
+
+    @property
+    def right(self) -> Right:
+        """The right that it needs."""
+        return "admin" if self.acts or self.confidential else "monitor"
 
     def request_schema(self) -> Schema:
         """Return the JSON schema of a request's body."""
@@ -115,7 +124,7 @@ def _verbs(caller: Caller) -> list[rows.Row]:
         {
             "verb": verb.name,
             "doc": verb.doc,
-            "right": "admin" if verb.acts else "monitor",
+            "right": verb.right,
             "request": verb.request_schema(),
             "reply": verb.reply_schema(),
         }
@@ -402,6 +411,28 @@ _TABLE: Final = (
         required=("name",),
     ),
     Verb(
+        "definitions",
+        "Tell what there is beside messages, as a document for `definitions-import`.",
+        defining.export,
+        _HOST,
+        forms.DEFINITIONS,
+        confidential=True,
+    ),
+    Verb(
+        "definitions-import",
+        "Make what a document of `definitions` lists, all or nothing. What is not named stays.",
+        defining.import_,
+        {
+            NAME: count("the format of the document, if it is said", least=1),
+            "definitions": objects("as `definitions` tells them"),
+            "dry_run": _DRY_RUN,
+        },
+        forms.DIFFERENCE,
+        acts=True,
+        required=("definitions",),
+        durable=True,
+    ),
+    Verb(
         "kick",
         "End a connection with an ERROR. What it had not settled goes to others.",
         acts.kick,
@@ -431,7 +462,7 @@ def carry_out(caller: Caller, name: str, body: bytes, answer: Callable[[Reply], 
         text = f'there is no verb "{shown(name)}"; `verbs` tells which there are'
         answer(refusal("not-found", text))
         return
-    right: Right = "admin" if verb.acts else "monitor"
+    right = verb.right
     fields: dict[str, Any] = {}
     tells = False
     result: Any = None
@@ -486,6 +517,12 @@ def _tell(caller: Caller, name: str, fields: dict[str, Any], reply: Reply) -> No
     """Tell who keeps the log, and who listens, that a request was carried out or refused."""
     broker = caller.host.broker
     host = caller.host.name
+    known = VERBS[name].fields
+    # A log is not for whole documents: it has how many entries they have.
+    fields = {
+        field: len(value) if known[field].get("items") == {"type": "object"} else value
+        for field, value in fields.items()
+    }
     broker.acted(Act(name, caller.connection, caller.user, host, fields, reply, caller.peer))
     broker.tell(
         "acted",
