@@ -118,7 +118,8 @@ def daemon(*words: str, port: bool = True, data: Path | None = None) -> Iterator
                 assert process.stderr is not None
                 raise AssertionError(process.stderr.read())
             number = line.split()[1].rpartition(":")[2]
-            url = next((word for word in line.split() if word.startswith("http://")), "")
+            schemes = ("http://", "https://")
+            url = next((word for word in line.split() if word.startswith(schemes)), "")
             running = Daemon(process, int(number) if number.isdigit() else 0, url)
             try:
                 yield running

@@ -760,6 +760,8 @@ class HttpSettings(_Table):
         BeforeValidator(_nowhere_or_several),
     ] = (Address("127.0.0.1", 61680),)
     """Addresses for HTTP; port 0 takes a free one, ``off`` is none."""
+    tls: Switch = False
+    """Encrypt all of it, as https and wss, by certificate and settings of ``[tls]``."""
     origins: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()
     """Origins of pages that may use it besides the console: ``https://shop.example``, or ``*``."""
     hosts: Annotated[tuple[Text, ...], BeforeValidator(several)] = ()

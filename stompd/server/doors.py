@@ -25,7 +25,7 @@ class Doors:
 
     plain: list[socket.socket] = field(default_factory=list)
     encrypted: list[socket.socket] = field(default_factory=list)
-    # What the connections of ``encrypted`` are encrypted with.
+    # What the connections of ``encrypted`` are encrypted with, and those of HTTP if they are.
     tls: ssl.SSLContext | None = None
     # One for each address of the settings, in their order.
     ports: list[int] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Doors:
 
     def open(self, settings: Settings) -> None:
         """Listen on every address; raises `OSError`, `stompd.server.tls.CertificateError`."""
-        if settings.tls.listen:
+        if settings.tls.listen or (settings.http.listen and settings.http.tls):
             self.tls = make_context(settings.tls)
         shared = settings.reuse_port
         for address in settings.listen:

@@ -90,7 +90,8 @@ def unusable_path(path: Path) -> str | None:
 
 def _certificates(sources: Sources) -> Iterator[Problem]:
     tls = sources.settings.tls
-    if tls.certificate is None:
+    http = sources.settings.http
+    if tls.certificate is None and not (http.listen and http.tls):
         return
     try:
         make_context(tls)

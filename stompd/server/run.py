@@ -296,7 +296,13 @@ async def _serve(start: _Start, service: Service, kept: Kept | None) -> None:
 
 def _places(settings: Settings) -> tuple[object, ...]:
     """Return where is listened by these settings."""
-    return settings.listen, settings.unix, settings.tls.listen, settings.http.listen
+    return (
+        settings.listen,
+        settings.unix,
+        settings.tls.listen,
+        settings.http.listen,
+        settings.http.tls,
+    )
 
 
 def _give_up(service: Service) -> None:

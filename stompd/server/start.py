@@ -72,7 +72,8 @@ def start(
                 print_banner(settings, addresses, encrypted, web, who, started.kept, seconds)
                 if ready_fd is not None:
                     places = [*addresses, *encrypted, *settings.unix]
-                    urls = [f"http://{address}" for address in web]
+                    scheme = "https" if settings.http.tls else "http"
+                    urls = [f"{scheme}://{address}" for address in web]
                     _tell_ready(ready_fd, [*(str(place) for place in places), *urls])
 
     try:
@@ -204,8 +205,10 @@ def print_banner(
     for path in settings.unix:
         _say(f"listening  stomp  {path}")
     for address in web:
-        console = f"console http://{_callable(address)}/  " if settings.http.console else ""
-        _say(f"listening  http   {address!s:24} {console}ws /ws  /metrics  /healthz  /api/v1")
+        scheme, ws = ("https", "wss") if settings.http.tls else ("http", "ws")
+        console = f"console {scheme}://{_callable(address)}/  " if settings.http.console else ""
+        ways = f"{console}{ws} /ws  /metrics  /healthz  /api/v1"
+        _say(f"listening  {scheme:6} {address!s:24} {ways}")
     if kept is None:
         _say(f"store      memory {'':24} messages are lost on stop; use --data DIR")
     else:

@@ -53,7 +53,8 @@ class Welcome:
 
     def __init__(self, service: Service, tls: ssl.SSLContext | None) -> None:
         self._service = service
-        self._tls = tls
+        # What new connections are encrypted with; None if no port is for such.
+        self.tls = tls
         self.plain = Door(self, tls=False)
         self.encrypted = Door(self, tls=True)
         # Connections that have not come so far yet.
@@ -61,10 +62,10 @@ class Welcome:
 
     def reload(self, settings: Settings) -> None:
         """Read the certificates again; if they cannot be used the old ones stay."""
-        if self._tls is None:
+        if self.tls is None:
             return
         try:
-            self._tls = make_context(settings.tls)
+            self.tls = make_context(settings.tls)
         except CertificateError as error:
             log.error(  # noqa: TRY400 - the reason says it all
                 "certificates not reloaded, the old ones stay", reason=str(error)
@@ -117,8 +118,8 @@ class Welcome:
                     served = True
                     service.accept(sock, peer, address)
                     return
-                assert self._tls is not None  # noqa: S101 - there is one where there is a listener
-                encrypted = await shake_hands(sock, self._tls)
+                assert self.tls is not None  # noqa: S101 - there is one where there is a listener
+                encrypted = await shake_hands(sock, self.tls)
                 served = True
                 connection = service.accept(encrypted, peer, address)
                 # What came together with the end of the handshake makes no socket readable.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import h11
@@ -20,7 +21,8 @@ from hypercorn.typing import ConnectionState, H11SendableEvent
 
 from stompd.server import listener
 from stompd.server.http.app import application
-from stompd.server.http.stream import CuttableStream
+from stompd.server.http.stream import CuttableStream, EncryptedStream
+from stompd.server.tls import HandshakeError, PlainTextError
 
 if TYPE_CHECKING:
     from stompd.server.config import HttpSettings
@@ -30,6 +32,11 @@ log = structlog.get_logger()
 
 # Seconds between the PINGs of a WebSocket, which keep proxies from taking it for dead.
 _PING_EVERY: Final = 30.0
+# What a peer is told that speaks HTTP where it should encrypt it.
+_SPEAK_TLS: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+    b"content-length: 40\r\n\r\nThis port speaks TLS: use https or wss.\n"
+)
 
 
 class _Log(Logger):
@@ -125,6 +132,8 @@ class HttpPort:
     """
 
     def __init__(self, settings: HttpSettings) -> None:
+        # Until the next start: who is connected has been told one or the other.
+        self.encrypts = settings.tls
         self._sockets: list[socket.socket] = []
         self.ports: list[int] = []
         """One for each address of the settings, in their order."""
@@ -193,7 +202,7 @@ class HttpPort:
 
     def _configure(self) -> None:
         self._settings = self._service.settings.http
-        self._config = _configuration(self._settings)
+        self._config = _configuration(self._settings, self._service.settings.timeouts.login)
 
     def gone(self, connection: HttpConnection) -> None:
         """Forget a connection that is closed."""
@@ -238,7 +247,10 @@ class HttpConnection:
         self.peer = peer
         self.address = address
         """The peer's address without the port."""
-        self.stream = CuttableStream(sock, self)
+        context = port.service.welcome.tls if port.encrypts else None
+        self.stream = (
+            CuttableStream(sock, self) if context is None else EncryptedStream(sock, self, context)
+        )
         self._scope = trio.CancelScope()
 
     async def serve(self) -> None:
@@ -246,6 +258,12 @@ class HttpConnection:
         try:
             with self._scope:
                 await self._port.start(self)
+        except PlainTextError:
+            log.info("no http connection", peer=self.peer, reason="plain text on a port for TLS")
+            with suppress(OSError, trio.BrokenResourceError):
+                await self.stream.socket.send(_SPEAK_TLS)
+        except (HandshakeError, OSError) as error:
+            log.info("no http connection", peer=self.peer, reason=str(error))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             # Its peer is gone, or it was cut.
             return
@@ -296,8 +314,9 @@ class HttpConnection:
         self.cut()
 
 
-def _configuration(settings: HttpSettings) -> Config:
+def _configuration(settings: HttpSettings, patience: float) -> Config:
     config = Config()
+    config.ssl_handshake_timeout = patience
     config.logger_class = _Log
     config.include_server_header = False
     config.keep_alive_timeout = settings.idle

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import ssl
+from contextlib import suppress
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
+
+from stompd.server.tls import TlsSocket, shake_hands
 
 if TYPE_CHECKING:
     import socket
@@ -13,6 +18,7 @@ if TYPE_CHECKING:
 _UPGRADED: Final = b"HTTP/1.1 101"
 # The first octet of a WebSocket frame of ours that closes (RFC 6455, section 5.2).
 _CLOSE: Final = 0x88
+_READ_SIZE: Final = 64 * 1024
 # Octets that are written at once: so many have to be read for a peer to be one that reads.
 _PIECE: Final = 16 * 1024
 
@@ -63,7 +69,7 @@ class CuttableStream(trio.abc.HalfCloseableStream):
         """Return what came, nothing at its end."""
         data: bytes | bytearray = b""
         try:
-            data = await self._stream.receive_some(max_bytes)
+            data = await self._receive(max_bytes)
         finally:
             if not data:
                 self.ended = True
@@ -84,7 +90,7 @@ class CuttableStream(trio.abc.HalfCloseableStream):
                 math.inf if self._upgraded else self._owner.patience
             ) as waiting:
                 try:
-                    await self._stream.send_all(piece)
+                    await self._send(piece)
                 except trio.BusyResourceError as error:
                     # hypercorn writes one thing at a time, but may end its direction meanwhile.
                     raise trio.BrokenResourceError("its direction is ending") from error
@@ -92,6 +98,12 @@ class CuttableStream(trio.abc.HalfCloseableStream):
                 self._owner.cut()
                 raise trio.BrokenResourceError("the peer does not read")
             self.written += len(piece)
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def _send(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
 
     def _leave(self) -> None:
         if not self._leaving:
@@ -117,3 +129,72 @@ class CuttableStream(trio.abc.HalfCloseableStream):
         """Close it now: who waits for it gets `trio.ClosedResourceError`."""
         # Does all that is needed, and without waiting.
         self._stream.socket.close()
+
+
+class EncryptedStream(CuttableStream):
+    """The same over TLS; hypercorn takes one with a `do_handshake` for a stream that is encrypted.
+
+    What is not read from is not encrypted either: a `TlsSocket` never waits, and this waits for it.
+    """
+
+    def __init__(self, sock: socket.socket, owner: Owner, context: ssl.SSLContext) -> None:
+        super().__init__(sock, owner)
+        self._raw = sock
+        self._context = context
+        self._tls: TlsSocket | None = None
+
+    async def do_handshake(self) -> None:
+        """Agree with the peer; raises as `shake_hands`."""
+        self._tls = await shake_hands(self._raw, self._context)
+
+    def selected_alpn_protocol(self) -> str:
+        """Return what is spoken."""
+        return "http/1.1"
+
+    @property
+    def transport_stream(self) -> EncryptedStream:
+        """Where hypercorn looks for the socket of an encrypted stream."""
+        return self
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
+        while True:
+            try:
+                data = self._open().recv(max_bytes or _READ_SIZE)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._raw)
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+            else:
+                await trio.lowlevel.checkpoint()
+                return data
+
+    async def _send(self, data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._open().send(rest) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._raw)
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until there may be room for more."""
+        self._open()
+        await trio.lowlevel.wait_writable(self._raw)
+
+    async def send_eof(self) -> None:
+        """End this side's direction; the peer can tell that from a connection that was cut."""
+        await trio.lowlevel.checkpoint()
+        try:
+            # All that was written is on its way: only a peer that reads nothing leaves no room.
+            with suppress(BlockingIOError):
+                self._open().shutdown(SHUT_WR)
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+
+    def _open(self) -> TlsSocket:
+        if self._tls is None or self._raw.fileno() < 0:
+            raise trio.ClosedResourceError
+        return self._tls
