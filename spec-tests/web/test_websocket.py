@@ -230,6 +230,18 @@ async def test_a_message_that_is_too_large_ends_it() -> None:
         await edge.until_open(0)
 
 
+async def test_before_the_log_in_a_message_is_no_more_than_a_frame_may_be() -> None:
+    """Whoever has said nothing of himself takes no memory; the log-in lifts that."""
+    tables = {"limits": {"login_frame": 1000}}
+    async with serving(here(tables=tables)) as edge:
+        async with await Socket.open(edge) as sock:
+            await sock.send("\n" * 2001)
+            assert await sock.closed() == 1009
+        async with opened(edge) as sock:
+            await sock.send("SEND\ndestination:/queue/a\nreceipt:r\n\n" + "x" * 100_000 + "\0")
+            assert (await sock.text()).startswith("RECEIPT")
+
+
 @pytest.mark.parametrize(
     "octets",
     [

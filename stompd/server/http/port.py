@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import h11
 import structlog
@@ -25,7 +26,8 @@ from stompd.server.http.stream import CuttableStream, EncryptedStream
 from stompd.server.tls import HandshakeError, PlainTextError
 
 if TYPE_CHECKING:
-    from stompd.server.config import HttpSettings
+    from stompd.broker.session import Session
+    from stompd.server.config import HttpSettings, Settings
     from stompd.server.service import Service
 
 log = structlog.get_logger()
@@ -125,6 +127,31 @@ class _Server(TCPServer):
         await super()._read_data()
 
 
+class _MessageLimit(int):
+    """Octets in one WebSocket message; before the log-in it is no more than a frame may have then.
+
+    hypercorn asks with each part that comes whether it is less than what is there by now.
+    """
+
+    _connection: HttpConnection
+    _before: int
+
+    @classmethod
+    def of(cls, connection: HttpConnection, settings: Settings) -> Self:
+        """Return that of a connection."""
+        limit = cls(settings.http.max_message)
+        frame = settings.limits.before_login()
+        limit._before = frame.head + frame.body
+        limit._connection = connection
+        return limit
+
+    def __lt__(self, other: int) -> bool:
+        session = self._connection.session
+        if (session is None or not session.logged_in) and self._before < other:
+            return True
+        return int(self) < other
+
+
 class HttpPort:
     """Owns the listening sockets and the connections that came in by them.
 
@@ -194,15 +221,17 @@ class HttpPort:
 
     def start(self, connection: HttpConnection) -> TCPServer:
         """Return hypercorn's part of a connection, to be awaited."""
-        if self._service.settings.http is not self._settings:
+        if self._service.settings is not self._settings:
             self._configure()
         state = ConnectionState({"connection": connection})
+        config = copy(self._config)
+        config.websocket_max_message_size = _MessageLimit.of(connection, self._settings)
         # It is written for streams over TLS, and takes others.
-        return _Server(self._app, self._config, self._context, state, connection.stream)  # type: ignore[arg-type]
+        return _Server(self._app, config, self._context, state, connection.stream)  # type: ignore[arg-type]
 
     def _configure(self) -> None:
-        self._settings = self._service.settings.http
-        self._config = _configuration(self._settings, self._service.settings.timeouts.login)
+        self._settings = self._service.settings
+        self._config = _configuration(self._settings)
 
     def gone(self, connection: HttpConnection) -> None:
         """Forget a connection that is closed."""
@@ -247,6 +276,8 @@ class HttpConnection:
         self.peer = peer
         self.address = address
         """The peer's address without the port."""
+        self.session: Session | None = None
+        """That of its WebSocket, None if it has none."""
         context = port.service.welcome.tls if port.encrypts else None
         self.stream = (
             CuttableStream(sock, self) if context is None else EncryptedStream(sock, self, context)
@@ -314,13 +345,12 @@ class HttpConnection:
         self.cut()
 
 
-def _configuration(settings: HttpSettings, patience: float) -> Config:
+def _configuration(settings: Settings) -> Config:
     config = Config()
-    config.ssl_handshake_timeout = patience
+    config.ssl_handshake_timeout = settings.timeouts.login
     config.logger_class = _Log
     config.include_server_header = False
-    config.keep_alive_timeout = settings.idle
-    config.websocket_max_message_size = settings.max_message
+    config.keep_alive_timeout = settings.http.idle
     config.websocket_ping_interval = _PING_EVERY
     # What a peer sends is hardly read ahead of who takes it. There must be room for the end of a
     # request beside its begin, because hypercorn waits until it can tell it.

@@ -59,6 +59,7 @@ async def stomp(websocket: WebSocket, service: Service) -> None:
     # What is written to a peer that does not read would never end.
     accepted.gone = connection.part
     session = accepted.session
+    connection.session = session
     async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
         await _Bridge(websocket, stream, session).serve()
 
