@@ -14,7 +14,7 @@ from server.edge import Edge, Peer, serving, settings
 from server.test_auth import users_file
 
 from stompd.server.accounts import problems_of_users
-from stompd.server.audit import Audit, unusable
+from stompd.server.audit import STDERR, Audit, unusable
 from stompd.server.config import Settings
 
 
@@ -140,7 +140,7 @@ def test_it_may_be_written_to_standard_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stderr", stream)
     audit = Audit()
     audit.tell("lost")
-    audit.open("stderr")
+    audit.open(STDERR)
     audit.tell("kept", user="ann", passcode="secret")
     audit.close()
     audit.tell("lost")
@@ -151,12 +151,12 @@ def test_it_may_be_written_to_standard_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     """The broker goes on, and so does the audit log when there is room again."""
     audit = Audit()
-    audit.open("/dev/full")
+    audit.open(Path("/dev/full"))
     with structlog.testing.capture_logs() as entries_:
         audit.tell("one")
         audit.tell("two")
     assert [entry["event"] for entry in entries_] == ["the audit log cannot be written"]
-    audit.open(str(tmp_path / "audit.log"))
+    audit.open(tmp_path / "audit.log")
     audit.tell("three")
     audit.close()
     assert [row["event"] for row in entries(tmp_path / "audit.log")] == ["three"]
@@ -166,11 +166,11 @@ async def test_what_cannot_be_written_is_told_before_the_start(tmp_path: Path) -
     """By check-config, too."""
     await trio.lowlevel.checkpoint()
     (tmp_path / "locked").mkdir(mode=0o500)
-    assert unusable("") is None
-    assert unusable("stderr") is None
-    assert unusable(str(tmp_path / "new")) is None
-    assert unusable(str(tmp_path)) == f"{tmp_path} is a directory"
+    assert unusable(None) is None
+    assert unusable(STDERR) is None
+    assert unusable(tmp_path / "new") is None
+    assert unusable(tmp_path) == f"{tmp_path} is a directory"
     lost = tmp_path / "none" / "audit.log"
-    assert unusable(str(lost)) == f"there is no directory {lost.parent}"
+    assert unusable(lost) == f"there is no directory {lost.parent}"
     (problem,) = problems_of_users(settings(log={"audit": str(tmp_path)}))
     assert str(problem) == f"log.audit: {tmp_path} is a directory"

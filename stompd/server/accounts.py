@@ -84,8 +84,8 @@ class Accounts:
         self._tokens = tokens
         self._certificates = Certificates(table.rule() for table in settings.certificate)
         given = settings.users
-        if given.file and stat.S_IMODE(Path(given.file).stat().st_mode) & _OTHERS:
-            log.warning("others can read the users file", file=given.file, remedy="chmod 600")
+        if given.file and stat.S_IMODE(given.file.stat().st_mode) & _OTHERS:
+            log.warning("others can read the users file", file=str(given.file), remedy="chmod 600")
         self.takes_anonymous = settings.allow_anonymous
         self.passcodes.configure(given.hashing, given.waiting, given.remember)
         self.passcodes.know(found)
@@ -194,9 +194,9 @@ def read_tokens(settings: Settings) -> Tokens | None:
     from stompd.server.tokens import KeyFileError, Tokens, read_keys  # noqa: PLC0415
 
     try:
-        keys = read_keys(Path(given.keys), given.algorithms)
+        keys = read_keys(given.keys, given.algorithms)
     except KeyFileError as error:
-        raise _unusable(Path(given.keys), [(0, str(error))]) from error
+        raise _unusable(given.keys, [(0, str(error))]) from error
     return Tokens(
         keys,
         audience=given.audience,
@@ -225,8 +225,8 @@ def rights_of(settings: Settings, given: Authenticator | None = None) -> Rights 
 def read_rules(settings: Settings) -> list[Rule]:
     """Return the rules of the settings, then those of their file; raise `ConfigurationError`."""
     rules = [rule for table in settings.rights for rule in table.rules()]
-    if settings.users.rights:
-        file = Path(settings.users.rights)
+    file = settings.users.rights
+    if file is not None:
         try:
             rules += rights_file.read(file)
         except rights_file.RightsFileError as error:
@@ -249,9 +249,9 @@ def _unusable(file: Path, problems: Sequence[tuple[int, str]]) -> ConfigurationE
 
 def read_users(settings: Settings) -> dict[str, User]:
     """Return the users of the file that settings name; raise `ConfigurationError`."""
-    if not settings.users.file:
+    file = settings.users.file
+    if file is None:
         return {}
-    file = Path(settings.users.file)
     try:
         return users.read(file)
     except users.UsersFileError as error:
@@ -261,8 +261,7 @@ def read_users(settings: Settings) -> dict[str, User]:
 def problems_of_users(settings: Settings) -> list[Problem]:
     """Return every mistake in the files that say who may log in, and what they may do."""
     problems: list[Problem] = []
-    place = settings.log.audit
-    lack = audit.unusable(place)
+    lack = audit.unusable(settings.log.audit)
     if lack is not None:
         problems.append(Problem("log.audit", "", lack))
     for reading in (read_users, read_tokens, read_rules):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-STDERR: Final = "stderr"
+STDERR: Final = Path("stderr")
 
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
@@ -37,7 +37,7 @@ class Audit:
     """Writes entries where it was told to; nowhere, if that is nowhere."""
 
     def __init__(self) -> None:
-        self._place = ""
+        self._place: Path | None = None
         # Without a buffer: what could not be written is not written later, in the middle of others.
         self._descriptor: int | None = None
         self._failed = False
@@ -52,14 +52,14 @@ class Audit:
             wrapper_class=structlog.BoundLogger,
         )
 
-    def open(self, place: str) -> None:
-        """Write to this file from now on, or to standard error; empty: nowhere.
+    def open(self, place: Path | None) -> None:
+        """Write to this file from now on, or to standard error; None: nowhere.
 
         A file is opened anew, so one that was moved away is left to whoever has moved it. Raises
         `OSError`; then it writes where it wrote before.
         """
         descriptor = None
-        if place not in ("", STDERR):
+        if place not in (None, STDERR):
             descriptor = os.open(place, _APPEND, 0o600)
         self.close()
         self._place, self._descriptor, self._failed = place, descriptor, False
@@ -68,7 +68,7 @@ class Audit:
         """Write nothing more."""
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._place, self._descriptor = "", None
+        self._place, self._descriptor = None, None
 
     def msg(self, line: str) -> None:
         """Write a line; the logger calls this."""
@@ -81,7 +81,9 @@ class Audit:
         except (OSError, ValueError) as error:
             # A full disk does not stop the broker, but somebody has to know that there is a gap.
             if not self._failed:
-                log.warning("the audit log cannot be written", place=self._place, reason=str(error))
+                log.warning(
+                    "the audit log cannot be written", place=str(self._place), reason=str(error)
+                )
             self._failed = True
         else:
             self._failed = False
@@ -90,7 +92,7 @@ class Audit:
 
     def tell(self, event: str, **fields: object) -> None:
         """Write an entry."""
-        if self._place:
+        if self._place is not None:
             self._logger.info(event, **fields)
 
     def acted(self, act: Act) -> None:
@@ -120,11 +122,10 @@ class Audit:
         )
 
 
-def unusable(place: str) -> str | None:
+def unusable(file: Path | None) -> str | None:
     """Return why the audit log cannot be written to a place, as far as one can see."""
-    if place in ("", STDERR):
+    if file is None or file == STDERR:
         return None
-    file = Path(place)
     if file.is_dir():
         return f"{file} is a directory"
     if not file.parent.is_dir():

@@ -87,13 +87,7 @@ def _socket_path(value: object) -> Path:
 
 
 def _file(value: object) -> Path | None:
-    if value is None or value == "":
-        return None
-    path = value if isinstance(value, Path) else Path(_text(value))
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{quoted(str(path))}: {error}") from error
+    return None if value is None or value == "" else _directory(value)
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
@@ -117,10 +111,6 @@ def _directory(value: object) -> Path:
 
 def _optional_text(value: object) -> str:
     return _text(value) if value != "" else ""
-
-
-def _optional_path(value: object) -> str:
-    return str(_directory(value)) if value != "" else ""
 
 
 def state_directory() -> Path:
@@ -262,7 +252,6 @@ Factor = Annotated[float, _reads(_factor)]
 Switch = Annotated[bool, _reads(switch)]
 Text = Annotated[str, _reads(_text)]
 OptionalText = Annotated[str, _reads(_optional_text)]
-OptionalPath = Annotated[str, _reads(_optional_path)]
 
 
 class _Table(BaseModel):
@@ -647,7 +636,7 @@ class QuotaSettings(_Table):
 class UserSettings(_Table):
     """Who may log in; docs/security.md explains. Without any of it there are no users."""
 
-    file: OptionalPath = ""
+    file: File = None
     """The users file that ``stompd passwd`` makes; empty: none."""
     hashing: Positive = 1
     """Passcodes that are checked at the same time; each takes 64 MiB and a processor."""
@@ -655,7 +644,7 @@ class UserSettings(_Table):
     """Log-ins that wait for that; one more gets an ERROR."""
     authenticator: OptionalText = ""
     """Python that decides in place of all this, as ``module:attribute``; empty: none."""
-    rights: OptionalPath = ""
+    rights: File = None
     """A file of rules, which come behind those of ``[[rights]]``; empty: none."""
     remember: Duration = 300.0
     """How long a passcode that was right is let in again without being checked."""
@@ -664,7 +653,7 @@ class UserSettings(_Table):
 class TokenSettings(_Table):
     """JSON Web Tokens as passcodes; docs/security.md explains. Without ``keys`` there are none."""
 
-    keys: OptionalPath = ""
+    keys: File = None
     """The file with what signs them: a public key in PEM, a JWK or JWKS, a secret; empty: none."""
     algorithms: Annotated[tuple[Annotated[str, _algorithm()], ...], BeforeValidator(several)] = ()
     """How they may be signed: ``RS256``, ``ES256``, ``HS256`` and so on."""
@@ -790,7 +779,7 @@ class LogSettings(_Table):
     """The least important entries that are written."""
     format: Annotated[Literal["text", "json"], _choice("text", "json")] = "text"
     """Lines for people, or a JSON object a line."""
-    audit: OptionalPath = ""
+    audit: File = None
     """A file for failed log-ins, refusals and what was changed, or ``stderr``; empty: none."""
 
 
