@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import trio
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from stompd.broker.admin.errand import refusal
@@ -128,13 +129,17 @@ async def read(service: Service, request: Request) -> bytes:
     """Return the body of a request; raises `RefusedError` if it is too large or too slow."""
     limit = service.settings.http.max_message
     body = bytearray()
-    with trio.move_on_after(service.settings.timeouts.login) as patience:
-        async with aclosing(request.stream()) as parts:
-            async for part in parts:
-                body += part
-                if len(body) > limit:
-                    text = f"the body has more than {limit} octets"
-                    raise refused("bad-request", text, status=413)
+    try:
+        with trio.move_on_after(service.settings.timeouts.login) as patience:
+            async with aclosing(request.stream()) as parts:
+                async for part in parts:
+                    body += part
+                    if len(body) > limit:
+                        text = f"the body has more than {limit} octets"
+                        raise refused("bad-request", text, status=413)
+    except ClientDisconnect as error:
+        # He may be gone, or has sent what is no body; it is nobody's fault here.
+        raise refused("bad-request", "the body was not sent to its end") from error
     if patience.cancelled_caught:
         raise refused("bad-request", "the body took too long to come", status=408)
     return bytes(body)

@@ -39,6 +39,7 @@ _SPEAK_TLS: Final = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n"
     b"content-length: 40\r\n\r\nThis port speaks TLS: use https or wss.\n"
 )
+_EXTENSIONS: Final = b"sec-websocket-extensions"
 
 
 class _Log(Logger):
@@ -97,6 +98,18 @@ class _Http11(H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Take no hint at HTTP/2."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        # Agree to no compression: a read of 64 KiB would become 64 MiB before it is measured.
+        headers = [header for header in request.headers if header[0] != _EXTENSIONS]
+        await super()._create_stream(
+            h11.Request(
+                method=request.method,
+                target=request.target,
+                headers=headers,
+                http_version=request.http_version,
+            )
+        )
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         try:
