@@ -17,7 +17,7 @@ import trio
 from client.cutting import cutting
 from client.programs import Finished, Stomp
 
-from benchmarks import brokers
+from benchmarks import brokers, plans
 from stompcli.client import (
     Client,
     ConnectError,
@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     if given != "start":
         yield given
         return
-    reason = brokers.missing(name)
+    reason = plans.missing(name)
     if reason is not None:
         pytest.skip(reason)
     with brokers.start(name) as broker:
