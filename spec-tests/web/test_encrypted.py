@@ -124,6 +124,24 @@ async def test_a_certificate_is_read_again(files: Files) -> None:
         await trio.to_thread.run_sync(before.close)
 
 
+async def test_who_is_stuck_is_cut_off_by_a_stop(files: Files) -> None:
+    """What waits for a peer that reads nothing does not keep stompd alive."""
+    async with serving(files.settings()) as edge:
+        url = f"wss://127.0.0.1:{edge.http_port}/ws"
+        options = {"ca_certs": str(files.ca)}
+        sock = await trio.to_thread.run_sync(
+            lambda: websocket.create_connection(url, sslopt=options, timeout=PATIENCE)
+        )
+        sock.send("CONNECT\naccept-version:1.2\nhost:x\n\n\0")
+        sock.send("SUBSCRIBE\nid:1\ndestination:/queue/a\n\n\0")
+        await edge.until(lambda: "/queue/a" in edge.service.broker.hosts[0].queues)
+        peer = await edge.login()
+        for _ in range(20):
+            await peer.put("/queue/a", b"x" * 1_000_000)
+        assert edge.depth("/queue/a") > 0
+    await trio.to_thread.run_sync(sock.shutdown)
+
+
 async def test_who_does_not_encrypt_is_told_so(files: Files) -> None:
     """And it is logged, like a handshake that fails, one that never ends, and who goes away."""
     given = files.settings().model_copy(

@@ -291,10 +291,12 @@ class HttpConnection:
         """The peer's address without the port."""
         self.session: Session | None = None
         """That of its WebSocket, None if it has none."""
-        context = port.service.welcome.tls if port.encrypts else None
-        self.stream = (
-            CuttableStream(sock, self) if context is None else EncryptedStream(sock, self, context)
-        )
+        if port.encrypts:
+            context = port.service.welcome.tls
+            assert context is not None  # noqa: S101 - there is one where there is such a port
+            self.stream: CuttableStream = EncryptedStream(sock, self, context)
+        else:
+            self.stream = CuttableStream(sock, self)
         self._scope = trio.CancelScope()
 
     async def serve(self) -> None:
