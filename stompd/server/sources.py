@@ -170,6 +170,11 @@ def _read_file(file: Path | None, problems: list[Problem]) -> tuple[str, dict[st
         line = int(where[1]) if where and where[1] else text.count("\n") + 1
         reason = f"not TOML: {_TOML_PLACE.sub('', str(error))}"
         problems.append(Problem(f"{file}:{line}", "", reason, str(file), line))
+    except (ValueError, RecursionError) as error:
+        # It is TOML, but more than the parser can hold; where, it does not say.
+        deep = isinstance(error, RecursionError)
+        reason = "arrays are nested too deeply" if deep else "a number has too many digits"
+        problems.append(Problem(str(file), "", f"cannot be read: {reason}", str(file)))
     return "", {}
 
 

@@ -42,6 +42,11 @@ _SWITCH: Final = {
     "0": False,
 }
 _LARGEST_PORT: Final = 65535
+# What the store and the operating system can count; and seconds that are for ever.
+_MOST: Final = 2**63 - 1
+_LONGEST: Final = 1e12
+# Bits of a number that people still read.
+_READABLE: Final = 128
 
 
 def quoted(value: object) -> str:
@@ -50,6 +55,8 @@ def quoted(value: object) -> str:
         return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > _READABLE:
+        return f"a number of {value.bit_length()} bits"
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, dict):
@@ -59,13 +66,13 @@ def quoted(value: object) -> str:
 
 def duration(value: object) -> float:
     """Return seconds: ``"500ms"``, ``"2s"``, ``"1m"``, ``"1h"``, or a bare number of seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LONGEST:
         return float(value)
     if isinstance(value, str):
         match = _QUANTITY.fullmatch(value.strip())
         unit = _SECONDS.get(match[2].lower() or "s") if match else None
-        if match and unit is not None:
-            return float(match[1]) * unit
+        if match and unit is not None and (seconds := float(match[1]) * unit) <= _LONGEST:
+            return seconds
     raise ValueError(
         f"{quoted(value)} is not a duration (500ms, 2s, 1m, 1h; a bare number is seconds)"
     )
@@ -83,12 +90,13 @@ def show_duration(seconds: float) -> str:
 
 def size(value: object) -> int:
     """Return octets: ``"64KiB"``, ``"32MiB"``, ``"1k"`` (1000), or a bare number of octets."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
         return value
     if isinstance(value, str):
         match = _QUANTITY.fullmatch(value.strip())
         unit = _OCTETS.get(match[2].lower() or "b") if match else None
-        if match and unit is not None and (number := float(match[1]) * unit).is_integer():
+        number = float(match[1]) * unit if match and unit is not None else 0.5
+        if number <= _MOST and number.is_integer():
             return int(number)
     raise ValueError(
         f"{quoted(value)} is not a size (64KiB, 32MiB, 1k = 1000; a bare number is octets)"
@@ -105,10 +113,10 @@ def show_size(octets: int) -> str:
 
 def count(value: object) -> int:
     """Return a whole number of things, 0 or more."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, str) and re.fullmatch(r" *[0-9]{1,19} *", value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
         return value
-    if isinstance(value, str) and re.fullmatch(r" *[0-9]+ *", value):
-        return int(value)
     raise ValueError(f"{quoted(value)} is not a whole number (0 or more)")
 
 
