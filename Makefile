@@ -102,6 +102,14 @@ crash: $(READY) ## cut the power and kill stompd hundreds of times (ARGS="--kill
 soak: $(READY) ## an hour of mixed load with restarts: nothing is lost, nothing grows (SECONDS=600)
 	PYTHONPATH=spec-tests $(BIN)/python -m crash.soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
+# pip-audit is no dependency: it asks others, so it cannot be pinned to what they know.
+.PHONY: audit
+audit: ## what is known against the pinned dependencies (ARGS=--if-reachable: or nobody to ask)
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && \
+	    build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; } || \
+	    echo "make: pip-audit could not be installed" >&2
+	@$(PYTHON) spec-tests/dependency_audit.py build/audit/bin/pip-audit $(ARGS)
+
 .PHONY: conformance
 conformance: $(READY) ## score any broker against the specification (BROKER=host:port; empty: stompd)
 	$(BIN)/python spec-tests/conformance_run.py $(if $(BROKER),--broker $(BROKER)) $(ARGS)
