@@ -527,6 +527,11 @@ REQUESTS: dict[str, tuple[dict[str, Any], list[Need]]] = {
     ),
     "route-rm": ({"name": "none"}, [("admin", "/admin/route-rm")]),
     "kick": ({"connection": "c1"}, [("admin", "/admin/kick")]),
+    "definitions": ({}, [("admin", "/admin/definitions")]),
+    "definitions-import": (
+        {"definitions": [{"kind": "queue", "key": ["/", "/queue/new"], "record": {}}]},
+        [("admin", "/admin/definitions-import")],
+    ),
 }
 # What a list tells of, if one may monitor this and nothing else.
 LISTS: dict[str, tuple[str, int]] = {
@@ -585,7 +590,7 @@ def test_a_request_without_one_of_them(verb: str, missing: Need) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_who_may_do_nothing_of_the_kind_is_told_so(verb: str) -> None:
     """Before its fields are looked at."""
-    right = "admin" if VERBS[verb].acts else "monitor"
+    right = VERBS[verb].right
     rules = [allow(other) for other in RIGHTS if other != right]
     assert asker(filled(tuple(rules))).refused(verb, nonsense=1) == (
         "forbidden",
