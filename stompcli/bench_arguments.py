@@ -4,22 +4,16 @@ Only click is imported, so that help, usage errors and completion stay quick.
 """
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
 from stompcli.arguments import ACK_MODES, Verb
-from stompcli.options import DURATION, NUMBER, RATE, SIZE
+from stompcli.options import DURATION, NUMBER, RATE, SIZE, _Type
 
 CHECKS: Final = ("conn", "queue", "dlq", "roundtrip")
 CHECK_FORMATS: Final = ("nagios", "json", "prometheus")
 BENCH_VERBS: Final = ("send", "receive", "roundtrip", "fanout", "connect")
-
-if TYPE_CHECKING:
-    _Type = click.ParamType[Any]
-else:
-    # Only the newest click can be asked for the type of the value.
-    _Type = click.ParamType
 
 
 class Sizes(_Type):

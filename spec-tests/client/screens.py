@@ -3,12 +3,17 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from client.programs import Stomp, environment
+
+# Seconds that something may take to show, and between two looks at the screen.
+_PATIENCE = 30.0
+_SOON = 0.01
+_LATER = 0.1
 
 
 class Screen:
@@ -37,23 +42,26 @@ class Screen:
 
     def until(self, text: str) -> list[str]:
         """Wait until text, of any number of lines, stands there; return all lines."""
-        found: list[str] = []
-        for _ in range(300):
-            found = self.lines()
-            if text in "\n".join(found):
-                return found
-            # A screen has nothing to wait for; it can only be looked at again.
-            time.sleep(0.1)
-        pytest.fail(f"{text!r} never came up on\n" + "\n".join(found))
+        return self.when(lambda lines: text in "\n".join(lines), f"{text!r} stands there")
 
     def gone(self, text: str) -> list[str]:
         """Wait until text stands there no more; return all lines."""
-        for _ in range(300):
+        return self.when(lambda lines: text not in "\n".join(lines), f"{text!r} is gone")
+
+    def when(self, holds: Callable[[list[str]], bool], what: str) -> list[str]:
+        """Wait until something holds of all lines; return them. ``what`` is that in words."""
+        deadline = time.monotonic() + _PATIENCE
+        pause = _SOON
+        while True:
             found = self.lines()
-            if text not in "\n".join(found):
+            if holds(found):
                 return found
-            time.sleep(0.1)
-        pytest.fail(f"{text!r} stayed")
+            if time.monotonic() > deadline:
+                pytest.fail(f"never came to it that {what}; there is\n" + "\n".join(found))
+            # A screen has nothing to wait for; it can only be looked at again. What is typed shows
+            # at once, and who waits for longer must not keep the machine from working.
+            time.sleep(pause)
+            pause = min(2 * pause, _LATER)
 
     def _run(self, *words: str) -> str:
         done = subprocess.run(

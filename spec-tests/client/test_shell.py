@@ -3,7 +3,7 @@
 import re
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -62,22 +62,31 @@ def prompt_of(stomp: Stomp) -> str:
     return f"localhost:{stomp.port}"
 
 
-def above(shown: Screen) -> list[str]:
+def above(lines: list[str]) -> list[str]:
     """Return the lines above the toolbar."""
-    lines = shown.lines()
     rules = [number for number, line in enumerate(lines) if line.startswith("───")]
     # While a line is carried out there is none.
     return lines[: rules[-1]] if rules else lines
 
 
+def ends(*wanted: str) -> Callable[[list[str]], bool]:
+    """Return whether lines above a toolbar end so: nothing is being drawn any more."""
+
+    def they_do(lines: list[str]) -> bool:
+        found = [line for line in above(lines) if line]
+        return len(above(lines)) < len(lines) and found[-len(wanted) :] == [*wanted]
+
+    return they_do
+
+
 def wait_for_prompt(shown: Screen, prompt: str, count: int) -> None:
     """Wait until a prompt stands there so many times, and nothing behind the last one."""
-    for _ in range(300):
-        lines = [line for line in above(shown) if line]
-        if sum(line.startswith(prompt) for line in lines) == count and lines[-1] == prompt:
-            return
-        time.sleep(0.1)
-    pytest.fail(f"{prompt!r} never came up on\n" + "\n".join(shown.lines()))
+
+    def it_does(lines: list[str]) -> bool:
+        lines = [line for line in above(lines) if line]
+        return sum(line.startswith(prompt) for line in lines) == count and lines[-1] == prompt
+
+    shown.when(it_does, f"{prompt!r} stands there {count} times")
 
 
 @pytest.mark.needs_tool("tmux")
@@ -96,12 +105,14 @@ def test_golden_session(stomp: Stomp, queue: str, tmp_path: Path) -> None:
         shown.until("[tx-1 1]>")
         shown.type("commit")
         shown.until("Committing tx-1")
+        shown.when(ends(f"{prompt}>"), "the prompt is back")
         shown.keys("s", "e", "n", "d", "Space")
         shown.until("send DEST")
         shown.keys("C-c")
-        lines = shown.gone("send DEST")
+        shown.gone("send DEST")
+        lines = shown.when(ends(f"{prompt}>"), "the prompt is empty again")
         expected = BANNER + GOLDEN.format(prompt=prompt, queue=queue)
-        assert masked("\n".join(above(shown))) == expected.rstrip("\n")
+        assert masked("\n".join(above(lines))) == expected.rstrip("\n")
         assert masked(lines[-1]) == (
             " stompd/VERSION 1.2 │ 1 sub, 0 unacked │ last #1 rx 1 tx 2 │ hb ←N/10s →N/10s"
         )
@@ -122,8 +133,7 @@ def test_message_during_a_half_typed_line(stomp: Stomp, tmp_path: Path) -> None:
         assert stomp("send", queue, "news").code == 0
         shown.until("news\n")
         shown.keys("-l", " of it")
-        shown.until("half of it")
-        assert above(shown)[-2:] == ["news", f"{prompt}> send {queue}.2 half of it"]
+        shown.when(ends("news", f"{prompt}> send {queue}.2 half of it"), "the line is whole")
         shown.keys("Enter")
         shown.until("tx 1")
     assert stomp("subscribe", f"{queue}.2", "-n", "1").out == b"half of it\n"
@@ -140,8 +150,8 @@ def test_tab(stomp: Stomp, tmp_path: Path) -> None:
         shown.keys("Tab")
         shown.until("Receive messages and print them")
         shown.keys("Tab", "Enter")
-        shown.gone("Receive messages and print them")
-        assert [line for line in above(shown) if line][-1].startswith(f"{prompt}> subsc")
+        lines = shown.gone("Receive messages and print them")
+        assert [line for line in above(lines) if line][-1].startswith(f"{prompt}> subsc")
         shown.keys("C-u")
         # The broker is asked for its destinations in the background.
         shown.keys("-l", "subscribe /queue/tab.o")
@@ -166,7 +176,7 @@ def test_resize(stomp: Stomp, tmp_path: Path) -> None:
         shown.gone("│ hb")
         shown.resize(120, 30)
         shown.until("│ hb")
-        assert shown.lines()[-3] == f"{prompt}> send /queue/resized half"
+        shown.when(ends(f"{prompt}> send /queue/resized half"), "the line is as it was")
         shown.keys("C-c")
         shown.gone("half")
 
@@ -187,7 +197,7 @@ def test_a_flood_with_every_line_whole(stomp: Stomp, tmp_path: Path) -> None:
         assert stomp("send", queue, "-n", "300", "--rate", "100/s", body).code == 0
         shown.until("rx 300")
         shown.until("300 " + body)
-        lines = above(shown)
+        lines = above(shown.when(ends(f"{prompt}> half a line"), "the line is there again"))
         start = next(number for number, line in enumerate(lines) if line.startswith("1 x"))
         assert lines[start:] == [
             *(f"{number} {body} end" for number in range(1, 301)),
@@ -264,7 +274,8 @@ def test_keys_that_end_things(stomp: Stomp, tmp_path: Path) -> None:
         shown.type("ping -c 1000")
         shown.until("receipt 1:")
         shown.keys("C-c")
-        shown.until("^C")
+        # What is typed before the prompt is there again is nobody's.
+        shown.until(f"^C\n{prompt} [tx-1 0]>\n─")
         shown.keys("C-d")
         question = "transaction tx-1 is open; leave? [y/N]"
         shown.until(question)
@@ -288,6 +299,7 @@ def test_function_keys_and_several_lines(stomp: Stomp, tmp_path: Path) -> None:
         shown.keys("-l", "send ")
         shown.keys("F1")
         shown.until("Send a message, or one per line of standard input.")
+        shown.when(ends(f"{prompt}> send"), "the prompt is back")
         shown.keys("C-c", "F2")
         shown.until("headers short")
         shown.type(f"send {queue} brief")
@@ -371,6 +383,7 @@ def test_frames_in_the_shell(stomp: Stomp, tmp_path: Path) -> None:
             r">>> 30 B  SEND\n destination:/queue/a\n \n hi\0",
             "! lint: no content-length (fine, body has no NUL)     set lint off",
         ]
+        wait_for_prompt(shown, "raw>", 3)
         shown.keys("C-d")
         shown.until("raw>\n")
 
