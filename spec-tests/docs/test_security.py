@@ -32,6 +32,13 @@ def test_every_threat_has_a_test(line: str) -> None:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE)
 
 
+def test_every_hostile_test_stands_for_a_threat() -> None:
+    """So the table is complete as far as it is tested: each file of them is named."""
+    folder = ROOT / "spec-tests" / "hostile"
+    named = set(re.findall(r"`spec-tests/hostile/(test_\w+\.py)`", "\n".join(THREATS)))
+    assert named == {file.name for file in folder.glob("test_*.py")}
+
+
 def test_every_right_is_told() -> None:
     """In the table, in their order."""
     table = TEXT[TEXT.index("| right |") : TEXT.index("A rule allows")]

@@ -97,7 +97,7 @@ async def test_a_flood_of_wildcard_bombs() -> None:
     async with serving(settings()) as edge:
         peer = await edge.login()
         frames = (
-            f"SUBSCRIBE⏎destination:/{'.'.join(pattern)}⏎id:{number}⏎⏎^@".replace("c.", "c/", 1)
+            f"SUBSCRIBE⏎destination:/topic/{'.'.join(pattern[1:])}⏎id:{number}⏎⏎^@"
             for number, pattern in enumerate(bombs(1000))
         )
         await peer.write("".join(frames))
