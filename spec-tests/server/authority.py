@@ -47,8 +47,12 @@ async def connect(edge: Edge, context: ssl.SSLContext, buffer: int | None = None
     sock = trio.socket.socket()
     if buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    with trio.fail_after(PATIENCE):
-        await sock.connect(("127.0.0.1", edge.started.tls_ports[0]))
-        stream = trio.SSLStream(trio.SocketStream(sock), context, server_hostname="localhost")
-        await stream.do_handshake()
+    try:
+        with trio.fail_after(PATIENCE):
+            await sock.connect(("127.0.0.1", edge.started.tls_ports[0]))
+            stream = trio.SSLStream(trio.SocketStream(sock), context, server_hostname="localhost")
+            await stream.do_handshake()
+    except BaseException:
+        sock.close()
+        raise
     return Peer(cast("trio.SocketStream", stream))
