@@ -35,6 +35,9 @@ class GatedStore:
         # What the next attempts to write end with; None writes.
         self.errors: list[Exception | None] = []
         self.written: list[GatedBatch] = []
+        # Of `written`, those that were written at once, and whether the next may be.
+        self.at_once: list[GatedBatch] = []
+        self.takes_at_once = True
         # What `close` was told; None as long as it is open.
         self.closed: bool | None = None
         # Set when the worker is about to close it; it does so once `closing` lets it.
@@ -165,6 +168,16 @@ class GatedStore:
         if error is not None:
             raise error
         self.written.append(batch)
+
+    def write_at_once(self, batch: GatedBatch) -> bool:
+        """Write or fail, if that is allowed."""
+        if not self.takes_at_once:
+            return False
+        if self.errors and (error := self.errors.pop(0)) is not None:
+            raise error
+        self.written.append(batch)
+        self.at_once.append(batch)
+        return True
 
     def committed(self, batch: GatedBatch) -> None:
         """Note it."""

@@ -229,17 +229,78 @@ def test_a_question_without_a_true_answer_stays_open() -> None:
     committer.stop()
 
 
+# -- Without the worker ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every write count as a quick one, and two of them be enough."""
+    monkeypatch.setattr("stompd.server.commit._QUICK", PATIENCE)
+    monkeypatch.setattr("stompd.server.commit._QUICK_WRITES", 2)
+
+
+async def sent_one_by_one(peer: Peer, *bodies: str) -> None:
+    """Send messages, each when the one before was confirmed."""
+    for body in bodies:
+        await peer.write(send(body))
+        await peer.expect("RECEIPT", receipt_id=body)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_on_a_quick_disk_small_batches_are_written_at_once() -> None:
+    """After some quick writes the worker is asked no more, but for what is large."""
+    store = GatedStore()
+    async with serving(store=store) as edge:
+        peer = await edge.login()
+        await sent_one_by_one(peer, "1", "2")
+        assert store.at_once == []
+        await sent_one_by_one(peer, "3", "4")
+        assert [batch.put for batch in store.at_once] == [[b"3"], [b"4"]]
+        body = "x" * 17_000
+        await peer.write(f"SEND⏎destination:/queue/a⏎persistent:true⏎receipt:large⏎⏎{body}^@")
+        await peer.expect("RECEIPT", receipt_id="large")
+        assert len(store.at_once) == 2
+        assert len(store.bodies) == 5
+
+
+@pytest.mark.usefixtures("quick")
+async def test_after_a_slow_write_the_worker_writes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but those who wait for it is to notice when the disk becomes slow."""
+    store = GatedStore()
+    async with serving(store=store) as edge:
+        peer = await edge.login()
+        await sent_one_by_one(peer, "1", "2", "3")
+        monkeypatch.setattr("stompd.server.commit._QUICK", -1.0)
+        await sent_one_by_one(peer, "4", "5", "6")
+        assert [batch.put for batch in store.at_once] == [[b"3"], [b"4"]]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_cannot_be_written_at_once_goes_to_the_worker() -> None:
+    """It is the store that knows what one short step is."""
+    store = GatedStore()
+    async with serving(store=store) as edge:
+        peer = await edge.login()
+        await sent_one_by_one(peer, "1", "2")
+        store.takes_at_once = False
+        await sent_one_by_one(peer, "3", "4")
+        assert store.at_once == []
+        assert store.bodies == [b"1", b"2", b"3", b"4"]
+
+
 # -- A disk that fails -----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("at_once", [False, True], ids=["worker", "at-once"])
 @pytest.mark.parametrize(
     "error", [StoreFailedError("I/O error"), RuntimeError("whatever it is")], ids=["told", "other"]
 )
-async def test_a_failure_ends_it_and_confirms_nothing(error: Exception) -> None:
+async def test_a_failure_ends_it_and_confirms_nothing(error: Exception, *, at_once: bool) -> None:
     """The server ends with the error, connections without a receipt, and the log says whose."""
     store = GatedStore()
-    store.errors = [error]
-    store.gate.clear()
+    before = ["a", "b"] if at_once else []
+    store.errors = [*(None for _ in before), error]
     raised: list[BaseException] = []
     edge: Edge
     log = None
@@ -247,8 +308,11 @@ async def test_a_failure_ends_it_and_confirms_nothing(error: Exception) -> None:
         async with serving(store=store) as edge:
             log = edge.log
             peer = await edge.login()
+            await sent_one_by_one(peer, *before)
+            store.gate.clear()
             await peer.write(send("one") + send("two") + send("no", persistent=False))
-            await at_the_gate(edge, store)
+            if not at_once:
+                await at_the_gate(edge, store)
             store.gate.set()
             try:
                 rest = await peer.rest()

@@ -293,6 +293,38 @@ def test_nothing_waits_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert messages_in(tmp_path) == 4 + 7
 
 
+def test_a_batch_is_written_at_once_if_one_write_does_it(tmp_path: Path) -> None:
+    """What needs the tables, or finds no room, is left to `write`, with nothing done."""
+
+    def at_once(keeper: Keeper) -> bool:
+        batch = keeper.store.take()
+        assert batch is not None
+        done = keeper.store.write_at_once(batch)
+        if not done:
+            keeper.store.min_free = 0
+            keeper.store.write(batch)
+        keeper.store.committed(batch)
+        return done
+
+    with kept_in(tmp_path, clean=False) as keeper:
+        keeper.put(A, plain(b"one"))
+        assert at_once(keeper)
+        keeper.put(A, plain(b"two"))
+        keeper.store.min_free = 1 << 60
+        assert not at_once(keeper)
+        keeper.store.fetch(Fetch(B, "ready", lambda _m, _d: None, count=5, octets=1, priority=4))
+        assert not at_once(keeper)
+        keeper.put(A, plain(b"x" * 2_000_000))
+        assert not at_once(keeper)
+        keeper.store.drop(A, 4, 0, 2, ())
+        assert not at_once(keeper)
+        keeper.put(A, plain(b"last"))
+        assert at_once(keeper)
+    with kept_in(tmp_path) as keeper:
+        assert [body[:4] for body in keeper.bodies()] == [b"xxxx", b"last"]
+    assert faults(tmp_path) == []
+
+
 def test_a_full_journal_is_applied(tmp_path: Path) -> None:
     """When it has no room for a batch, all that it holds goes to the tables with that."""
     with kept_in(tmp_path, clean=False) as keeper:

@@ -138,15 +138,18 @@ class StoreModel(RuleBasedStateMachine):
         self.in_flight = self.keeper.store.take()
 
     @precondition(lambda self: self.in_flight is not None)
-    @rule(room=st.booleans())
-    def write(self, *, room: bool) -> None:
-        """Write what was taken, or find no room for it."""
+    @rule(room=st.booleans(), at_once=st.booleans())
+    def write(self, *, room: bool, at_once: bool = False) -> None:
+        """Write what was taken, or find no room for it; if possible by the short way."""
         assert self.in_flight is not None
         store = self.keeper.store
         batch, self.in_flight = self.in_flight, None
         needs_room = bool(batch.octets or batch.probe)
         store.min_free = 0 if room else 1 << 60
-        if room or not needs_room:
+        if at_once and store.write_at_once(batch):
+            assert room or not needs_room
+            store.committed(batch)
+        elif room or not needs_room:
             store.write(batch)
             store.committed(batch)
         else:

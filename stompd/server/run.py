@@ -96,8 +96,7 @@ async def serve(
     Raises `stompd.server.sources.ConfigurationError` if the users cannot be read, `OSError` if an
     address cannot be had, `stompd.server.tls.CertificateError` if a certificate cannot, and
     `stompd.store.errors.StoreError` if the store cannot be opened, or has failed or found no room
-    so that messages were lost that it had not
-    written; their receipts were never given.
+    so that messages were lost that it had not written; their receipts were never given.
     """
     if store is None:
         store = open_store(settings.store)

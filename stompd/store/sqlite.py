@@ -470,6 +470,23 @@ class SqliteStore:
                     db, apsw.SQLITE_CHECKPOINT_TRUNCATE if long else apsw.SQLITE_CHECKPOINT_PASSIVE
                 )
 
+    def write_at_once(self, batch: Batch) -> bool:
+        """Make a batch durable if one write to the journal does it; else False, and nothing done.
+
+        `write` has to follow then. The caller may be any thread while the worker does nothing.
+        """
+        if self.full or batch.probe or batch.fetches:
+            return False
+        self._opened()
+        with self._guarded():
+            try:
+                if batch.octets:
+                    self._check_room(batch.octets)
+                changes = changes_of(batch, self._writer)
+            except StoreFullError:
+                return False
+            return self._may_wait(batch, changes) and self._append(changes, batch.octets)
+
     def _may_wait(self, batch: Batch, changes: Changes) -> bool:
         """Return whether a batch may wait in the journal before it is applied."""
         if batch.probe or batch.octets > _JOURNALED or self._full_of_rows:
