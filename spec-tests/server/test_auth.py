@@ -310,7 +310,7 @@ async def test_a_flood_of_log_ins_is_told_to_come_again(tmp_path: Path) -> None:
     file = users_file(tmp_path, "ann")
     accounts.configure(settings(users={"file": str(file), "waiting": 4}))
     async with serving(authenticator=accounts) as edge:
-        peers = [await connect(await edge.connect(), "ann", "x") for _ in range(5)]
+        peers = [await connect(await edge.connect(), "ann", f"x{n}") for n in range(5)]
         await edge.until(lambda: sum(accounts.passcodes.waiting.values()) == 2)
         for peer in peers[2:]:
             frame = await peer.fatal("too many log-ins")

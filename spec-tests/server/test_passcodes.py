@@ -1,6 +1,7 @@
 """Checking passcodes: how often that costs a hash, who waits, and who is turned away."""
 
 import threading
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -113,7 +114,7 @@ async def test_many_of_one_user_wait_for_one_hash() -> None:
     """A program that connects again with all its connections costs one."""
     counted = Counted(ann="secret")
     counted.gate.clear()
-    passcodes = counted.passcodes_of(1, 400)
+    passcodes = counted.passcodes_of(1, 8)
     found = []
 
     async def check() -> None:
@@ -123,9 +124,61 @@ async def test_many_of_one_user_wait_for_one_hash() -> None:
         for _ in range(100):
             nursery.start_soon(check)
         await trio.testing.wait_all_tasks_blocked()
+        assert passcodes.waiting == {"a": 1}
         counted.gate.set()
     assert found == [counted.users["ann"]] * 100
     assert len(counted.asked) == 1
+
+
+async def test_many_with_one_wrong_passcode_wait_for_one_hash() -> None:
+    """As many as a program makes that has another one; another user of that name is another."""
+    counted = Counted(ann="secret")
+    counted.gate.clear()
+    passcodes = counted.passcodes_of(1, 8)
+    found = []
+
+    async def check(name: str) -> None:
+        found.append(await passcodes.check(name, "wrong", "a"))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(check, ("ann", "bob", "eve")[number % 3])
+        await trio.testing.wait_all_tasks_blocked()
+        counted.gate.set()
+    assert found == [None] * 100
+    assert len(counted.asked) == 3
+
+
+async def test_who_waited_with_one_that_gave_up_goes_on() -> None:
+    """The next of them has it checked."""
+    counted = Counted(ann="secret")
+    passcodes = counted.passcodes_of(1, 8)
+    counted.gate.clear()
+    found = []
+
+    async def check() -> None:
+        found.append(await passcodes.check("ann", "secret", "a"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(passcodes.check, "bob", "x", "b")
+        await trio.testing.wait_all_tasks_blocked()
+        first = trio.CancelScope()
+        nursery.start_soon(_cancelled_by, first, check)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(check)
+        nursery.start_soon(check)
+        await trio.testing.wait_all_tasks_blocked()
+        first.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert passcodes.waiting == {"a": 1, "b": 1}
+        counted.gate.set()
+    assert found == [counted.users["ann"]] * 2
+    assert len(counted.asked) == 2
+
+
+async def _cancelled_by(scope: trio.CancelScope, task: Callable[[], Awaitable[None]]) -> None:
+    with scope:
+        await task()
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -164,16 +217,16 @@ async def test_one_address_does_not_take_all_places() -> None:
     counted.gate.clear()
     refused = 0
 
-    async def flood() -> None:
+    async def flood(number: int) -> None:
         nonlocal refused
         try:
-            await passcodes.check("mallory", "x", "far")
+            await passcodes.check("mallory", f"x{number}", "far")
         except TooManyError:
             refused += 1
 
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(flood)
+        for number in range(20):
+            nursery.start_soon(flood, number)
         await trio.testing.wait_all_tasks_blocked()
         assert refused == 17
         assert await passcodes.check("ann", "secret", "far")
@@ -198,7 +251,7 @@ async def test_a_few_addresses_do_not_take_all_places() -> None:
 
     async with trio.open_nursery() as nursery:
         for number in range(40):
-            nursery.start_soon(check, "mallory", f"far{number % 4}")
+            nursery.start_soon(check, f"mallory{number}", f"far{number % 4}")
             await trio.testing.wait_all_tasks_blocked()
         assert passcodes.waiting.total() == 9
         refused.clear()
@@ -208,7 +261,7 @@ async def test_a_few_addresses_do_not_take_all_places() -> None:
         assert refused[0].startswith("far")
         # Whoever comes from one address after the other gets no more than that either.
         for number in range(40):
-            nursery.start_soon(check, "mallory", f"further{number}")
+            nursery.start_soon(check, f"marvin{number}", f"further{number}")
             await trio.testing.wait_all_tasks_blocked()
         assert passcodes.waiting.total() == 9
         assert max(passcodes.waiting.values()) == 2
@@ -234,5 +287,5 @@ async def test_who_gives_up_waiting_leaves_its_place() -> None:
         nursery.start_soon(passcodes.check, "bob", "x", "b")
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(TooManyError):
-            await passcodes.check("bob", "x", "c")
+            await passcodes.check("bob", "y", "c")
         counted.gate.set()

@@ -70,6 +70,16 @@ def _base64(octets: bytes) -> str:
     return base64.b64encode(octets).decode("ascii").rstrip("=")
 
 
+class _Asked:
+    """A passcode that somebody has checked; ``right`` is None until that is known, or given up."""
+
+    __slots__ = ("done", "right")
+
+    def __init__(self) -> None:
+        self.right: bool | None = None
+        self.done = trio.Event()
+
+
 class Passcodes:
     """Says whose passcode is right. ``verify`` does the work, and is called in a thread."""
 
@@ -87,6 +97,8 @@ class Passcodes:
         self.configure(at_once, waiting, remember)
         # Those that are checked or wait for it, by address.
         self.waiting: Counter[str] = Counter()
+        # What is checked or waits for it, by name and digest: who says the same waits for that.
+        self._asked: dict[tuple[str, bytes], _Asked] = {}
         # What ends the waiting of those that have not had their turn, by address; the latest last.
         self._places: dict[str, list[trio.CancelScope]] = {}
         self._key = secrets.token_bytes(_DIGEST_OCTETS)
@@ -118,8 +130,10 @@ class Passcodes:
     async def check(self, name: str, passcode: str, address: str) -> User | None:
         """Return the user if the passcode is right, None for a wrong one or an unknown user.
 
-        Raises `TooManyError` if too many wait already, altogether or from this address; or later,
-        if all places are taken and somebody comes from an address that has fewer of them.
+        Who says the same as somebody who waits is answered with him, and takes no place: a program
+        with many connections has them all at once. Raises `TooManyError` if too many wait already,
+        altogether or from this address; or later, if all places are taken and somebody comes from
+        an address that has fewer of them.
         """
         user = self._users.get(name)
         encoded = self._nobodys if user is None or user.hash == LOCKED else user.hash
@@ -127,6 +141,26 @@ class Passcodes:
         digest = hmac.digest(self._key, encoded.encode() + b"\0" + octets, "sha256")
         if self._remembers(digest):
             return user
+        while (same := self._asked.get((name, digest))) is not None:
+            await same.done.wait()
+            if same.right is not None:
+                return user if same.right else None
+        asked = self._asked[name, digest] = _Asked()
+        try:
+            asked.right = await self._verified(encoded, octets, address)
+        finally:
+            del self._asked[name, digest]
+            asked.done.set()
+        if not asked.right:
+            return None
+        self._right.pop(digest, None)
+        self._right[digest] = trio.current_time() + self._remember
+        if len(self._right) > _MOST_REMEMBERED:
+            del self._right[next(iter(self._right))]
+        return user
+
+    async def _verified(self, encoded: str, octets: bytes, address: str) -> bool:
+        """Return whether a passcode has a hash, when its turn has come; raises `TooManyError`."""
         if self.waiting[address] >= self._most_from_one:
             raise TooManyError
         if self.waiting.total() >= self._most_waiting:
@@ -135,10 +169,7 @@ class Passcodes:
         try:
             await self._take_turn(address)
             try:
-                # Many connections of one program come at once, and the first has waited for all.
-                if self._remembers(digest):
-                    return user
-                right = await trio.to_thread.run_sync(
+                return await trio.to_thread.run_sync(
                     self._verify, encoded, octets, limiter=self._threads
                 )
             finally:
@@ -147,13 +178,6 @@ class Passcodes:
             self.waiting[address] -= 1
             if not self.waiting[address]:
                 del self.waiting[address]
-        if not right:
-            return None
-        self._right.pop(digest, None)
-        self._right[digest] = trio.current_time() + self._remember
-        if len(self._right) > _MOST_REMEMBERED:
-            del self._right[next(iter(self._right))]
-        return user
 
     def _displace(self, count: int) -> None:
         """Take a place from an address that has many, for one that has ``count``.
