@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-import click
-
 from stompcli import files
 from stompcli.failure import bad_input
 
@@ -63,8 +61,9 @@ class Settings:
         """
         if self.password_file is None:
             if self.ask_password and self.password is None:
-                answer: str = click.prompt("Password", hide_input=True, err=True)
-                return answer
+                from stompcli.passwords import typed_password
+
+                return typed_password()
             return self.password
         lines = files.read(self.password_file).splitlines()
         first = lines[0].decode("utf-8", "surrogateescape") if lines else ""

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -186,6 +188,22 @@ def test_password_that_is_asked_for(folder: Path) -> None:
     assert terminal.end() == 0
     assert "secret" not in terminal.seen
     assert contexts.load("a").values["password"] == "secret"
+
+
+def test_password_without_a_terminal() -> None:
+    """Nobody is asked where what is typed would be seen, or where a pipe would answer."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stompcli", "--ask-password", "ping"],
+        input="secret\n",
+        capture_output=True,
+        text=True,
+        # Without this it would have the terminal that the tests were started from.
+        start_new_session=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert done.stderr.startswith("stomp: there is no terminal to ask for the password on\n")
 
 
 def test_rm(run: Run, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """``stompd passwd`` and ``stompd hash-password``: what people type, and what they see."""
 
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +54,25 @@ def test_a_user_is_added_and_changed(tmp_path: Path) -> None:
     assert read(file)["ann"].groups == ()
     run("passwd", file, "ann", "--stdin", "--admin", typed="other")
     assert read(file)["ann"].groups == ("admin",)
+
+
+def test_without_a_terminal_nothing_is_asked(tmp_path: Path) -> None:
+    """What is typed would be seen; what a pipe brings is for --stdin."""
+    file = tmp_path / "users.txt"
+    done = subprocess.run(
+        [sys.executable, "-m", "stompd", "passwd", file, "ann"],
+        input="secret\nsecret\n",
+        capture_output=True,
+        text=True,
+        # Without this it would have the terminal that the tests were started from.
+        start_new_session=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr.splitlines()[-1] == "there is no terminal to ask on; try: --stdin"
+    assert "Warning" not in done.stderr
+    assert not file.exists()
 
 
 def test_users_are_listed_verified_and_deleted(tmp_path: Path) -> None:

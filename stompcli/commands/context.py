@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import click
 import trio
 
 from stompcli import contexts, listing
@@ -17,6 +16,7 @@ from stompcli.exitcodes import ExitCode
 from stompcli.failure import Failure, of, usage
 from stompcli.files import absolute
 from stompcli.output import Out
+from stompcli.passwords import typed_password
 from stompcli.precedence import Said, with_context
 from stompcli.render import visible_line
 from stompcli.running import supervise
@@ -280,5 +280,5 @@ def _of_flags(settings: Settings) -> dict[str, Any]:
     if said("connect_header"):
         values["connect_headers"] = dict(settings.connect_header)
     if said("ask_password"):
-        values["password"] = click.prompt("Password", hide_input=True, err=True)
+        values["password"] = typed_password()
     return values

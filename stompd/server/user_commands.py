@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
+from getpass import GetPassWarning
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -222,9 +224,18 @@ def _new_passcode(prompt: str, *, stdin: bool) -> str:
 
 def _passcode(prompt: str, *, stdin: bool, twice: bool = False) -> str:
     if not stdin:
-        asked: str = click.prompt(
-            prompt, hide_input=True, err=True, confirmation_prompt="once more" if twice else False
-        )
+        with warnings.catch_warnings():
+            # It would show what is typed, or take what was meant for --stdin.
+            warnings.simplefilter("error", GetPassWarning)
+            try:
+                asked: str = click.prompt(
+                    prompt,
+                    hide_input=True,
+                    err=True,
+                    confirmation_prompt="once more" if twice else False,
+                )
+            except GetPassWarning:
+                _fail("there is no terminal to ask on; try: --stdin", Exit.USAGE)
         return asked
     text = sys.stdin.read()
     line, _, rest = text.partition("\n")
