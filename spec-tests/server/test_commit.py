@@ -232,11 +232,30 @@ def test_a_question_without_a_true_answer_stays_open() -> None:
 # -- Without the worker ----------------------------------------------------------------------------
 
 
+class Pace:
+    """A disk that is known as quick after two writes, and slow again when it is told so."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.slow = False
+
+    def add(self, seconds: float) -> None:
+        """Count it, however long it took."""
+        assert seconds >= 0.0
+        self.writes += 1
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is known as quick."""
+        return self.writes >= 2 and not self.slow
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every write count as a quick one, and two of them be enough."""
-    monkeypatch.setattr("stompd.server.commit._QUICK", PATIENCE)
-    monkeypatch.setattr("stompd.server.commit._QUICK_WRITES", 2)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """Have the disk be quick, whatever the machine does."""
+    pace = Pace()
+    monkeypatch.setattr("stompd.server.commit.DiskPace", lambda: pace)
+    return pace
 
 
 async def sent_one_by_one(peer: Peer, *bodies: str) -> None:
@@ -263,16 +282,16 @@ async def test_on_a_quick_disk_small_batches_are_written_at_once() -> None:
         assert len(store.bodies) == 5
 
 
-@pytest.mark.usefixtures("quick")
-async def test_after_a_slow_write_the_worker_writes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_on_a_slow_disk_the_worker_writes_again(quick: Pace) -> None:
     """Nobody but those who wait for it is to notice when the disk becomes slow."""
     store = GatedStore()
     async with serving(store=store) as edge:
         peer = await edge.login()
         await sent_one_by_one(peer, "1", "2", "3")
-        monkeypatch.setattr("stompd.server.commit._QUICK", -1.0)
-        await sent_one_by_one(peer, "4", "5", "6")
-        assert [batch.put for batch in store.at_once] == [[b"3"], [b"4"]]
+        quick.slow = True
+        await sent_one_by_one(peer, "4", "5")
+        assert [batch.put for batch in store.at_once] == [[b"3"]]
+        assert quick.writes == 5
 
 
 @pytest.mark.usefixtures("quick")

@@ -25,6 +25,7 @@ import trio
 
 from stompd.broker.storage import Store
 from stompd.server.buckets import COMMIT, Buckets
+from stompd.server.disk_pace import DiskPace
 from stompd.store.errors import StoreFailedError, StoreFullError
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ log = structlog.get_logger()
 _RETRY_AFTER: Final = 1.0
 # A commit costs as much as dozens of messages. A batch of fewer octets is worth a look for more.
 _SMALL: Final = 32 * 1024
-# What a thread is asked to do costs as much as the sync of a quick disk. After so many writes in a
-# row that took no longer than so many seconds, batches up to so many octets are written without it.
-_QUICK_WRITES: Final = 50
-_QUICK: Final = 0.0004
+# While the disk is quick, batches up to so many octets are written without the thread.
 _AT_ONCE: Final = 16 * 1024
 # Seconds without a write after which the store may tidy up, and between its steps.
 _QUIET: Final = 0.2
@@ -136,8 +134,7 @@ class Committer:
         self.interval = 0.0
         # Why nothing is written any more; the owner ends the broker then.
         self.failure: BaseException | None = None
-        # How many writes in a row were quick.
-        self._quick_writes = 0
+        self.pace = DiskPace()
         # Called once when there is a failure.
         self.failed: Callable[[], None] = _nobody
         # Seconds that the last batch took.
@@ -230,7 +227,7 @@ class Committer:
         if self._busy or not self._open or self.failure is not None:
             return
         if (store.urgent or store.congested) and self._retry_at is None:
-            if self._quick_writes >= _QUICK_WRITES and store.pending_octets <= _AT_ONCE:
+            if self.pace.quick and store.pending_octets <= _AT_ONCE:
                 self._write_at_once()
             else:
                 self._hand_over()
@@ -311,7 +308,7 @@ class Committer:
     def _written(self, batch: Batch, seconds: float) -> None:
         broker = self._broker
         self.last_seconds = seconds
-        self._quick_writes = self._quick_writes + 1 if seconds <= _QUICK else 0
+        self.pace.add(seconds)
         self.batch_count += 1
         self.latency.add(seconds)
         broker.now = trio.current_time()

@@ -111,6 +111,9 @@ class Changes(Struct, array_like=True):
     def __len__(self) -> int:
         return sum(map(len, self.queues.values())) + len(self.definitions)
 
+    def __bool__(self) -> bool:
+        return bool(self.definitions) or any(self.queues.values())
+
     def forgotten(self) -> Changes:
         """Give up what is forgotten as a whole, to be applied first."""
         found = Changes()
