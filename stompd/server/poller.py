@@ -10,6 +10,7 @@ unless that is little: what can be read already goes with it, so that many produ
 
 from __future__ import annotations
 
+import math
 import selectors
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -27,6 +28,11 @@ _TURN: Final = 0.001
 # Seconds to wait for more in the selector itself, where that keeps nobody waiting: clients that
 # wait for each answer are ready again before the scheduler could have looked twice.
 _LINGER: Final = 0.001
+# How often that is done in a row, with a turn for the other tasks between, while silences are
+# short: falling asleep and waking up takes longer than a message.
+_LINGER_TURNS: Final = 5
+# Seconds of a silence that is short.
+_SHORT: Final = 0.005
 
 
 class Watched(Protocol):
@@ -48,6 +54,8 @@ class Poller:
         self._service = service
         # Tasks of connections that wait for something; lingering would delay them.
         self.others = 0
+        # Connections that tasks of their own read from: each of their steps would be delayed.
+        self.guests = 0
 
     def add(self, sock: socket.socket | TlsSocket, watched: Watched) -> None:
         """Have `Watched.ready` called whenever there is something to read."""
@@ -69,9 +77,12 @@ class Poller:
         select = selector.select
         broker = self._service.broker
         committer = self._service.committer
+        # When there was nothing more to read.
+        silent_since = -math.inf
         while True:
             await wait_readable(number)
             began = now = trio.current_time()
+            patient = now - silent_since < _SHORT
             ready = select(0)
             while ready:
                 for key, _ in ready:
@@ -100,3 +111,20 @@ class Poller:
                     committer.look()
                 ready = select(0 if self.others or broker.thirsty else _LINGER)
                 now = trio.current_time()
+                if not ready:
+                    silent_since = now
+                    if patient:
+                        ready = await self._linger()
+                        began = now = trio.current_time()
+
+    async def _linger(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait a while for more, as long as that delays nobody; return what is ready."""
+        select = self._selector.select
+        broker = self._service.broker
+        for _ in range(_LINGER_TURNS):
+            if self.others or self.guests or broker.thirsty:
+                break
+            await checkpoint()
+            if ready := select(_LINGER):
+                return ready
+        return []

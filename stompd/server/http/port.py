@@ -220,6 +220,7 @@ class HttpPort:
         self._refusing = False
         connection = HttpConnection(self, sock, peer, address)
         self._connections.add(connection)
+        self._service.poller.guests += 1
         self._nursery.start_soon(connection.serve)
 
     @property
@@ -248,7 +249,8 @@ class HttpPort:
 
     def gone(self, connection: HttpConnection) -> None:
         """Forget a connection that is closed."""
-        self._connections.discard(connection)
+        self._connections.remove(connection)
+        self._service.poller.guests -= 1
         if not self._connections:
             self._empty.set()
 
