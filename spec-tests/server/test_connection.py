@@ -696,6 +696,10 @@ async def test_nothing_is_left_of_a_connection() -> None:
                 await peer.put("/queue/a")
                 await peer.write("SUBSCRIBE⏎id:1⏎destination:/queue/a⏎ack:client⏎⏎^@")
                 await peer.expect("MESSAGE")
+                for kind in ("queue", "topic"):
+                    await peer.write(f"SUBSCRIBE⏎id:{kind}⏎destination:/temp-{kind}/mine⏎⏎^@")
+                    await peer.write(f"SEND⏎destination:/temp-{kind}/mine⏎⏎x^@")
+                    await peer.expect("MESSAGE")
                 await peer.write("BEGIN⏎transaction:t⏎⏎^@" + leave)
                 if leave:
                     await peer.rest()

@@ -468,6 +468,9 @@ class VirtualHost:
         store.end_group()
         if isinstance(target, Queue):
             self.broker.tell("queue-deleted", self, queue=target.name, connection=_owner(target))
+        # Its parts know it and it knows them, so it goes with the next garbage; all that a session
+        # held does not have to wait for that.
+        target.owner = None
 
     # Routes.
 
