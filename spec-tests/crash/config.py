@@ -64,9 +64,16 @@ RULES = (
 """What of it concerns the checker."""
 
 
-def configure(directory: Path, window: int | None = None) -> Path:
-    """Write a configuration, in which queues have so many messages in memory; return its path."""
-    line = "" if window is None else f"window-messages = {window}\n"
+def configure(
+    directory: Path, window: int | None = None, dedup_window: float | None = None
+) -> Path:
+    """Write a configuration, and return its path.
+
+    Queues have ``window`` messages in memory; ids are remembered for ``dedup_window`` seconds.
+    """
+    lines = "" if window is None else f"window-messages = {window}\n"
+    if dedup_window is not None:
+        lines += f'dedup-window = "{dedup_window:g}s"\n'
     path = directory / "stompd.toml"
-    path.write_text("\n".join(f"[[policy]]\n{policy}{line}" for policy in _POLICIES))
+    path.write_text("\n".join(f"[[policy]]\n{policy}{lines}" for policy in _POLICIES))
     return path

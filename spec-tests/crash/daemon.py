@@ -30,10 +30,11 @@ class Daemon:
         memory: bool = False,
         program: Sequence[str] = PROGRAM,
         window: int | None = None,
+        dedup_window: float | None = None,
     ) -> None:
         """Keep messages below ``directory``, which is there; ``words`` are further flags.
 
-        With a ``window`` queues have so many messages in memory, as for `configure`.
+        ``window`` and ``dedup_window`` are for `configure`.
         """
         self.directory = directory
         self.data = directory / "data"
@@ -44,7 +45,7 @@ class Daemon:
         self.history = history
         """Where its starts and ends are noted."""
         store = ["--memory"] if memory else ["--data", str(self.data)]
-        config = configure(directory, window)
+        config = configure(directory, window, dedup_window)
         self._command = [*program, *store, "-c", str(config), *words]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -33,6 +33,9 @@ ENOUGH = 20
 # In an hour, ten minutes each.
 LIVES = 6
 
+# Seconds. What is remembered for ten minutes, as it is by default, grows for as long.
+DEDUP_WINDOW = 60.0
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -162,7 +165,9 @@ def soak(
     began = time.monotonic()
     chance = random.Random(seed)  # noqa: S311 - it decides nothing secret
     history = History()
-    daemon = Daemon(directory, history, "--set", "timeouts.drain=2s", *words)
+    daemon = Daemon(
+        directory, history, "--set", "timeouts.drain=2s", *words, dedup_window=DEDUP_WINDOW
+    )
     workload = Workload(history, seed)
     report = Report(seed)
     try:
