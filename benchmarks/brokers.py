@@ -88,7 +88,7 @@ def kill(broker: Broker) -> None:
 def start(
     name: str, *, durable: bool = False, directory: Path | None = None, guarded: bool = False
 ) -> Iterator[Broker]:
-    """Start the broker `name` (one of NAMES) and stop it, and all it started, at the end.
+    """Start the broker `name` (one of NAMES, or RELAY) and stop it, and all it started, at the end.
 
     stompd keeps messages in memory only unless `durable`; the others write persistent ones to disk
     in any case. With `guarded` stompd knows a user, has rules to look at for each SEND and

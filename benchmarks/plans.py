@@ -19,6 +19,9 @@ from stompd.server.passcodes import make_hash
 
 HOST = "127.0.0.1"
 
+RELAY = "relay"
+"""No broker, and not among NAMES: what `benchmarks.relay` is."""
+
 _USER = "bench"
 _PASSCODE = "of a bench"
 
@@ -136,6 +139,14 @@ def _plan_stompd(directory: Path, durable: bool, guarded: bool) -> Plan:  # noqa
         passcode=_PASSCODE,
         scraped=http,
     )
+
+
+def _plan_relay(directory: Path, durable: bool, _guarded: bool) -> Plan:  # noqa: FBT001 - facts
+    (port,) = _ports(directory, 1)
+    command = [sys.executable, "-m", "benchmarks.relay", "--port", str(port)]
+    if durable:
+        command += ["--data", str(directory)]
+    return Plan(command, port, data=directory if durable else None)
 
 
 def _guard(directory: Path) -> Path:
@@ -257,13 +268,16 @@ _MISSING: Mapping[str, Callable[[], str | None]] = {
     "stompd": _stompd_missing,
     "RabbitMQ": _rabbitmq_missing,
     "ActiveMQ": _activemq_missing,
+    RELAY: lambda: None,
 }
 _PLANS: Mapping[str, Callable[[Path, bool, bool], Plan]] = {
     "stompd": _plan_stompd,
     "RabbitMQ": _plan_rabbitmq,
     "ActiveMQ": _plan_activemq,
+    RELAY: _plan_relay,
 }
-NAMES = tuple(_PLANS)
+NAMES = tuple(name for name in _PLANS if name != RELAY)
+"""The brokers."""
 
 
 def plan_of(name: str, directory: Path, *, durable: bool, guarded: bool) -> Plan:

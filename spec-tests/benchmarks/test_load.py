@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import brokers, idle, machine, measure, plans, wire
+from benchmarks import brokers, disk, floor, idle, machine, measure, plans, wire
 from benchmarks.counters import Counters
 from benchmarks.load import Load
 from benchmarks.scenarios import SCENARIOS
@@ -254,3 +254,23 @@ def test_a_whole_benchmark_of_stompd(tmp_path: Path) -> None:
     assert "failed" not in text, text
     assert "never came" not in text
     assert next(tmp_path.glob("*.svg")).read_text().startswith("<svg")
+
+
+@pytest.mark.slow
+def test_the_relay_passes_on_all_that_stompd_is_compared_with(tmp_path: Path) -> None:
+    """Each message comes, and each receipt: else the floor would be that of doing less."""
+    command = [sys.executable, "-m", "benchmarks.floor", "--secs", "0.3", "--rounds", "1"]
+    directory = tmp_path if not disk.file_system(tmp_path).in_memory else ROOT
+    done = subprocess.run(
+        [*command, "--directory", str(directory)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in floor.MEASURED:
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"{name} ")]
+        assert re.fullmatch(r"[\w-]+ +[\d,]+/s +[\d,]+/s +\d+\.\d\d", line)
+    assert list(directory.glob("floor-*")) == []
