@@ -38,7 +38,8 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stompd.server.poller.selectors.DefaultSelector", RecordingSelector)
         broker = SimpleNamespace(flush_touched=lambda: None, thirsty=[])
-        service: Any = SimpleNamespace(broker=broker, committer=None, came=0, weigh_after=1)
+        service: Any = SimpleNamespace(broker=broker, committer=None, came=0, weigh_after=1 << 30)
+        self.service = service
         self.poller = Poller(service)
         self.selector: Any = self.poller._selector  # noqa: SLF001 - it is the one above
         self.peer, self.socket = socket.socketpair()
@@ -48,7 +49,8 @@ class Stage:
     def ready(self, now: float) -> None:
         """Read what came."""
         assert now == trio.current_time()
-        self.read.append(self.socket.recv(100))
+        self.read.append(self.socket.recv(100_000))
+        self.service.came += len(self.read[-1])
 
     def crashed(self, error: Exception) -> None:
         """Fail: nothing is to go wrong."""
@@ -100,6 +102,19 @@ async def test_while_silences_are_short_it_stays_awake(
             assert await stage.lingers_after(b"soon") == 1 + TURNS
         mock_clock.jump(0.006)
         assert await stage.lingers_after(b"late") == 1
+
+
+@pytest.mark.parametrize("octets", [16_384, 16_385])
+async def test_a_burst_is_not_worth_staying_awake_for(
+    monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, octets: int
+) -> None:
+    """Who reads later finds more to read at once, and writes more at once."""
+    async with staged(monkeypatch) as stage:
+        mock_clock.jump(1.0)
+        await stage.lingers_after(b"first")
+        mock_clock.jump(0.004)
+        expected = 1 if octets > 16_384 else 1 + TURNS
+        assert await stage.lingers_after(b"x" * octets) == expected
 
 
 async def test_other_tasks_have_their_turn_while_it_stays_awake(

@@ -28,11 +28,14 @@ _TURN: Final = 0.001
 # Seconds to wait for more in the selector itself, where that keeps nobody waiting: clients that
 # wait for each answer are ready again before the scheduler could have looked twice.
 _LINGER: Final = 0.001
-# How often that is done in a row, with a turn for the other tasks between, while silences are
-# short: falling asleep and waking up takes longer than a message.
+# How often that is done in a row, with a turn for the other tasks between, while messages come one
+# by one and silences are short: falling asleep and waking up takes longer than a message.
 _LINGER_TURNS: Final = 5
 # Seconds of a silence that is short.
 _SHORT: Final = 0.005
+# Octets from one silence to the next, if what comes is a message and what follows from it. Of a
+# burst there is more to be read at once, and to be written, when we are slower to begin.
+_FEW: Final = 16 * 1024
 
 
 class Watched(Protocol):
@@ -75,14 +78,16 @@ class Poller:
         selector = self._selector
         number = selector.fileno()
         select = selector.select
-        broker = self._service.broker
-        committer = self._service.committer
+        service = self._service
+        broker = service.broker
+        committer = service.committer
         # When there was nothing more to read.
         silent_since = -math.inf
         while True:
             await wait_readable(number)
             began = now = trio.current_time()
             patient = now - silent_since < _SHORT
+            came = service.came
             ready = select(0)
             while ready:
                 for key, _ in ready:
@@ -92,10 +97,10 @@ class Poller:
                     except Exception as error:  # noqa: BLE001 - only this connection ends
                         watched.crashed(error)
                 broker.flush_touched()
-                if self._service.came >= self._service.weigh_after:
-                    self._service.weigh()
+                if service.came >= service.weigh_after:
+                    service.weigh()
                 if broker.thirsty:
-                    self._service.refill()
+                    service.refill()
                 now = trio.current_time()
                 if now - began > _TURN:
                     if committer is not None:
@@ -113,8 +118,10 @@ class Poller:
                 now = trio.current_time()
                 if not ready:
                     silent_since = now
-                    if patient:
+                    # It is counted from 0 again now and then, which is after much.
+                    if patient and 0 < service.came - came <= _FEW:
                         ready = await self._linger()
+                        came = service.came
                         began = now = trio.current_time()
 
     async def _linger(self) -> list[tuple[selectors.SelectorKey, int]]:
