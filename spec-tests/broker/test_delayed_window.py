@@ -268,3 +268,17 @@ def test_an_answer_may_reach_beyond_what_came_meanwhile(core: PagedCore) -> None
     assert set(came) >= {*later, *range(now // 10 * 10 + 10, 200, 10)}
     assert came == sorted(came)
     assert len(came) == len(set(came))
+
+
+def test_an_answer_for_a_queue_that_is_gone(core: PagedCore) -> None:
+    """A temporary queue ended, and was freed, while what it delays was on its way."""
+    client = core.client()
+    for seconds in range(1, 30):
+        client.send("/temp-queue/a", str(seconds), delay=str(1000 * seconds), persistent="true")
+    core.tick(7)
+    answer = core.paging.answer()
+    assert answer[0].what == "delayed"
+    client.close()
+    core.broker.fetched(*answer)
+    assert core.broker.host("/").queues == {}
+    assert core.paging.count == 0

@@ -9,7 +9,9 @@ import trio
 from server.edge import CONNECT, Edge, Peer, serving, settings
 
 from stompd.broker.outbox import Outbox
+from stompd.broker.queue import Queue
 from stompd.broker.session import Session
+from stompd.broker.topic import Topic
 from stompd.protocol.decoder import Decoder
 from stompd.server.connection import Connection
 
@@ -686,6 +688,9 @@ async def test_nothing_is_left_of_a_connection() -> None:
         kinds = (Connection, Session, Decoder, Outbox)
         return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds))
 
+    def gone() -> list[Queue | Topic]:
+        return [one for one in gc.get_objects() if isinstance(one, Queue | Topic) and one.gone]
+
     async with serving() as edge:
         gc.collect()
         gc.disable()
@@ -707,5 +712,6 @@ async def test_nothing_is_left_of_a_connection() -> None:
             await edge.until(lambda: not edge.service.connections)
             # The loop that reads may still name the last one.
             await edge.until(lambda: all(n <= before[kind] + 1 for kind, n in there().items()))
+            await edge.until(lambda: not gone())
         finally:
             gc.enable()

@@ -10,6 +10,7 @@ time and a place, those of the last message of an answer.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
+from weakref import ref
 
 from stompd.broker.lane import Agenda
 from stompd.broker.storage import Fetch
@@ -76,13 +77,14 @@ class Delayed:
         "_horizon",
         "_looks",
         "_missed",
-        "_queue",
+        "_whose",
         "octets",
         "tail",
     )
 
     def __init__(self, queue: Keeper) -> None:
-        self._queue = queue
+        # Weakly: a circle would outlive them.
+        self._whose = ref(queue)
         self._agenda = Agenda()
         # What the messages in memory measure.
         self._held = 0
@@ -99,6 +101,12 @@ class Delayed:
         self._missed = NEVER
         # Places of what has left since the first question that is not answered yet.
         self._gone: set[int] = set()
+
+    @property
+    def _queue(self) -> Keeper:
+        queue = self._whose()
+        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
+        return queue
 
     def __len__(self) -> int:
         return len(self._agenda) + self.tail
@@ -250,8 +258,8 @@ class Delayed:
 
     def _fetched(self, messages: list[Message], dues: list[float]) -> None:
         self._asking = False
-        queue = self._queue
-        if queue.gone:
+        queue = self._whose()
+        if queue is None or queue.gone:
             return
         if not messages:
             self._begin_again()

@@ -50,6 +50,7 @@ class Queue:
     """
 
     __slots__ = (
+        "__weakref__",
         "_remembered",
         "_returned",
         "asked",
@@ -797,6 +798,7 @@ class Queue:
         self.owed.clear()
         if self.assignment is not None:
             self.assignment.clear()
+            self.assignment = None
         for session in self.blocked:
             session.paused_by.discard(self)
             session.resume_reading()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from stompd.broker.storage import Fetch
 from stompd.broker.terms import NEVER
@@ -10,7 +11,6 @@ from stompd.broker.terms import NEVER
 if TYPE_CHECKING:
     from stompd.broker.message import Message
     from stompd.broker.queue import Queue
-    from stompd.broker.tail import Tail
 
 # So many that expire are fetched at once, beside those in memory, and not more often than that.
 _SWEPT: Final = 500
@@ -22,14 +22,20 @@ _FAR: Final = 10 * 365 * 86400.0
 class Sweep:
     """Knows when to look for what has expired in a tail, and drops or dead-letters it."""
 
-    __slots__ = ("_queue", "_swept_at", "_tail", "first")
+    __slots__ = ("_swept_at", "_whose", "first")
 
-    def __init__(self, tail: Tail, queue: Queue) -> None:
-        self._tail = tail
-        self._queue = queue
+    def __init__(self, queue: Queue) -> None:
+        # Weakly: a circle would outlive the queue.
+        self._whose = ref(queue)
         # When the first message may expire that is in it, and when those were last looked for.
         self.first = NEVER
         self._swept_at = -NEVER
+
+    @property
+    def _queue(self) -> Queue:
+        queue = self._whose()
+        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
+        return queue
 
     def expect(self, message: Message) -> None:
         """Note when a message of the tail expires, if it does."""
@@ -39,15 +45,15 @@ class Sweep:
 
     def next(self) -> float:
         """Return when the tail is to be looked through; `NEVER` if nothing in it expires."""
-        tail = self._tail
+        tail = self._queue.behind
         if not tail.stretches or self.first == NEVER or tail.asking:
             return NEVER
         return max(self.first, self._swept_at + _BETWEEN)
 
     def run(self) -> None:
         """Drop or dead-letter what has expired in it."""
-        tail = self._tail
         queue = self._queue
+        tail = queue.behind
         now = queue.host.broker.now
         self._swept_at = now
         self.first = NEVER

@@ -14,6 +14,7 @@ question on are left for the next one.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from stompd.broker.overflow import bound
 from stompd.broker.storage import Fetch
@@ -62,7 +63,7 @@ class Tail:
         "_dropped",
         "_left",
         "_looks",
-        "_queue",
+        "_whose",
         "asking",
         "searched",
         "stretches",
@@ -71,7 +72,8 @@ class Tail:
     )
 
     def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+        # Weakly: a circle would outlive the queue.
+        self._whose = ref(queue)
         # By priority.
         self.stretches: dict[int, Stretch] = {}
         # The highest of them; of no meaning without one.
@@ -84,9 +86,15 @@ class Tail:
         self._left: dict[int, int] = {}
         # All up to this place was dropped at once: it may be in an answer yet.
         self._dropped = 0
-        self.sweep = Sweep(self, queue)
+        self.sweep = Sweep(queue)
         # Up to which place a subscription wants nothing of it, by priority.
         self.searched: dict[Subscription, dict[int, int]] = {}
+
+    @property
+    def _queue(self) -> Queue:
+        queue = self._whose()
+        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
+        return queue
 
     def __repr__(self) -> str:
         parts = {p: (s.edge, s.count) for p, s in self.stretches.items()}

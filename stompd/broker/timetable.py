@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
@@ -26,12 +27,19 @@ class Timetable:
     are looked at when the alarm rings.
     """
 
-    __slots__ = ("_alarm", "_expiries", "_queue")
+    __slots__ = ("_alarm", "_expiries", "_whose")
 
     def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+        # Weakly: a circle would outlive the queue.
+        self._whose = ref(queue)
         self._expiries = Agenda()
         self._alarm = Alarm(queue.host.broker, self.ring)
+
+    @property
+    def _queue(self) -> Queue:
+        queue = self._whose()
+        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
+        return queue
 
     def alarm_at(self, moment: float) -> None:
         """Have it looked at what time does at this time, or before."""

@@ -35,6 +35,7 @@ class Topic:
     """
 
     __slots__ = (
+        "__weakref__",
         "_alarm",
         "_choosy",
         "_newcomers",

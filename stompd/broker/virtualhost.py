@@ -468,8 +468,7 @@ class VirtualHost:
         store.end_group()
         if isinstance(target, Queue):
             self.broker.tell("queue-deleted", self, queue=target.name, connection=_owner(target))
-        # Its parts know it and it knows them, so it goes with the next garbage; all that a session
-        # held does not have to wait for that.
+        # The owner knows what is its own: it is not to be a circle.
         target.owner = None
 
     # Routes.
