@@ -155,7 +155,8 @@ def test_conditions(broker: ThreadBroker) -> None:
 
 def test_the_clock_is_turned(broker: ThreadBroker) -> None:
     """Days pass for the broker at once; clients stay connected unless the test says otherwise."""
-    with connected(broker, heartbeats=(20_000, 20_000)) as (connection, listener):
+    # The broker is to write none: stomp.py loses a frame that it reads together with two of them.
+    with connected(broker, heartbeats=(20_000, 0)) as (connection, listener):
         began, real = broker.clock.now(), time.monotonic()
         broker.clock.advance(86_400)
         assert broker.clock.now() - began >= 86_400
