@@ -18,6 +18,7 @@ The map of this package, from the values to the whole:
 * ``lane``: messages by place, and by time; ``alarm``: the one timer of a destination.
 * ``assignment``: who of a queue's subscribers gets what, where that is more than the next in line.
 * ``tail``, ``delayed``: what is in the store only, of what waits and of what is not due yet.
+* ``part``: what those and others have in common: a part of a destination knows it weakly.
 * ``takeover``, ``sweep``: what comes into a tail from memory, and what expires in it.
 * ``timetable``, ``overflow``: what time does to a queue's messages, and what a full queue does.
 * ``dedup``: the ids that a destination has seen.

@@ -10,9 +10,9 @@ time and a place, those of the last message of an answer.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
-from weakref import ref
 
 from stompd.broker.lane import Agenda
+from stompd.broker.part import Part
 from stompd.broker.storage import Fetch
 from stompd.broker.terms import NEVER
 
@@ -65,7 +65,7 @@ class Keeper(Protocol):
         """Go on: some of them may have come, and some may be due."""
 
 
-class Delayed:
+class Delayed(Part["Keeper"]):
     """Owns them; ``tail`` of them are in the store only, with ``octets``."""
 
     __slots__ = (
@@ -77,14 +77,12 @@ class Delayed:
         "_horizon",
         "_looks",
         "_missed",
-        "_whose",
         "octets",
         "tail",
     )
 
     def __init__(self, queue: Keeper) -> None:
-        # Weakly: a circle would outlive them.
-        self._whose = ref(queue)
+        super().__init__(queue)
         self._agenda = Agenda()
         # What the messages in memory measure.
         self._held = 0
@@ -101,12 +99,6 @@ class Delayed:
         self._missed = NEVER
         # Places of what has left since the first question that is not answered yet.
         self._gone: set[int] = set()
-
-    @property
-    def _queue(self) -> Keeper:
-        queue = self._whose()
-        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
-        return queue
 
     def __len__(self) -> int:
         return len(self._agenda) + self.tail

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from weakref import ref
 
+from stompd.broker.part import Part
 from stompd.broker.storage import Fetch
 from stompd.broker.terms import NEVER
 
@@ -19,23 +19,16 @@ _BETWEEN: Final = 1.0
 _FAR: Final = 10 * 365 * 86400.0
 
 
-class Sweep:
+class Sweep(Part["Queue"]):
     """Knows when to look for what has expired in a tail, and drops or dead-letters it."""
 
-    __slots__ = ("_swept_at", "_whose", "first")
+    __slots__ = ("_swept_at", "first")
 
     def __init__(self, queue: Queue) -> None:
-        # Weakly: a circle would outlive the queue.
-        self._whose = ref(queue)
+        super().__init__(queue)
         # When the first message may expire that is in it, and when those were last looked for.
         self.first = NEVER
         self._swept_at = -NEVER
-
-    @property
-    def _queue(self) -> Queue:
-        queue = self._whose()
-        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
-        return queue
 
     def expect(self, message: Message) -> None:
         """Note when a message of the tail expires, if it does."""

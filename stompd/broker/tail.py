@@ -14,9 +14,9 @@ question on are left for the next one.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from weakref import ref
 
 from stompd.broker.overflow import bound
+from stompd.broker.part import Part
 from stompd.broker.storage import Fetch
 from stompd.broker.sweep import Sweep
 from stompd.broker.terms import NEVER, NORMAL, priority_of
@@ -56,14 +56,13 @@ class Stretch:
         return place > self.edge and place not in self.ahead
 
 
-class Tail:
+class Tail(Part["Queue"]):
     """Owns the stretches of a queue, and asks the store for them."""
 
     __slots__ = (
         "_dropped",
         "_left",
         "_looks",
-        "_whose",
         "asking",
         "searched",
         "stretches",
@@ -72,8 +71,7 @@ class Tail:
     )
 
     def __init__(self, queue: Queue) -> None:
-        # Weakly: a circle would outlive the queue.
-        self._whose = ref(queue)
+        super().__init__(queue)
         # By priority.
         self.stretches: dict[int, Stretch] = {}
         # The highest of them; of no meaning without one.
@@ -89,12 +87,6 @@ class Tail:
         self.sweep = Sweep(queue)
         # Up to which place a subscription wants nothing of it, by priority.
         self.searched: dict[Subscription, dict[int, int]] = {}
-
-    @property
-    def _queue(self) -> Queue:
-        queue = self._whose()
-        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
-        return queue
 
     def __repr__(self) -> str:
         parts = {p: (s.edge, s.count) for p, s in self.stretches.items()}

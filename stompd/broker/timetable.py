@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from weakref import ref
 
 from stompd.broker.alarm import Alarm
 from stompd.broker.lane import AT_ONCE, BREATH, Agenda
 from stompd.broker.overflow import over
 from stompd.broker.owed import hand_on
+from stompd.broker.part import Part
 from stompd.broker.takeover import take_over
 from stompd.broker.terms import NEVER
 
@@ -20,26 +20,19 @@ if TYPE_CHECKING:
 OVERFULL: Final = 1.25
 
 
-class Timetable:
+class Timetable(Part["Queue"]):
     """Owns the alarm of a queue, and knows which of its ready messages in memory expire.
 
     What is not due yet is the queue's `Delayed`, what expires in the store its tail's `Sweep`; both
     are looked at when the alarm rings.
     """
 
-    __slots__ = ("_alarm", "_expiries", "_whose")
+    __slots__ = ("_alarm", "_expiries")
 
     def __init__(self, queue: Queue) -> None:
-        # Weakly: a circle would outlive the queue.
-        self._whose = ref(queue)
+        super().__init__(queue)
         self._expiries = Agenda()
         self._alarm = Alarm(queue.host.broker, self.ring)
-
-    @property
-    def _queue(self) -> Queue:
-        queue = self._whose()
-        assert queue is not None  # noqa: S101 - whoever has something to do with it holds it
-        return queue
 
     def alarm_at(self, moment: float) -> None:
         """Have it looked at what time does at this time, or before."""
